@@ -1,0 +1,1 @@
+//! the static in-pod binary: addon, lite-engine, attach, copy

@@ -1,0 +1,3 @@
+//! the static in-pod binary: addon, lite-engine, attach, copy
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! pods on a Docker or Podman socket

@@ -1,0 +1,1 @@
+//! pods in a Kubernetes cluster; the only crate with Kubernetes types

@@ -1,0 +1,1 @@
+//! pods on this machine: namespaces, overlay and cgroups, with no daemon

@@ -1,0 +1,3 @@
+//! stepyard: run the containerized step groups of Harness pipelines
+
+fn main() {}

@@ -1,0 +1,7 @@
+//! Runs the engine against a backend.
+//!
+//! The driver commits what the engine decides to the journal, performs what the folded state still wants through a
+//! [`backend::Backend`], reconciles with the addons on every connect, and keeps the logs. What it does is a machine
+//! without a clock or sockets of its own, so that `sim` runs the same code; the shell around it is thin.
+
+pub mod backend;

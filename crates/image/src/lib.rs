@@ -1,0 +1,1 @@
+//! image references, registries, layouts, unpacking and the content store

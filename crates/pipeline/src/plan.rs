@@ -1,0 +1,83 @@
+//! Nodes of a run: what the engine orders and what a person sees.
+//!
+//! A node is expanded when it is entered, and the expansion is an event of the run; so the tree of a run grows
+//! as it goes and never changes what was there.
+
+use serde::{Deserialize, Serialize};
+
+/// The place of a node in its pipeline, unique in a run and the same in every run of the same text:
+/// `pipeline`, `stages.deploy`, `stages.deploy.steps.build_group`, `stages.deploy.steps.build_group.steps.compile`,
+/// `stages.deploy.rollbackSteps.undo`. An iteration of a loop has its suffix in the last part (`compile_0`). A
+/// `parallel` block, which has no identifier, takes its position: `….steps.parallel2`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub String);
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for NodeId {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// What a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// The root.
+    Pipeline,
+    /// A stage of the type that the YAML names (`Deployment`, `Custom`).
+    Stage(String),
+    /// A step group; `pod` where it is containerized.
+    StepGroup {
+        /// It runs in one pod of its own.
+        pod: bool,
+    },
+    /// A `parallel` block.
+    Parallel,
+    /// The synthetic first child of a containerized step group: its pod is made here.
+    Initialize,
+    /// A step.
+    Step(Step),
+}
+
+/// What the engine needs to know of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// `type` in the YAML: `Run`, `Plugin`, …
+    pub r#type: String,
+    /// A Background step: what follows goes on once it is ready, and it ends with its group.
+    pub background: bool,
+    /// The container of the group's pod that it runs in; none for a step outside a pod.
+    pub container: Option<String>,
+}
+
+/// Whether children follow one another or run side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// One after the other; a failure stops what follows.
+    Sequence,
+    /// All at once; all end before the block does.
+    Parallel,
+}
+
+/// One node of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its place.
+    pub id: NodeId,
+    /// What it is.
+    pub kind: Kind,
+    /// `identifier` in the YAML; empty for a `parallel` block.
+    pub identifier: String,
+    /// `name` in the YAML.
+    pub name: String,
+    /// How its children run.
+    pub order: Order,
+    /// Milliseconds it may take; none: no limit of its own.
+    pub timeout_ms: Option<u64>,
+}

@@ -1,0 +1,1 @@
+//! the seeded world: the shipped machines under loss, delay, duplication and crashes

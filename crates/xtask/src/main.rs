@@ -1,0 +1,3 @@
+//! builds, images, clusters, checks
+
+fn main() {}
