@@ -1,1 +1,20 @@
-//! pods in a Kubernetes cluster; the only crate with Kubernetes types
+//! Pods in a Kubernetes cluster: the only crate with Kubernetes types.
+//!
+//! It makes one pod for a group from the same [`pipeline::pod::Spec`] as every other backend, brings the agent as an
+//! immutable ConfigMap, learns what happens from the pod's *events* (they come at once, its status up to a second later),
+//! and reaches lite-engine by an exec through the API server, so that whoever can reach the API server can run and nothing
+//! in the pod listens on a port. An exec stream is only a carrier: steps are owned by the addons in their containers, and a
+//! cut stream is reconnected without loss.
+//!
+//! Read [`Kube`] first; [`watch`] is how it knows what happens.
+
+mod agent;
+mod api;
+mod backend;
+mod carrier;
+mod connect;
+mod manifest;
+mod watch;
+
+pub use backend::Kube;
+pub use connect::{Target, connect};
