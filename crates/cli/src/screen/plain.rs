@@ -1,0 +1,174 @@
+//! A run as plain lines, for pipes and files: `[stage/group/step] line`.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use driver::backend::EventKind;
+use engine::event::{Event, Status};
+use pipeline::plan::NodeId;
+
+use super::tail::Lines;
+use super::view::{Seen, View};
+use super::{tree, words};
+
+/// Writes what is seen, line by line.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    times: bool,
+    lines: BTreeMap<NodeId, Lines>,
+}
+
+impl Plain {
+    /// With `times`, each line begins with the time of day, UTC.
+    pub(crate) fn new(times: bool) -> Self {
+        Self {
+            times,
+            lines: BTreeMap::new(),
+        }
+    }
+
+    /// Writes what `seen` is; `view` has already seen it.
+    pub(crate) fn write(
+        &mut self,
+        view: &View,
+        seen: &Seen,
+        to: &mut impl Write,
+    ) -> io::Result<()> {
+        match seen {
+            Seen::Output { step, at_ms, bytes } => {
+                let prefix = self.prefix(*at_ms, &view.path(step));
+                let mut result = Ok(());
+                self.lines
+                    .entry(step.clone())
+                    .or_default()
+                    .push(bytes, |line| {
+                        if result.is_ok() {
+                            result = write_line(to, &prefix, line);
+                        }
+                    });
+                result
+            }
+            Seen::Pod { group, event } => {
+                let path = format!("{}/Initialize", view.path(group));
+                let prefix = self.prefix(event.at_ms, &path);
+                let mark = match event.kind {
+                    EventKind::Normal => "",
+                    EventKind::Warning => "warning: ",
+                };
+                write_line(to, &prefix, format!("{mark}{}", event.message).as_bytes())
+            }
+            Seen::Event(stamped) => self.event(view, stamped.at_ms, &stamped.event, to),
+        }
+    }
+
+    fn event(
+        &mut self,
+        view: &View,
+        at_ms: u64,
+        event: &Event,
+        to: &mut impl Write,
+    ) -> io::Result<()> {
+        let mut say = |this: &mut Self, node: &NodeId, text: &str| {
+            let prefix = this.prefix(at_ms, &view.path(node));
+            write_line(to, &prefix, text.as_bytes())
+        };
+        match event {
+            Event::RunCreated { run, root, .. } => say(
+                self,
+                &root.id,
+                &format!("run {run} of {}", name(&root.identifier, &root.name)),
+            ),
+            Event::Adopted { epoch } if *epoch > 1 => match &view.root {
+                Some(root) => say(self, root, "taken over from a command that was lost"),
+                None => Ok(()),
+            },
+            Event::AttemptStarted { step, attempt, .. } if *attempt > 0 => {
+                say(self, step, &format!("started, try {}", attempt + 1))
+            }
+            Event::AttemptStarted { step, .. } => say(self, step, "started"),
+            Event::AttemptReady { step, warning, .. } => match warning {
+                Some(text) => say(self, step, &format!("warning: {text}")),
+                None => say(self, step, "ready"),
+            },
+            Event::AttemptFinished { step, record } => {
+                self.rest(view, at_ms, step, to)?;
+                for warning in &record.warnings {
+                    let prefix = self.prefix(at_ms, &view.path(step));
+                    write_line(to, &prefix, format!("warning: {warning}").as_bytes())?;
+                }
+                Ok(())
+            }
+            Event::AttemptLost { step, reason, .. } => {
+                self.rest(view, at_ms, step, to)?;
+                let prefix = self.prefix(at_ms, &view.path(step));
+                write_line(to, &prefix, format!("lost: {}", reason.message).as_bytes())
+            }
+            Event::PodLost { group, reason } => {
+                say(self, group, &format!("the pod was lost: {reason}"))
+            }
+            Event::NodeFinished {
+                node,
+                status,
+                failure,
+            } => {
+                let Some(item) = view.items.get(node) else {
+                    return Ok(());
+                };
+                // The summary tells of the whole; what was never entered has nothing to tell.
+                if item.parent.is_none() || (item.node.identifier.is_empty() && !item.is_leaf()) {
+                    return Ok(());
+                }
+                let mut text = tree::status_word(*status).to_owned();
+                if let Some(ms) = item.elapsed(at_ms).filter(|_| *status != Status::Skipped) {
+                    text = format!("{text} in {}", words::took(ms));
+                }
+                if let Some(failure) = failure.as_ref().filter(|_| item.is_leaf()) {
+                    text = format!("{text}: {}", failure.message);
+                }
+                say(self, node, &text)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The line of a step that never got an end.
+    fn rest(
+        &mut self,
+        view: &View,
+        at_ms: u64,
+        step: &NodeId,
+        to: &mut impl Write,
+    ) -> io::Result<()> {
+        let prefix = self.prefix(at_ms, &view.path(step));
+        let mut result = Ok(());
+        if let Some(lines) = self.lines.get_mut(step) {
+            lines.finish(|line| result = write_line(to, &prefix, line));
+        }
+        result
+    }
+
+    fn prefix(&self, at_ms: u64, path: &str) -> String {
+        let path = if path.is_empty() { "pipeline" } else { path };
+        if self.times {
+            let s = at_ms / 1000;
+            let (h, m, sec, ms) = (s / 3600 % 24, s / 60 % 60, s % 60, at_ms % 1000);
+            format!("{h:02}:{m:02}:{sec:02}.{ms:03} [{path}] ")
+        } else {
+            format!("[{path}] ")
+        }
+    }
+}
+
+fn name(identifier: &str, name: &str) -> String {
+    if name.is_empty() {
+        identifier.to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+fn write_line(to: &mut impl Write, prefix: &str, line: &[u8]) -> io::Result<()> {
+    to.write_all(prefix.as_bytes())?;
+    to.write_all(line.strip_suffix(b"\r").unwrap_or(line))?;
+    to.write_all(b"\n")
+}

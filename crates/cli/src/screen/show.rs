@@ -1,0 +1,249 @@
+//! The only part of the screen with a thread and a clock: it takes what is seen, and paints.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::json::Json;
+use super::live::Live;
+use super::plain::Plain;
+use super::summary::{self, Extras};
+use super::view::{Seen, View};
+use super::{scroll, tree};
+
+/// What the screen may lag behind before its sender waits: enough to swallow a burst between two frames, and at
+/// 64 KiB a chunk still little memory.
+const QUEUE: usize = 256;
+
+/// The shortest time between two frames.
+const FRAME: Duration = Duration::from_millis(50);
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A tree that is painted in place.
+    Live,
+    /// Lines.
+    Plain {
+        /// Each with the time of day.
+        times: bool,
+    },
+    /// JSON lines.
+    Json,
+}
+
+/// What standard output is, as far as a screen minds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminal {
+    /// Colours may be written.
+    pub(crate) colour: bool,
+    /// It can move its cursor.
+    pub(crate) live: bool,
+}
+
+impl Terminal {
+    /// Standard output and the environment's wishes about it.
+    pub(crate) fn stdout() -> Self {
+        let var = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        let terminal = io::stdout().is_terminal();
+        let dumb = std::env::var_os("TERM").is_none_or(|t| t == "dumb" || t.is_empty());
+        let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|v| !v.is_empty() && v != "0");
+        Self {
+            colour: !var("NO_COLOR") && (forced || (terminal && !dumb)),
+            live: terminal && !dumb,
+        }
+    }
+
+    /// Columns and rows now; of what is not a terminal, 80 by 24.
+    pub(crate) fn size() -> (usize, usize) {
+        match rustix::termios::tcgetwinsize(io::stdout()) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+                (size.ws_col.into(), size.ws_row.into())
+            }
+            _ => (80, 24),
+        }
+    }
+}
+
+enum Message {
+    Seen(Seen),
+    /// A line to stay, from the command itself.
+    Say(String),
+}
+
+/// A screen that runs. It ends when every sender is dropped; then the summary is there.
+pub(crate) struct Show {
+    thread: JoinHandle<io::Result<View>>,
+}
+
+/// The way to a screen; may be cloned.
+#[derive(Clone)]
+pub(crate) struct Sender(SyncSender<Message>);
+
+impl Sender {
+    /// Shows this. Waits while the screen is far behind.
+    pub(crate) fn see(&self, seen: Seen) {
+        // A screen whose output is closed is gone; the run goes on, its log is on disk.
+        let _ = self.0.send(Message::Seen(seen));
+    }
+
+    /// Says this to the person, in its own line on standard error.
+    pub(crate) fn say(&self, text: impl Into<String>) {
+        let text = text.into();
+        if let Err(back) = self.0.send(Message::Say(text))
+            && let Message::Say(text) = back.0
+        {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// Starts a screen on standard output.
+pub(crate) fn start(mode: Mode, terminal: Terminal, extras: Extras) -> io::Result<(Sender, Show)> {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let thread = std::thread::Builder::new()
+        .name("screen".to_owned())
+        .spawn(move || match mode {
+            Mode::Live => live(&receiver, terminal, &extras),
+            Mode::Plain { times } => plain(&receiver, terminal, &extras, times),
+            Mode::Json => json(&receiver),
+        })?;
+    Ok((Sender(sender), Show { thread }))
+}
+
+impl Show {
+    /// Waits for the end: the run as it was seen.
+    pub(crate) fn join(self) -> io::Result<View> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn live(receiver: &Receiver<Message>, terminal: Terminal, extras: &Extras) -> io::Result<View> {
+    let mut view = View::default();
+    let mut region = Live::new(io::stdout().lock(), terminal.colour);
+    let mut above = Vec::new();
+    let mut dirty = false;
+    let mut painted = Instant::now();
+    loop {
+        // Woken by events; without any, once a second for the times of what runs.
+        let wait = if dirty { FRAME } else { Duration::from_secs(1) };
+        match receiver.recv_timeout(wait.saturating_sub(painted.elapsed())) {
+            Ok(message) => {
+                take(message, &mut view, &mut above, terminal);
+                dirty = true;
+                // A burst becomes one frame.
+                if painted.elapsed() < FRAME {
+                    continue;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        view.now_ms = view.now_ms.max(now_ms());
+        let (columns, rows) = Terminal::size();
+        // The last row is the cursor's, and one more keeps the line before the region in sight.
+        let tree = tree::rows(
+            &view,
+            columns.saturating_sub(1),
+            rows.saturating_sub(2).max(1),
+        );
+        region.paint(&above, &tree, columns)?;
+        above.clear();
+        painted = Instant::now();
+        dirty = false;
+    }
+    let (columns, _) = Terminal::size();
+    if view.root.is_some() {
+        if !above.is_empty() {
+            above.push(String::new());
+        }
+        let summary = summary::lines(&view, extras, columns.saturating_sub(1));
+        above.extend(summary.iter().map(|line| line.render(terminal.colour)));
+    }
+    region.paint(&above, &[], columns)?;
+    Ok(view)
+}
+
+fn take(message: Message, view: &mut View, above: &mut Vec<String>, terminal: Terminal) {
+    match message {
+        Message::Seen(seen) => {
+            view.see(&seen);
+            let (columns, _) = Terminal::size();
+            above.extend(scroll::block(view, &seen, columns, terminal.colour));
+        }
+        Message::Say(text) => above.push(text),
+    }
+}
+
+fn plain(
+    receiver: &Receiver<Message>,
+    terminal: Terminal,
+    extras: &Extras,
+    times: bool,
+) -> io::Result<View> {
+    let mut view = View::default();
+    let mut plain = Plain::new(times);
+    let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    while let Some(message) = next(receiver, &mut out)? {
+        match message {
+            Message::Seen(seen) => {
+                view.see(&seen);
+                plain.write(&view, &seen, &mut out)?;
+            }
+            Message::Say(text) => {
+                out.flush()?;
+                eprintln!("{text}");
+            }
+        }
+    }
+    if view.root.is_some() {
+        let columns = if terminal.live {
+            Terminal::size().0
+        } else {
+            100
+        };
+        writeln!(out)?;
+        for line in summary::lines(&view, extras, columns) {
+            writeln!(out, "{}", line.render(terminal.colour))?;
+        }
+    }
+    out.flush()?;
+    Ok(view)
+}
+
+fn json(receiver: &Receiver<Message>) -> io::Result<View> {
+    let mut view = View::default();
+    let mut json = Json::default();
+    let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    while let Some(message) = next(receiver, &mut out)? {
+        match message {
+            Message::Seen(seen) => {
+                view.see(&seen);
+                json.write(&seen, &mut out)?;
+            }
+            Message::Say(text) => eprintln!("{text}"),
+        }
+    }
+    out.flush()?;
+    Ok(view)
+}
+
+/// The next message; what is written so far is flushed before waiting for one.
+fn next(receiver: &Receiver<Message>, out: &mut impl io::Write) -> io::Result<Option<Message>> {
+    if let Ok(message) = receiver.try_recv() {
+        return Ok(Some(message));
+    }
+    out.flush()?;
+    Ok(receiver.recv().ok())
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
+}

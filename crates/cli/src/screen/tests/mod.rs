@@ -1,0 +1,5 @@
+//! Golden screens: what a person sees of recorded runs.
+
+mod screens;
+mod story;
+mod terminal;

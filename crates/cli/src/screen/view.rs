@@ -1,0 +1,356 @@
+//! The fold of a run's events into what every screen shows.
+
+use std::collections::BTreeMap;
+
+use addon::frame::Record;
+use driver::backend::{EventKind, PodEvent};
+use engine::event::{Event, Failure, Interrupt, Stamped, Status};
+use pipeline::plan::{Kind, Node, NodeId, Step};
+
+use super::tail::Tail;
+
+/// What a screen is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Seen {
+    /// An event of the run, as the journal has it.
+    Event(Box<Stamped>),
+    /// A line of a group's Initialize log.
+    Pod {
+        /// The group.
+        group: NodeId,
+        /// The pod's event.
+        event: PodEvent,
+    },
+    /// Output of a step, masked.
+    Output {
+        /// The step.
+        step: NodeId,
+        /// When it was read, milliseconds since the Unix epoch.
+        at_ms: u64,
+        /// The bytes; a line may be split over several.
+        bytes: Vec<u8>,
+    },
+}
+
+/// A run, as far as it is known.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    /// The run's id.
+    pub(crate) run: String,
+    /// The root node.
+    pub(crate) root: Option<NodeId>,
+    /// Every node that is known.
+    pub(crate) items: BTreeMap<NodeId, Item>,
+    /// When the run was accepted.
+    pub(crate) began_ms: u64,
+    /// The latest time that was seen.
+    pub(crate) now_ms: u64,
+    /// The end of the run.
+    pub(crate) end: Option<(Status, u64)>,
+    /// What was asked of the run, if anything.
+    pub(crate) interrupt: Option<Interrupt>,
+}
+
+/// A node and what became of it so far.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// The node.
+    pub(crate) node: Node,
+    /// The one it is a child of.
+    pub(crate) parent: Option<NodeId>,
+    /// In order.
+    pub(crate) children: Vec<NodeId>,
+    /// When it was entered.
+    pub(crate) began_ms: Option<u64>,
+    /// When it was over.
+    pub(crate) ended_ms: Option<u64>,
+    /// Its end.
+    pub(crate) status: Option<Status>,
+    /// Why.
+    pub(crate) failure: Option<Failure>,
+    /// The times of its attempts, in order.
+    pub(crate) attempts: Vec<Try>,
+    /// A Background step that is ready.
+    pub(crate) ready: bool,
+    /// What is worth saying beside its end.
+    pub(crate) warnings: Vec<String>,
+    /// The end of its output; of Initialize, its log.
+    pub(crate) tail: Tail,
+    /// Of a step: how its container came to be.
+    pub(crate) container: Making,
+}
+
+/// One attempt of a step.
+#[derive(Debug, Default)]
+pub(crate) struct Try {
+    /// When its start was decided.
+    pub(crate) wanted_ms: u64,
+    /// When its process ran.
+    pub(crate) started_ms: Option<u64>,
+    /// When it was over.
+    pub(crate) ended_ms: Option<u64>,
+    /// What the addon wrote.
+    pub(crate) record: Option<Box<Record>>,
+}
+
+/// The making of a container: from and to, milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Making {
+    /// Its image was fetched.
+    pub(crate) pull: Option<(u64, u64)>,
+    /// It was made and started.
+    pub(crate) create: Option<(u64, u64)>,
+}
+
+impl Item {
+    fn new(node: Node, parent: Option<NodeId>) -> Self {
+        Self {
+            node,
+            parent,
+            children: Vec::new(),
+            began_ms: None,
+            ended_ms: None,
+            status: None,
+            failure: None,
+            attempts: Vec::new(),
+            ready: false,
+            warnings: Vec::new(),
+            tail: Tail::default(),
+            container: Making::default(),
+        }
+    }
+
+    /// The step that it is.
+    pub(crate) fn step(&self) -> Option<&Step> {
+        match &self.node.kind {
+            Kind::Step(step) => Some(step),
+            _ => None,
+        }
+    }
+
+    /// A leaf of the tree: a step or an Initialize.
+    pub(crate) fn is_leaf(&self) -> bool {
+        matches!(self.node.kind, Kind::Step(_) | Kind::Initialize)
+    }
+
+    /// It was entered and is not over.
+    pub(crate) fn is_running(&self) -> bool {
+        self.began_ms.is_some() && self.status.is_none()
+    }
+
+    /// Milliseconds from its beginning to its end, or to now.
+    pub(crate) fn elapsed(&self, now_ms: u64) -> Option<u64> {
+        Some(
+            self.ended_ms
+                .unwrap_or(now_ms)
+                .saturating_sub(self.began_ms?),
+        )
+    }
+
+    /// The name for a person.
+    pub(crate) fn label(&self) -> &str {
+        match &self.node.kind {
+            Kind::Parallel => "parallel",
+            Kind::Initialize => "Initialize",
+            _ if self.node.name.is_empty() => &self.node.identifier,
+            _ => &self.node.name,
+        }
+    }
+
+    /// The record of its last attempt.
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.attempts.last()?.record.as_deref()
+    }
+}
+
+impl View {
+    /// Takes what was seen.
+    pub(crate) fn see(&mut self, seen: &Seen) {
+        match seen {
+            Seen::Event(stamped) => {
+                self.now_ms = self.now_ms.max(stamped.at_ms);
+                self.event(stamped);
+            }
+            Seen::Pod { group, event } => {
+                self.now_ms = self.now_ms.max(event.at_ms);
+                self.pod(group, event);
+            }
+            Seen::Output { step, at_ms, bytes } => {
+                self.now_ms = self.now_ms.max(*at_ms);
+                if let Some(item) = self.items.get_mut(step) {
+                    item.tail.push(bytes);
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, Stamped { at_ms, event }: &Stamped) {
+        match event {
+            Event::RunCreated { run, root, .. } => {
+                self.run.clone_from(run);
+                self.began_ms = *at_ms;
+                self.root = Some(root.id.clone());
+                self.items
+                    .insert(root.id.clone(), Item::new(root.clone(), None));
+            }
+            Event::Expanded { node, children } => {
+                for child in children {
+                    self.items.insert(
+                        child.id.clone(),
+                        Item::new(child.clone(), Some(node.clone())),
+                    );
+                }
+                if let Some(item) = self.items.get_mut(node) {
+                    item.children = children.iter().map(|c| c.id.clone()).collect();
+                }
+            }
+            Event::NodeStarted { node } => {
+                if let Some(item) = self.items.get_mut(node) {
+                    item.began_ms.get_or_insert(*at_ms);
+                }
+            }
+            Event::AttemptStarting { step, .. } => {
+                if let Some(item) = self.items.get_mut(step) {
+                    item.ready = false;
+                    item.attempts.push(Try {
+                        wanted_ms: *at_ms,
+                        ..Try::default()
+                    });
+                }
+            }
+            Event::AttemptStarted { step, .. } => {
+                // By the driver's clock: a waterfall of one clock cannot be torn by another one.
+                if let Some(attempt) = self.attempt(step) {
+                    attempt.started_ms = Some(*at_ms);
+                }
+            }
+            Event::AttemptReady { step, warning, .. } => {
+                if let Some(item) = self.items.get_mut(step) {
+                    item.ready = true;
+                    item.warnings.extend(warning.clone());
+                }
+            }
+            Event::AttemptFinished { step, record } => {
+                let record = record.clone();
+                if let Some(item) = self.items.get_mut(step) {
+                    item.warnings.extend(record.warnings.iter().cloned());
+                    if let Some(attempt) = item.attempts.last_mut() {
+                        attempt.ended_ms = Some(*at_ms);
+                        attempt.record = Some(record);
+                    }
+                }
+            }
+            Event::AttemptLost { step, .. } => {
+                if let Some(attempt) = self.attempt(step) {
+                    attempt.ended_ms = Some(*at_ms);
+                }
+            }
+            Event::NodeFinished {
+                node,
+                status,
+                failure,
+            } => {
+                if let Some(item) = self.items.get_mut(node) {
+                    item.ended_ms = Some(*at_ms);
+                    item.status = Some(*status);
+                    item.failure.clone_from(failure);
+                }
+            }
+            Event::PodLost { group, reason } => {
+                if let Some(init) = self.initialize(group) {
+                    init.warnings.push(format!("the pod was lost: {reason}"));
+                }
+            }
+            Event::Interrupted { interrupt } => self.interrupt = Some(interrupt.clone()),
+            Event::RunFinished { status } => self.end = Some((*status, *at_ms)),
+            // What is of no interest to a screen.
+            _ => {}
+        }
+    }
+
+    fn pod(&mut self, group: &NodeId, event: &PodEvent) {
+        if let Some(init) = self.initialize(group) {
+            let line = match event.kind {
+                EventKind::Normal => event.message.clone(),
+                EventKind::Warning => {
+                    init.warnings.push(event.message.clone());
+                    format!("warning: {}", event.message)
+                }
+            };
+            init.tail.line(&line);
+        }
+        let Some(container) = &event.container else {
+            return;
+        };
+        let at = event.at_ms;
+        for id in self.below(group) {
+            let Some(item) = self.items.get_mut(&id) else {
+                continue;
+            };
+            if item.step().and_then(|s| s.container.as_ref()) != Some(container) {
+                continue;
+            }
+            let making = &mut item.container;
+            match event.reason.as_str() {
+                "Pulling" => making.pull = Some((at, at)),
+                "Pulled" => {
+                    let from = making.pull.map_or(at, |(from, _)| from);
+                    making.pull = Some((from, at));
+                }
+                "Created" => making.create = Some((making.pull.map_or(at, |(_, to)| to), at)),
+                "Started" => {
+                    let from = making.create.map_or(at, |(from, _)| from);
+                    making.create = Some((from, at));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn attempt(&mut self, step: &NodeId) -> Option<&mut Try> {
+        self.items.get_mut(step)?.attempts.last_mut()
+    }
+
+    /// The Initialize of a group.
+    fn initialize(&mut self, group: &NodeId) -> Option<&mut Item> {
+        let children = self.items.get(group)?.children.clone();
+        let id = children.into_iter().find(|id| {
+            self.items
+                .get(id)
+                .is_some_and(|i| i.node.kind == Kind::Initialize)
+        })?;
+        self.items.get_mut(&id)
+    }
+
+    /// All nodes below one, depth first.
+    pub(crate) fn below(&self, node: &NodeId) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        let mut open: Vec<_> = self.children(node).iter().rev().collect();
+        while let Some(id) = open.pop() {
+            found.push(id.clone());
+            open.extend(self.children(id).iter().rev());
+        }
+        found
+    }
+
+    /// The children of a node.
+    pub(crate) fn children(&self, node: &NodeId) -> &[NodeId] {
+        self.items.get(node).map_or(&[], |item| &item.children)
+    }
+
+    /// Where a node is, in identifiers: `build/compile_group/compile`. The pipeline and `parallel` blocks are left out.
+    pub(crate) fn path(&self, node: &NodeId) -> String {
+        let mut parts = Vec::new();
+        let mut at = Some(node);
+        while let Some(item) = at.and_then(|id| self.items.get(id)) {
+            match item.node.kind {
+                Kind::Pipeline | Kind::Parallel => {}
+                Kind::Initialize => parts.push("Initialize"),
+                _ => parts.push(&item.node.identifier),
+            }
+            at = item.parent.as_ref();
+        }
+        parts.reverse();
+        parts.join("/")
+    }
+}
