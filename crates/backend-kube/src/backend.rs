@@ -17,6 +17,7 @@ use crate::agent::Agent;
 use crate::api::failure;
 use crate::carrier::ExecStream;
 use crate::manifest::{self, GROUP_ANNOTATION, RUN_LABEL};
+use crate::pull_secret;
 use crate::watch::Watch;
 
 /// Bytes that an exec stream may hold back on this side: a few credits of a link.
@@ -139,12 +140,16 @@ impl Backend for Kube {
     async fn create(
         &self,
         spec: &pod::Spec,
-        _access: &Access,
+        access: &Access,
         events: Events,
     ) -> Result<Created, Failure> {
         let namespace = spec.namespace.as_deref().unwrap_or(&self.namespace);
-        self.agent.ensure(&self.client, namespace).await?;
-        let pod = manifest::pod(spec, &self.agent)?;
+        let secret = pull_secret::name(spec, access);
+        let pod = manifest::pod(spec, &self.agent, secret.as_deref())?;
+        // Side by side: neither waits for the other, the pod for both.
+        let agent = self.agent.ensure(&self.client, namespace);
+        let logins = pull_secret::create(&self.client, namespace, spec, access);
+        tokio::try_join!(agent, logins)?;
         // The watch comes first: no event of the pod can be missed.
         let _ = self.seen(&spec.name, namespace, Some(events.clone()));
         let created = match self

@@ -14,6 +14,7 @@ mod backend;
 mod carrier;
 mod connect;
 mod manifest;
+mod pull_secret;
 mod watch;
 
 pub use backend::Kube;

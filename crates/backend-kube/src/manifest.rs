@@ -29,8 +29,8 @@ fn binary() -> String {
 }
 
 /// The pod as the API server takes it.
-pub(crate) fn pod(spec: &Spec, agent: &Agent) -> Result<Pod, Failure> {
-    serde_json::from_value(value(spec, agent)).map_err(|e| Failure {
+pub(crate) fn pod(spec: &Spec, agent: &Agent, pull_secret: Option<&str>) -> Result<Pod, Failure> {
+    serde_json::from_value(value(spec, agent, pull_secret)).map_err(|e| Failure {
         kind: FailureKind::Configuration,
         container: None,
         message: format!("failed to describe the pod {}: {e}", spec.name),
@@ -38,7 +38,7 @@ pub(crate) fn pod(spec: &Spec, agent: &Agent) -> Result<Pod, Failure> {
     })
 }
 
-fn value(spec: &Spec, agent: &Agent) -> Value {
+fn value(spec: &Spec, agent: &Agent, pull_secret: Option<&str>) -> Value {
     let mut labels = spec.labels.clone();
     labels.insert(
         "app.kubernetes.io/managed-by".to_owned(),
@@ -111,6 +111,11 @@ fn value(spec: &Spec, agent: &Agent) -> Value {
         object,
         "priorityClassName",
         spec.priority_class.as_ref().map(|v| json!(v)),
+    );
+    set(
+        object,
+        "imagePullSecrets",
+        pull_secret.map(|name| json!([{"name": name}])),
     );
     if let Some(User::Id(id)) = spec.run_as_user {
         object.insert("securityContext".to_owned(), json!({"runAsUser": id}));
