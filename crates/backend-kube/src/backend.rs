@@ -157,7 +157,12 @@ impl Backend for Kube {
             .create(&PostParams::default(), &pod)
             .await
         {
-            Ok(_) => Created::Created,
+            Ok(pod) => {
+                if let Some(secret) = &secret {
+                    pull_secret::hand_over(&self.client, namespace, secret, &pod).await?;
+                }
+                Created::Created
+            }
             Err(Error::Api(status)) if status.code == 409 => Created::AlreadyThere,
             Err(error) => {
                 return Err(failure(
