@@ -1,0 +1,262 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Run the containerized step groups of Harness pipelines, on this machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stepyard",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// How to write: for people, as plain lines, or as JSON.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        env = "STEPYARD_OUTPUT"
+    )]
+    pub(crate) output: Output,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The form of what is written to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Output {
+    /// A live tree on a terminal, else plain lines.
+    #[default]
+    Auto,
+    /// Lines, also on a terminal.
+    Plain,
+    /// JSON: one document, or one object a line where there is a stream.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a pipeline here.
+    Run(Box<Run>),
+    /// Show every error of pipelines and entities, with line and column.
+    Validate(Validate),
+    /// Show what would run.
+    Plan(Plan),
+    /// Show the pods that would be made.
+    Pod(Pod),
+    /// List the runs of this machine.
+    Runs(Runs),
+    /// Show the output of a run's steps.
+    Logs(Logs),
+    /// Show what became of a run.
+    Inspect(Inspect),
+    /// Go on with a run whose command was lost.
+    Resume(Resume),
+    /// Remove what lost commands left: pods, directories, control groups.
+    Sweep(Sweep),
+    /// Open a shell, or run a command, in the container of a step.
+    Exec(Exec),
+    /// Explain a diagnostic code.
+    Explain(Explain),
+    /// Print the completions of a shell.
+    Completions(Completions),
+}
+
+/// A pipeline and what it needs from outside.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    /// The pipeline's file; `-` is standard input. Further documents of it may be connectors and secrets.
+    #[arg(value_name = "PIPELINE")]
+    pub(crate) pipeline: PathBuf,
+    /// A directory of YAML files with connectors, secrets, templates. May be given again.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) entities: Vec<PathBuf>,
+    /// The value of a variable or a runtime input: `version=1.2`, `stages.build.variables.target=x86`.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// A YAML file of variables and runtime inputs, or an input set. May be given again; the later wins.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: Vec<PathBuf>,
+}
+
+/// Where secrets come from. The environment gives them too: `STEPYARD_SECRET_<ID>`.
+#[derive(Debug, Args)]
+pub(crate) struct SecretArgs {
+    /// The value of a secret: `NAME=VALUE`; `NAME=@FILE` reads it; `NAME` alone takes the variable of that name.
+    #[arg(long = "secret", value_name = "NAME=VALUE")]
+    pub(crate) secrets: Vec<String>,
+    /// A file of secrets: `NAME=VALUE` lines, or a YAML mapping.
+    #[arg(long, value_name = "FILE", env = "STEPYARD_SECRETS_FILE")]
+    pub(crate) secrets_file: Option<PathBuf>,
+}
+
+/// What makes the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BackendName {
+    /// Namespaces and overlays of this machine; no daemon.
+    Native,
+    /// A Docker or Podman socket.
+    Docker,
+}
+
+/// The network of the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkName {
+    /// Its own, with a way out where this machine can give one.
+    Private,
+    /// The one of this machine.
+    Host,
+}
+
+/// `stepyard run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Run only this step; the others are skipped.
+    #[arg(long, value_name = "STEP", conflicts_with = "from")]
+    pub(crate) only: Option<String>,
+    /// Run from this step on; what is before it is skipped.
+    #[arg(long, value_name = "STEP")]
+    pub(crate) from: Option<String>,
+    /// Take a working tree of this machine in place of the GitClone of a repository.
+    #[arg(long, value_name = "REPO=DIR")]
+    pub(crate) local: Vec<String>,
+    /// What makes the pods.
+    #[arg(long, value_enum, default_value = "native", env = "STEPYARD_BACKEND")]
+    pub(crate) backend: BackendName,
+    /// The network of the pods.
+    #[arg(long, value_enum, default_value = "private")]
+    pub(crate) network: NetworkName,
+    /// Begin each plain line with the time of day.
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+}
+
+/// `stepyard validate`.
+#[derive(Debug, Args)]
+pub(crate) struct Validate {
+    /// Files, or directories whose `*.yaml` and `*.yml` are meant; `-` is standard input.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Refuse what runs only here, not in the oldest Harness.
+    #[arg(long)]
+    pub(crate) portable: bool,
+}
+
+/// `stepyard plan`.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) source: Source,
+}
+
+/// `stepyard pod`.
+#[derive(Debug, Args)]
+pub(crate) struct Pod {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Only the pod of this step group.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+}
+
+/// `stepyard runs`.
+#[derive(Debug, Args)]
+pub(crate) struct Runs {
+    /// At most so many, the latest first.
+    #[arg(long, short = 'n', default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+/// `stepyard logs`.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// The run, or the step of the last run.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// The step; without it, all of them one after the other.
+    #[arg(value_name = "STEP")]
+    pub(crate) step: Option<String>,
+    /// Go on until the run is over.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// `stepyard inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The run; without it, the last one.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// List the files that steps reported.
+    #[arg(long)]
+    pub(crate) reports: bool,
+    /// Print every event of the journal.
+    #[arg(long, conflicts_with = "reports")]
+    pub(crate) events: bool,
+}
+
+/// `stepyard resume`.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// The run; without it, the last one.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Begin each plain line with the time of day.
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+}
+
+/// `stepyard sweep`.
+#[derive(Debug, Args)]
+pub(crate) struct Sweep {
+    /// Only this run.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// Also remove the history of runs that are over.
+    #[arg(long)]
+    pub(crate) history: bool,
+}
+
+/// `stepyard exec`.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// The run, or the step of the last run.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// The step.
+    #[arg(value_name = "STEP")]
+    pub(crate) step: Option<String>,
+    /// The command; without it, the container's shell.
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+/// `stepyard explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// `SY0102`, or `102`; without it, the list of all.
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
+}
+
+/// `stepyard completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Of which shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

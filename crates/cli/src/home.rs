@@ -1,0 +1,253 @@
+//! Where runs are kept.
+//!
+//! `$STEPYARD_HOME`, else `$XDG_STATE_HOME/stepyard`, else `~/.local/state/stepyard`:
+//!
+//! ```text
+//! runs/<id>/meta.json        what was asked for, without any secret
+//!           pipeline.yaml    the texts as they were read, the values of secrets left out
+//!           journal          every event, a checksum a record
+//!           logs/            a file an attempt
+//!           reports/         files that steps reported
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::problem::Problem;
+
+/// The alphabet of ids: no vowels, so no words; no 0, o, l that are mistaken for others.
+const ALPHABET: &[u8; 30] = b"123456789bcdfghjklmnpqrstvwxyz";
+/// The length of a run's id.
+const ID: usize = 10;
+
+/// The place of all runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    root: PathBuf,
+}
+
+/// The place of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct RunDir {
+    /// The run's id.
+    pub(crate) id: String,
+    path: PathBuf,
+}
+
+impl Home {
+    /// By the environment.
+    pub(crate) fn find() -> Result<Self, Problem> {
+        let var = |name| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        let root = var("STEPYARD_HOME")
+            .or_else(|| {
+                Some(
+                    var("XDG_STATE_HOME")
+                        .filter(|p| p.is_absolute())?
+                        .join("stepyard"),
+                )
+            })
+            .or_else(|| Some(var("HOME")?.join(".local/state/stepyard")))
+            .ok_or_else(|| {
+                Problem::invalid(
+                    "there is no place to keep runs: neither STEPYARD_HOME nor HOME is set",
+                )
+                .help("set STEPYARD_HOME to a directory that this user may write to")
+            })?;
+        let root = std::path::absolute(&root)
+            .map_err(|e| Problem::system(format_args!("find {}", root.display()), &e))?;
+        Ok(Self { root })
+    }
+
+    /// The directory itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    /// A new run's directory. Only its owner may look into it: logs tell much.
+    pub(crate) fn create(&self) -> Result<RunDir, Problem> {
+        let failed = |path: &Path, e: io::Error| {
+            Problem::system(format_args!("make {}", path.display()), &e)
+                .help("set STEPYARD_HOME to a directory that this user may write to")
+        };
+        let runs = self.runs();
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(0o700);
+        builder
+            .recursive(true)
+            .create(&runs)
+            .map_err(|e| failed(&runs, e))?;
+        builder.recursive(false);
+        loop {
+            let id = new_id().map_err(|e| Problem::system("get random bytes", &e))?;
+            let path = runs.join(&id);
+            match builder.create(&path) {
+                Ok(()) => return Ok(RunDir { id, path }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(failed(&path, e)),
+            }
+        }
+    }
+
+    /// Every run that is kept, in no order.
+    pub(crate) fn list(&self) -> Result<Vec<RunDir>, Problem> {
+        let runs = self.runs();
+        let entries = match fs::read_dir(&runs) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Problem::system(format_args!("list {}", runs.display()), &e)),
+        };
+        let found = entries.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let id = entry.file_name().into_string().ok()?;
+            let is_id = id.len() == ID && id.bytes().all(|b| ALPHABET.contains(&b));
+            is_id.then(|| RunDir {
+                path: entry.path(),
+                id,
+            })
+        });
+        Ok(found.collect())
+    }
+
+    /// The run that `text` begins; without it, the last one.
+    pub(crate) fn run(&self, text: Option<&str>) -> Result<RunDir, Problem> {
+        let mut all = self.list()?;
+        let Some(text) = text else {
+            return all.into_iter().max_by_key(RunDir::made).ok_or_else(|| {
+                Problem::invalid("there is no run yet").help("`stepyard run PIPELINE` makes one")
+            });
+        };
+        all.retain(|run| run.id.starts_with(text));
+        match all.len() {
+            1 => Ok(all.remove(0)),
+            0 => Err(Problem::invalid(format!("there is no run `{text}`"))
+                .help("`stepyard runs` lists those that are kept")),
+            n => {
+                let mut ids: Vec<_> = all.into_iter().map(|run| run.id).collect();
+                ids.sort();
+                ids.truncate(5);
+                Err(Problem::invalid(format!(
+                    "`{text}` begins the ids of {n} runs: {}",
+                    ids.join(", ")
+                ))
+                .help("give more of the id"))
+            }
+        }
+    }
+
+    /// The run and the step that two optional words mean: `RUN STEP`, `RUN`, `STEP` of the last run, nothing.
+    pub(crate) fn run_and_step(
+        &self,
+        run: Option<&str>,
+        step: Option<&str>,
+    ) -> Result<(RunDir, Option<String>), Problem> {
+        match (run, step) {
+            (Some(word), None) => match self.run(Some(word)) {
+                Ok(run) => Ok((run, None)),
+                // An id has no vowels and is never longer; most steps' names are told apart by that alone.
+                Err(problem) => match self.run(None) {
+                    Ok(last) if !looks_like_id(word) => Ok((last, Some(word.to_owned()))),
+                    _ => Err(problem),
+                },
+            },
+            (run, step) => Ok((self.run(run)?, step.map(str::to_owned))),
+        }
+    }
+}
+
+fn looks_like_id(word: &str) -> bool {
+    word.len() <= ID && word.bytes().all(|b| ALPHABET.contains(&b))
+}
+
+fn new_id() -> io::Result<String> {
+    let mut id = String::with_capacity(ID);
+    while id.len() < ID {
+        let mut bytes = [0_u8; 16];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        // Bytes of 240 and more are left out: the others fall evenly on 30 characters.
+        let good = bytes.iter().filter(|b| **b < 240).take(ID - id.len());
+        id.extend(good.map(|b| char::from(ALPHABET[usize::from(*b) % ALPHABET.len()])));
+    }
+    Ok(id)
+}
+
+impl RunDir {
+    /// A file or directory of the run.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// When the run was made: the time of its oldest file, its meta.
+    fn made(&self) -> std::time::SystemTime {
+        let time = |path: PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok();
+        time(self.join("meta.json"))
+            .or_else(|| time(self.path.clone()))
+            .unwrap_or(std::time::SystemTime::UNIX_EPOCH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_found_by_the_beginning_of_its_id() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home {
+            root: dir.path().to_owned(),
+        };
+        assert!(
+            home.run(None)
+                .unwrap_err()
+                .to_string()
+                .contains("no run yet")
+        );
+        for id in ["bcd1111111", "bcf2222222", "zzz3333333"] {
+            fs::create_dir_all(home.runs().join(id)).expect("a directory");
+        }
+        fs::create_dir(home.runs().join("not-a-run")).expect("a directory");
+        assert_eq!(home.list().expect("runs").len(), 3);
+        assert_eq!(home.run(Some("bcf")).expect("one").id, "bcf2222222");
+        let two = home.run(Some("bc")).unwrap_err().to_string();
+        assert!(
+            two.contains("begins the ids of 2 runs: bcd1111111, bcf2222222"),
+            "{two}"
+        );
+        assert!(
+            home.run(Some("x"))
+                .unwrap_err()
+                .to_string()
+                .contains("no run `x`")
+        );
+        let (run, step) = home
+            .run_and_step(Some("compile_all"), None)
+            .expect("the last run");
+        assert_eq!((run.id.len(), step.as_deref()), (10, Some("compile_all")));
+    }
+
+    #[test]
+    fn new_ids_are_ids() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home {
+            root: dir.path().join("deep/er"),
+        };
+        let run = home.create().expect("a run");
+        assert_eq!(run.id.len(), ID);
+        assert!(looks_like_id(&run.id));
+        assert_eq!(home.run(Some(&run.id[..4])).expect("it").id, run.id);
+    }
+}
