@@ -8,5 +8,12 @@
 //!
 //! Read [`frame::Request`] and [`frame::Report`] first: they are the whole conversation.
 
+pub mod attempt;
+mod forms;
 pub mod frame;
 pub mod link;
+pub mod mask;
+pub mod message;
+pub mod outputs;
+pub mod router;
+pub mod spool;
