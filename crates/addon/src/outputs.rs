@@ -237,7 +237,11 @@ fn posix(text: &str, vars: &[&OutputVar], files: &Files) -> String {
     let mut write = String::new();
     for var in vars {
         let (source, name) = (&var.source, quote(&format!("{}=", var.name)));
-        write!(write, "[ -z \"${{{source}+x}}\" ] || printf '%s%s\\000' {name} \"${{{source}}}\"; ").expect("a string takes all");
+        write!(
+            write,
+            "[ -z \"${{{source}+x}}\" ] || printf '%s%s\\000' {name} \"${{{source}}}\"; "
+        )
+        .expect("a string takes all");
     }
     let file = quote(&files.exported);
     // `set +x` in braces: a script that traces itself does not show our lines.
@@ -287,8 +291,11 @@ fn pwsh(text: &str, vars: &[&OutputVar], files: &Files) -> String {
     let mut write = String::new();
     for var in vars {
         let (name, source) = (var.name.replace('\'', "''"), &var.source);
-        write!(write, "$v = [Environment]::GetEnvironmentVariable('{source}').expect("a string takes all"); if ($null -ne $v) {{ $o += '{name}=' + $v + [char]0 }}; "
-        );
+        write!(
+            write,
+            "$v = [Environment]::GetEnvironmentVariable('{source}'); if ($null -ne $v) {{ $o += '{name}=' + $v + [char]0 }}; "
+        )
+        .expect("a string takes all");
     }
     let file = files.exported.replace('\'', "''");
     format!(
