@@ -5,3 +5,8 @@
 //! without a clock or sockets of its own, so that `sim` runs the same code; the shell around it is thin.
 
 pub mod backend;
+pub mod job;
+pub mod journal;
+pub mod planner;
+
+pub use job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};

@@ -71,6 +71,23 @@ pub enum Event {
         /// The group.
         group: NodeId,
     },
+    /// The pod could not be removed: `stepyard sweep` is needed.
+    PodLeft {
+        /// The group.
+        group: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// All of a containerized group but its Background steps is over: those are stopped.
+    GroupEnding {
+        /// The group.
+        group: NodeId,
+    },
+    /// A node's time was up: what runs in it is stopped.
+    TimedOut {
+        /// The node.
+        node: NodeId,
+    },
     /// A step is to run: its start may have been sent from here on.
     AttemptStarting {
         /// The step.
@@ -125,7 +142,7 @@ pub enum Event {
         node: NodeId,
         /// Its end.
         status: Status,
-        /// Why, unless it succeeded or was skipped.
+        /// Why, unless it succeeded; for a skipped node, where it was not its condition that skipped it.
         failure: Option<Failure>,
     },
     /// The run is over and nothing of it is left on the backend.

@@ -4,6 +4,17 @@
 //! committed to the journal before anything is done about them, and everything else (screens, logs index, reports, a
 //! recovered run) is a fold of them. Decision code never runs on recovery.
 //!
-//! Pure: `now` comes with the input, effects are values.
+//! Pure: `now` comes with the input, effects are values. Read [`event::Event`] first, then [`Input`] and [`Effect`]; the legal
+//! changes of a node are the one table in [`phase`].
 
+pub mod classify;
+mod decide;
 pub mod event;
+pub mod facts;
+pub mod phase;
+mod state;
+mod wanted;
+
+pub use decide::{Input, advance, decide};
+pub use state::{Illegal, Place, Pod, PodPhase, State, evolve};
+pub use wanted::{Effect, GRACE_MS, POD_ATTEMPTS, STOP_SLACK_MS, Stop, stop, wanted};

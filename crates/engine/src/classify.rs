@@ -1,0 +1,114 @@
+//! The one table from how an attempt ended to what the format calls it.
+
+use addon::frame::{Exit, Record, StopReason};
+
+use crate::event::{ErrorKind, Failure, Status};
+
+/// The status of a step whose attempt left this record, and why it is not a success.
+pub fn record(record: &Record) -> (Status, Option<Failure>) {
+    if let Exit::NotStarted(why) = &record.exit {
+        return failed(ErrorKind::PluginImageFailure, why.clone(), None);
+    }
+    match record.stopped {
+        Some(StopReason::GroupEnd) => return (Status::Success, None),
+        Some(StopReason::Abort) => return (Status::Aborted, Some(aborted())),
+        Some(StopReason::Timeout) => return (Status::Expired, Some(expired())),
+        Some(StopReason::Terminated) => {
+            return failed(
+                ErrorKind::InfrastructureFailure,
+                "its container was told to end from outside (an eviction or a deletion)".to_owned(),
+                None,
+            );
+        }
+        None => {}
+    }
+    if record.oom {
+        return failed(
+            ErrorKind::ResourceLimitsFailure,
+            format!(
+                "killed for memory: its largest process had {} MiB",
+                record.peak_memory >> 20
+            ),
+            Some("raise spec.resources.limits.memory of the step".to_owned()),
+        );
+    }
+    match &record.exit {
+        Exit::Code(0) => (Status::Success, None),
+        Exit::Code(code @ 126) => failed(
+            ErrorKind::Unknown,
+            format!("exit code {code}: a command was found but may not be executed"),
+            None,
+        ),
+        Exit::Code(code @ 127) => failed(
+            ErrorKind::Unknown,
+            format!("exit code {code}: a command was not found"),
+            Some("the step's image lacks it, or it is not in PATH".to_owned()),
+        ),
+        Exit::Code(code) => failed(ErrorKind::Unknown, format!("exit code {code}"), None),
+        Exit::Signal(signal) => failed(
+            ErrorKind::Unknown,
+            format!("killed by {}", signal_name(*signal)),
+            None,
+        ),
+        Exit::NotStarted(why) => failed(ErrorKind::PluginImageFailure, why.clone(), None),
+    }
+}
+
+/// The failure of what somebody ended.
+pub fn aborted() -> Failure {
+    Failure {
+        error: ErrorKind::Unknown,
+        message: "aborted".to_owned(),
+        help: None,
+    }
+}
+
+/// The failure of what took too long.
+pub fn expired() -> Failure {
+    Failure {
+        error: ErrorKind::Timeout,
+        message: "its time was up".to_owned(),
+        help: Some("raise its timeout".to_owned()),
+    }
+}
+
+/// A loss of what the run stands on.
+pub fn infrastructure(message: impl Into<String>) -> Failure {
+    Failure {
+        error: ErrorKind::InfrastructureFailure,
+        message: message.into(),
+        help: None,
+    }
+}
+
+fn failed(error: ErrorKind, message: String, help: Option<String>) -> (Status, Option<Failure>) {
+    let failure = Failure {
+        error,
+        message,
+        help,
+    };
+    (Status::Failed, Some(failure))
+}
+
+fn signal_name(signal: i32) -> String {
+    // The same numbers on every Linux that the agent runs on.
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}

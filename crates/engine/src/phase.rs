@@ -1,0 +1,91 @@
+//! The one table of legal changes of a node.
+
+use crate::event::Status;
+
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Known, not entered.
+    Waiting,
+    /// Entered: a group expands or its children run, a step waits for its container.
+    Entered,
+    /// A step's start may have been sent.
+    Starting,
+    /// A step's process runs.
+    Running,
+    /// A Background step is ready.
+    Ready,
+    /// A step has its record, or (Initialize) its pod.
+    Recorded,
+    /// A step will never have a record.
+    Lost,
+    /// Over.
+    Finished(Status),
+}
+
+/// What may happen to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is entered.
+    Enter,
+    /// An attempt is about to start.
+    Starting,
+    /// The attempt's process runs.
+    Started,
+    /// It is ready.
+    Ready,
+    /// Its record is there.
+    Record,
+    /// Its record will never be there.
+    Lose,
+    /// It is over.
+    Finish(Status),
+}
+
+/// Which rules hold for a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// It has children.
+    Composite,
+    /// It needs a record (or, for Initialize, a pod) to succeed.
+    Leaf,
+}
+
+impl Phase {
+    /// The phase after a change, or `None` where the change is illegal.
+    pub fn next(self, sort: Sort, change: Change) -> Option<Self> {
+        use Change as C;
+        use Phase as P;
+        use Sort::{Composite, Leaf};
+        Some(match (sort, self, change) {
+            (_, P::Waiting, C::Enter) => P::Entered,
+            // What was not entered can only be skipped: nothing of it ran, so it can neither succeed nor fail.
+            (_, P::Waiting, C::Finish(Status::Skipped)) => P::Finished(Status::Skipped),
+            (Leaf, P::Entered, C::Starting) => P::Starting,
+            (Leaf, P::Starting, C::Started) => P::Running,
+            (Leaf, P::Running, C::Ready) => P::Ready,
+            (Leaf, P::Starting | P::Running | P::Ready, C::Record) => P::Recorded,
+            // Initialize: its record is the pod that is up.
+            (Leaf, P::Entered, C::Record) => P::Recorded,
+            (Leaf, P::Starting | P::Running | P::Ready, C::Lose) => P::Lost,
+            (Leaf, P::Recorded, C::Finish(status)) | (Composite, P::Entered, C::Finish(status)) => {
+                P::Finished(status)
+            }
+            // No step is green without its record.
+            (Leaf, P::Entered | P::Lost, C::Finish(status)) if status != Status::Success => {
+                P::Finished(status)
+            }
+            _ => return None,
+        })
+    }
+
+    /// Entered and not over.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Finished(_))
+    }
+
+    /// A process of it may run.
+    pub fn may_run(self) -> bool {
+        matches!(self, Self::Starting | Self::Running | Self::Ready)
+    }
+}
