@@ -2,11 +2,12 @@
 //!
 //! Three modules, each a pure function of the one before:
 //!
-//! * `model`: a YAML tree is lowered into what the format can express, every diagnostic collected.
+//! * [`model`]: a YAML tree is lowered into what the format can express, every diagnostic collected.
 //! * [`plan`]: a node of it is expanded into its children, by nothing but what is known at that time.
 //! * [`pod`]: a containerized step group becomes one description of a pod, alike for every backend.
 //!
 //! No clock, no files, no randomness, no backend: ids depend only on what is written.
 
+pub mod model;
 pub mod plan;
 pub mod pod;

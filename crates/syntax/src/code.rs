@@ -92,6 +92,100 @@ codes! {
     TOO_LONG = "SY0010";
     /// A file that cannot be read.
     UNREADABLE = "SY0011";
+
+    /// A key that must be there is not.
+    MISSING_FIELD = "SY0101";
+    /// A value of another kind than its key wants.
+    WRONG_TYPE = "SY0102";
+    /// A key that nothing reads.
+    UNKNOWN_FIELD = "SY0103";
+    /// A word that is not in its list.
+    UNKNOWN_VALUE = "SY0104";
+    /// A text that is no identifier.
+    BAD_IDENTIFIER = "SY0105";
+    /// A text that is no name.
+    BAD_NAME = "SY0106";
+    /// An identifier twice.
+    DUPLICATE_IDENTIFIER = "SY0107";
+    /// A text that is no duration.
+    BAD_DURATION = "SY0108";
+    /// A text that is no amount.
+    BAD_QUANTITY = "SY0109";
+    /// A document with another root.
+    UNKNOWN_ROOT = "SY0110";
+    /// More than one pipeline.
+    SECOND_PIPELINE = "SY0111";
+    /// A runtime input that is not understood.
+    BAD_INPUT = "SY0112";
+    /// Several or none where exactly one belongs.
+    ONE_OF = "SY0113";
+    /// A list that needs an entry.
+    EMPTY_LIST = "SY0114";
+    /// A text that names no variable.
+    BAD_VARIABLE = "SY0115";
+    /// A variable twice.
+    DUPLICATE_VARIABLE = "SY0116";
+    /// A stage type that the format does not know.
+    UNKNOWN_STAGE_TYPE = "SY0117";
+    /// No pipeline among the documents.
+    NO_PIPELINE = "SY0118";
+
+    /// A step type that the format does not know.
+    UNKNOWN_STEP_TYPE = "SY0201";
+    /// A step that no containerized group may hold.
+    NOT_IN_CONTAINER = "SY0202";
+    /// A step that runs outside the pod of its group.
+    DELEGATE_IN_GROUP = "SY0203";
+    /// A group inside a containerized group.
+    NESTED_GROUP = "SY0204";
+    /// A container step outside a containerized group.
+    NEEDS_CONTAINER = "SY0205";
+    /// A container step without an image.
+    NEEDS_IMAGE = "SY0206";
+    /// A path that is ours.
+    RESERVED_PATH = "SY0207";
+    /// A mount path twice.
+    MOUNTED_TWICE = "SY0208";
+    /// A path that cannot be a mount path.
+    BAD_MOUNT_PATH = "SY0209";
+    /// A volume type that the format does not know.
+    UNKNOWN_VOLUME_TYPE = "SY0210";
+    /// A toleration that no cluster takes.
+    BAD_TOLERATION = "SY0211";
+    /// A name where true or false belongs.
+    SERVICE_ACCOUNT_MEANT = "SY0212";
+    /// User 0 where it is refused.
+    ROOT_REFUSED = "SY0213";
+    /// Port bindings in a pod.
+    PORT_BINDINGS = "SY0214";
+    /// A step that has a successor.
+    DEPRECATED_STEP = "SY0215";
+    /// A request above its limit.
+    REQUEST_OVER_LIMIT = "SY0216";
+
+    /// A text that is no reference.
+    BAD_REFERENCE = "SY0301";
+    /// A connector that no document declares.
+    UNKNOWN_CONNECTOR = "SY0302";
+    /// A secret without a value.
+    UNKNOWN_SECRET = "SY0303";
+    /// A step that is not there, or not yet.
+    UNKNOWN_STEP = "SY0304";
+    /// An expression where a secret's reference belongs.
+    SECRET_EXPRESSION = "SY0305";
+    /// An entity twice.
+    DUPLICATE_ENTITY = "SY0306";
+    /// A connector type that the format does not know.
+    UNKNOWN_CONNECTOR_TYPE = "SY0307";
+
+    /// A containerized group where older servers take none.
+    GROUP_PLACE = "SY0401";
+    /// What other servers require.
+    REQUIRED_ELSEWHERE = "SY0402";
+    /// An extension of ours.
+    EXTENSION = "SY0403";
+    /// A failure type that older servers do not know.
+    NEWER_FAILURE = "SY0404";
 }
 
 #[cfg(test)]

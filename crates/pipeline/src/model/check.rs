@@ -1,0 +1,41 @@
+//! What hangs together: identifiers, what may stand in a containerized group, what else is refused elsewhere.
+//!
+//! Each check is a walk over the lowered model, so that lowering a part needs to know nothing of its surroundings.
+
+mod duplicates;
+mod groups;
+mod mounts;
+mod portable;
+
+use super::load::Options;
+use super::lower::Cx;
+use super::pipeline::{Pipeline, StageEntry};
+use super::stage::Stage;
+
+/// Every check of a pipeline.
+pub(super) fn pipeline(pipeline: &Pipeline, options: Options, cx: &mut Cx) {
+    duplicates::stages(pipeline, cx);
+    let portable = portable::Portable::new(options);
+    portable.pipeline(pipeline, cx);
+    for stage in stages(&pipeline.stages) {
+        duplicates::steps(stage, cx);
+        groups::stage(stage, cx);
+        portable.stage(stage, cx);
+    }
+}
+
+/// Every stage, in the order of the text.
+fn stages(entries: &[StageEntry]) -> Vec<&Stage> {
+    entries
+        .iter()
+        .flat_map(|entry| match entry {
+            StageEntry::Stage(stage) => vec![&**stage],
+            StageEntry::Parallel(parallel) => stages(&parallel.stages),
+            StageEntry::Insert(insert) => insert
+                .stages
+                .as_ref()
+                .and_then(super::param::Param::literal)
+                .map_or_else(Vec::new, |inner| stages(inner)),
+        })
+        .collect()
+}

@@ -1,0 +1,243 @@
+//! What Stepyard runs and other servers refuse: a warning, in portable mode an error.
+
+use syntax::diagnostic::Severity;
+use syntax::{Diagnostic, Span, code};
+
+use super::super::deployment::DeploymentType;
+use super::super::execution::Element;
+use super::super::failure::FailureStrategy;
+use super::super::group::StepGroup;
+use super::super::load::Options;
+use super::super::lower::Cx;
+use super::super::name::Name;
+use super::super::param::Param;
+use super::super::pipeline::Pipeline;
+use super::super::stage::{Stage, StageSpec};
+use super::super::step::{Step, StepSpec};
+use super::super::units::Duration;
+
+/// The checks, at their severity.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Portable {
+    severity: Severity,
+}
+
+impl Portable {
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            severity: if options.portable {
+                Severity::Error
+            } else {
+                Severity::Warning
+            },
+        }
+    }
+
+    fn push(
+        self,
+        code: code::Code,
+        message: impl Into<String>,
+        span: Span,
+        label: &str,
+        help: &str,
+        cx: &mut Cx,
+    ) {
+        cx.push(
+            Diagnostic::new(self.severity, code, message)
+                .at(span, label)
+                .help(help),
+        );
+    }
+
+    /// What the root says.
+    pub(super) fn pipeline(self, pipeline: &Pipeline, cx: &mut Cx) {
+        if pipeline.template.is_none() {
+            self.named(
+                "pipeline",
+                pipeline.name.as_ref(),
+                pipeline.identifier.span(),
+                cx,
+            );
+        }
+    }
+
+    /// A stage and all in it.
+    pub(super) fn stage(self, stage: &Stage, cx: &mut Cx) {
+        let common = &stage.common;
+        self.named("stage", common.name.as_ref(), common.identifier.span(), cx);
+        self.strategies(common.failure_strategies.as_ref(), cx);
+        if matches!(stage.spec, StageSpec::Deployment(_)) && common.failure_strategies.is_none() {
+            self.push(
+                code::REQUIRED_ELSEWHERE,
+                "a Deployment stage without `failureStrategies` is refused by other servers",
+                common.identifier.span(),
+                "",
+                "add `failureStrategies` with `AllErrors` and `StageRollback`",
+                cx,
+            );
+        }
+        let Some(execution) = stage.execution() else {
+            return;
+        };
+        for list in [&execution.steps, &execution.rollback_steps] {
+            self.walk(list, stage, false, cx);
+        }
+    }
+
+    fn walk(self, list: &[Element], stage: &Stage, pod: bool, cx: &mut Cx) {
+        for element in list {
+            match element {
+                Element::Step(step) => self.step(step, pod, cx),
+                Element::Group(group) => {
+                    self.group(group, stage, cx);
+                    let pod = pod || group.is_containerized();
+                    self.walk(&group.steps, stage, pod, cx);
+                    self.walk(&group.rollback_steps, stage, pod, cx);
+                }
+                Element::Parallel(_) | Element::Insert(_) => {
+                    self.walk(element.children(), stage, pod, cx);
+                }
+            }
+        }
+    }
+
+    fn group(self, group: &StepGroup, stage: &Stage, cx: &mut Cx) {
+        self.named(
+            "step group",
+            group.name.as_ref(),
+            group.identifier.span(),
+            cx,
+        );
+        self.strategies(group.failure_strategies.as_ref(), cx);
+        if !group.is_containerized() {
+            return;
+        }
+        let refused = match &stage.spec {
+            StageSpec::Custom(_) => Some("a Custom stage".to_owned()),
+            StageSpec::Deployment(deployment) => deployment
+                .deployment_type
+                .as_ref()
+                .filter(|kind| {
+                    !matches!(
+                        kind.value,
+                        DeploymentType::AwsSam | DeploymentType::ServerlessAwsLambda
+                    )
+                })
+                .map(|kind| format!("a deployment of type {}", kind.value)),
+            _ => None,
+        };
+        if let Some(place) = refused {
+            self.push(
+                code::GROUP_PLACE,
+                format!("a containerized step group in {place} is refused by older servers"),
+                group.identifier.span(),
+                "",
+                "they take one in deployments of type AWS_SAM and ServerlessAwsLambda",
+                cx,
+            );
+        }
+        if group
+            .kubernetes()
+            .is_some_and(|spec| spec.connector_ref.is_none())
+        {
+            self.push(
+                code::REQUIRED_ELSEWHERE,
+                "a containerized step group without `connectorRef` is refused by other servers",
+                group.identifier.span(),
+                "",
+                "name the cluster's connector in the spec of `stepGroupInfra`",
+                cx,
+            );
+        }
+    }
+
+    fn step(self, step: &Step, pod: bool, cx: &mut Cx) {
+        self.named("step", step.name.as_ref(), step.identifier.span(), cx);
+        self.strategies(step.failure_strategies.as_ref(), cx);
+        if let Some(Param::Literal(timeout)) = &step.timeout
+            && timeout.value > Duration::default()
+            && timeout.value < SHORTEST
+        {
+            self.push(
+                code::REQUIRED_ELSEWHERE,
+                "a time-out below 10 seconds is refused by other servers",
+                timeout.span,
+                "",
+                "write `10s` or more",
+                cx,
+            );
+        }
+        if !pod {
+            return;
+        }
+        let container = match &step.spec {
+            StepSpec::Run(run) => Some(&run.container),
+            StepSpec::Background(background) => Some(&background.container),
+            StepSpec::Plugin(plugin) if plugin.uses.is_none() => Some(&plugin.container),
+            _ => None,
+        };
+        if container.is_some_and(|container| {
+            container.connector_ref.is_none() && container.registry_ref.is_none()
+        }) {
+            self.push(
+                code::REQUIRED_ELSEWHERE,
+                format!(
+                    "the step `{}` without `connectorRef` is refused by other servers",
+                    step.identifier
+                ),
+                step.kind.span,
+                "",
+                "name the connector of its image's registry",
+                cx,
+            );
+        }
+        if let StepSpec::Background(background) = &step.spec
+            && let Some(readiness) = &background.readiness
+        {
+            self.push(
+                code::EXTENSION,
+                "`readiness` is an extension that other servers do not know",
+                readiness.span.head(1),
+                "",
+                "wait for the service in the steps that need it",
+                cx,
+            );
+        }
+    }
+
+    fn named(self, what: &str, name: Option<&Name>, span: Span, cx: &mut Cx) {
+        if name.is_none() {
+            self.push(
+                code::REQUIRED_ELSEWHERE,
+                format!("a {what} without `name` is refused by other servers"),
+                span,
+                "",
+                "add `name`",
+                cx,
+            );
+        }
+    }
+
+    fn strategies(self, strategies: Option<&Param<Vec<FailureStrategy>>>, cx: &mut Cx) {
+        for strategy in strategies.and_then(Param::literal).into_iter().flatten() {
+            for error in &strategy.errors {
+                if error.value.is_newer() {
+                    self.push(
+                        code::NEWER_FAILURE,
+                        format!(
+                            "the failure type `{}` is newer than some servers",
+                            error.value
+                        ),
+                        error.span,
+                        "",
+                        "use `AllErrors` or `Unknown` where it must run there",
+                        cx,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The shortest time-out that other servers take.
+const SHORTEST: Duration = Duration { ms: 10_000 };

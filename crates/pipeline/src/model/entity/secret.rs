@@ -1,0 +1,124 @@
+//! `secret:`.
+
+use indexmap::IndexMap;
+use syntax::yaml::Node;
+use syntax::{Diagnostic, Spanned, code};
+
+use super::super::lower::{Cx, Fields, Lower, Slot};
+use super::super::macros::{model, words};
+use super::super::name::{Identifier, Name};
+
+words! {
+    /// `type` of a secret.
+    SecretKind {
+        /// Text.
+        Text = "SecretText",
+        /// A file's content.
+        File = "SecretFile",
+        /// A key with its user.
+        SshKey = "SSHKey",
+        /// Credentials of a Windows host.
+        WinRm = "WinRmCredentials",
+    }
+}
+
+/// `secret:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Secret {
+    /// What every one has.
+    pub common: SecretCommon,
+    /// Its value, for local use.
+    pub value: SecretValue,
+}
+
+impl std::ops::Deref for Secret {
+    type Target = SecretCommon;
+
+    fn deref(&self) -> &SecretCommon {
+        &self.common
+    }
+}
+
+/// Where a local run finds the value of a secret.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SecretValue {
+    /// In the file itself.
+    Inline(Spanned<String>),
+    /// In another file, by its path from this one.
+    Path(Spanned<String>),
+    /// In an environment variable.
+    Env(Spanned<String>),
+    /// Not here: it comes from the command line, or its spec as it is.
+    Elsewhere(Option<Node>),
+}
+
+model! {
+    /// The keys of every secret.
+    SecretCommon {
+        /// Its identifier.
+        identifier: Identifier = "identifier" required;
+        /// For people.
+        name: Option<Name> = "name";
+        /// For people.
+        description: Option<Spanned<String>> = "description";
+        /// For people and filters.
+        tags: IndexMap<String, Spanned<String>> = "tags";
+        /// Its organization.
+        org: Option<Spanned<String>> = "orgIdentifier";
+        /// Its project.
+        project: Option<Spanned<String>> = "projectIdentifier";
+        /// What it is.
+        kind: Option<Spanned<SecretKind>> = "type" required;
+    }
+}
+
+impl Lower for Secret {
+    fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
+        let mut fields = Fields::of(node, name, cx)?;
+        let own = SecretCommon::fields(&mut fields, cx);
+        fields.required("spec", cx);
+        let spec = fields.node("spec");
+        fields.finish(cx);
+        let text = own
+            .kind
+            .as_ref()
+            .is_none_or(|kind| matches!(kind.value, SecretKind::Text | SecretKind::File));
+        let value = match spec {
+            Some(node) if text => value(node, cx)?,
+            other => SecretValue::Elsewhere(other.cloned()),
+        };
+        Some(Self { common: own, value })
+    }
+}
+
+fn value(node: &Node, cx: &mut Cx) -> Option<SecretValue> {
+    let mut fields = Fields::of(node, "spec", cx)?;
+    fields.ignore(&["secretManagerIdentifier", "valueType", "additionalMetadata"]);
+    let inline: Option<Spanned<String>> = Slot::take(&mut fields, "value", cx);
+    let path: Option<Spanned<String>> = Slot::take(&mut fields, "file", cx);
+    let env: Option<Spanned<String>> = Slot::take(&mut fields, "env", cx);
+    let reference = node
+        .as_mapping()
+        .and_then(|mapping| mapping.get("valueType"))
+        .and_then(Node::as_text)
+        .is_some_and(|kind| kind != "Inline");
+    let places = [inline.as_ref(), path.as_ref(), env.as_ref()];
+    if let [first, second, ..] = places.into_iter().flatten().collect::<Vec<_>>()[..] {
+        cx.push(
+            Diagnostic::error(
+                code::ONE_OF,
+                "a secret's value is in one place: `value`, `file` or `env`",
+            )
+            .at(second.span, "a second one")
+            .at(first.span, "the first one")
+            .help("keep one of them"),
+        );
+    }
+    fields.finish(cx);
+    Some(match (inline, path, env) {
+        (Some(value), ..) if !reference => SecretValue::Inline(value),
+        (_, Some(path), _) => SecretValue::Path(path),
+        (_, _, Some(name)) => SecretValue::Env(name),
+        _ => SecretValue::Elsewhere(Some(node.clone())),
+    })
+}

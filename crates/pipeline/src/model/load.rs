@@ -1,0 +1,156 @@
+//! From documents to the model.
+
+use syntax::yaml::{self, Node};
+use syntax::{Diagnostic, SourceId, Sources, code, diagnostic};
+
+use super::check;
+use super::entity::{self, Entities};
+use super::lower::{Cx, Lower, nearest};
+use super::pipeline::Pipeline;
+
+/// How strict a reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// What other servers would refuse is an error, not a warning.
+    pub portable: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Loaded {
+    /// The pipeline, where a document is one.
+    pub pipeline: Option<Pipeline>,
+    /// Everything else.
+    pub entities: Entities,
+    /// What is wrong, in the order of the texts.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// Whether anything is an error.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// Reads texts as YAML and lowers all their documents together.
+pub fn read(
+    sources: &Sources,
+    ids: impl IntoIterator<Item = SourceId>,
+    options: Options,
+) -> Loaded {
+    let mut documents = Vec::new();
+    let mut diagnostics = Vec::new();
+    for id in ids {
+        let parsed = yaml::parse(sources, id);
+        documents.extend(parsed.documents);
+        diagnostics.extend(parsed.diagnostics);
+    }
+    let mut loaded = load(&documents, options);
+    loaded.diagnostics.extend(diagnostics);
+    diagnostic::sort(&mut loaded.diagnostics);
+    loaded
+}
+
+/// Roots that are known, and read by what acts on them.
+const OPAQUE: [&str; 12] = [
+    "service",
+    "environment",
+    "environmentGroup",
+    "infrastructureDefinition",
+    "template",
+    "inputSet",
+    "overlayInputSet",
+    "overrides",
+    "serviceOverrides",
+    "trigger",
+    "variable",
+    "configFile",
+];
+
+/// Lowers documents. Their diagnostics are in the order of the texts.
+pub fn load(documents: &[Node], options: Options) -> Loaded {
+    let mut cx = Cx::default();
+    let mut loaded = Loaded::default();
+    for document in documents {
+        root(document, &mut loaded, &mut cx);
+    }
+    if let Some(pipeline) = &loaded.pipeline {
+        check::pipeline(pipeline, options, &mut cx);
+    }
+    entity::check(&loaded.entities, &mut cx);
+    loaded.diagnostics = cx.diagnostics;
+    diagnostic::sort(&mut loaded.diagnostics);
+    loaded
+}
+
+fn root(document: &Node, loaded: &mut Loaded, cx: &mut Cx) {
+    let Some(mapping) = document.as_mapping() else {
+        let message = format!(
+            "a document is a mapping with one root such as `pipeline`, this is {}",
+            document.what()
+        );
+        cx.push(
+            Diagnostic::error(code::UNKNOWN_ROOT, message)
+                .at(document.span.head(1), "")
+                .help("begin with `pipeline:` and indent what belongs to it"),
+        );
+        return;
+    };
+    for entry in &mapping.entries {
+        let value = &entry.value;
+        match &*entry.key.text {
+            "pipeline" => {
+                let pipeline = Pipeline::lower(value, "pipeline", cx);
+                if let (Some(first), Some(_)) = (&loaded.pipeline, &pipeline) {
+                    cx.push(
+                        Diagnostic::error(code::SECOND_PIPELINE, "a second pipeline")
+                            .at(entry.key.span, "this one")
+                            .at(first.identifier.span(), "the first one")
+                            .help("give one pipeline at a time"),
+                    );
+                } else {
+                    loaded.pipeline = loaded.pipeline.take().or(pipeline);
+                }
+            }
+            "connector" => loaded
+                .entities
+                .connectors
+                .extend(Lower::lower(value, "connector", cx)),
+            "secret" => loaded
+                .entities
+                .secrets
+                .extend(Lower::lower(value, "secret", cx)),
+            known if OPAQUE.contains(&known) => loaded.entities.others.push(entity::OtherEntity {
+                root: known.to_owned(),
+                span: entry.key.span,
+                value: value.clone(),
+            }),
+            unknown => {
+                let roots = ["pipeline", "connector", "secret"]
+                    .into_iter()
+                    .chain(OPAQUE);
+                let known = nearest(unknown, roots);
+                let diagnostic = Diagnostic::error(
+                    code::UNKNOWN_ROOT,
+                    format!("`{unknown}` is not a root of a document"),
+                )
+                .at(entry.key.span, "");
+                let step_like =
+                    ["stages", "stage", "steps", "step", "identifier", "name"].contains(&unknown);
+                cx.push(match known {
+                    Some(near) => diagnostic
+                        .help(format!("did you mean `{near}`?"))
+                        .fix(entry.key.span, near),
+                    None if step_like => diagnostic.help("put it below `pipeline:` and indent it"),
+                    None => {
+                        diagnostic.help("a document's root is `pipeline`, `connector` or `secret`")
+                    }
+                });
+                if step_like {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Steps: what every step has, and the spec of each type in a file of its own or of its family.
+
+mod action;
+mod agent;
+mod approval;
+mod aws_cdk;
+mod aws_sam;
+mod azure;
+mod background;
+mod common;
+mod container;
+mod download;
+mod git_clone;
+mod google;
+mod plugin;
+mod run;
+mod serverless;
+mod supply_chain;
+mod table;
+mod upload;
+
+pub use action::ActionSpec;
+pub use agent::{Agent, AiRevision};
+pub use approval::{Approvers, HarnessApproval};
+pub use aws_cdk::{AwsCdk, AwsCdkAction};
+pub use aws_sam::{AwsSamBuild, AwsSamDeploy};
+pub use azure::{AzureContainerApps, AzureFunction};
+pub use background::{
+    Background, ExecProbe, HttpProbe, Readiness, ReadinessFields, TcpProbe, UnixProbe,
+};
+pub use common::{Container, PluginCommon};
+pub use container::ContainerStep;
+pub use download::{DownloadAwsS3, DownloadGcs, DownloadHarnessStore, DownloadManifests};
+pub use git_clone::{Build, BuildKind, GitClone, SubmoduleStrategy};
+pub use google::{CloudRun, Mig, RevisionTraffic};
+pub use plugin::Plugin;
+pub use run::{Run, Shell};
+pub use serverless::Serverless;
+pub use supply_chain::{DbOps, SlsaVerification, Ssca};
+pub use table::{Class, TYPES, class};
+pub use upload::S3Upload;
+
+use syntax::yaml::Node;
+use syntax::{Diagnostic, Spanned, code};
+
+use super::condition::When;
+use super::failure::FailureStrategy;
+use super::lower::{Cx, Fields, Lower, Slot, nearest};
+use super::macros::model;
+use super::name::{Identifier, Name};
+use super::param::Param;
+use super::strategy::Strategy;
+use super::template::TemplateLink;
+use super::units::Duration;
+
+model! {
+    /// What every step may have.
+    StepCommon {
+        /// Its identifier.
+        identifier: Identifier = "identifier" required;
+        /// For people.
+        name: Option<Name> = "name";
+        /// For people.
+        description: Option<Param<String>> = "description";
+        /// How long it may take.
+        timeout: Option<Param<Duration>> = "timeout";
+        /// Whether it runs.
+        when: Option<Param<When>> = "when";
+        /// What becomes of a failure.
+        failure_strategies: Option<Param<Vec<FailureStrategy>>> = "failureStrategies";
+        /// It several times.
+        strategy: Option<Param<Strategy>> = "strategy";
+        /// Policies that are asked.
+        enforce: Option<Enforce> = "enforce";
+    }
+}
+
+model! {
+    /// `enforce:`.
+    Enforce {
+        /// The sets that are asked.
+        policy_sets: Option<Param<Vec<Param<String>>>> = "policySets";
+    }
+}
+
+/// `step:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What every step may have.
+    pub common: StepCommon,
+    /// `type` as written; of a template, where `template` stands.
+    pub kind: Spanned<String>,
+    /// What it does.
+    pub spec: StepSpec,
+}
+
+impl std::ops::Deref for Step {
+    type Target = StepCommon;
+
+    fn deref(&self) -> &StepCommon {
+        &self.common
+    }
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepSpec {
+    /// A script in a container.
+    Run(Box<Run>),
+    /// A service beside the steps.
+    Background(Box<Background>),
+    /// An image with settings.
+    Plugin(Box<Plugin>),
+    /// A clone of a repository.
+    GitClone(Box<GitClone>),
+    /// A GitHub action.
+    Action(Box<ActionSpec>),
+    /// The service's manifests.
+    DownloadManifests(Box<DownloadManifests>),
+    /// Files of a bucket.
+    DownloadAwsS3(Box<DownloadAwsS3>),
+    /// A file of a bucket.
+    DownloadGcs(Box<DownloadGcs>),
+    /// Files of the file store.
+    DownloadHarnessStore(Box<DownloadHarnessStore>),
+    /// Files to a bucket.
+    S3Upload(Box<S3Upload>),
+    /// `sam build`.
+    AwsSamBuild(Box<AwsSamBuild>),
+    /// `sam deploy`.
+    AwsSamDeploy(Box<AwsSamDeploy>),
+    /// Serverless Framework.
+    Serverless(Box<Serverless>),
+    /// AWS CDK.
+    AwsCdk(Box<AwsCdk>),
+    /// Google Cloud Run.
+    CloudRun(Box<CloudRun>),
+    /// Google managed instance groups.
+    Mig(Box<Mig>),
+    /// Azure functions.
+    AzureFunction(Box<AzureFunction>),
+    /// Azure container apps.
+    AzureContainerApps(Box<AzureContainerApps>),
+    /// An agent.
+    Agent(Box<Agent>),
+    /// A revision of an agent.
+    AiRevision(Box<AiRevision>),
+    /// Provenance is checked.
+    SlsaVerification(Box<SlsaVerification>),
+    /// A bill of materials is made or checked.
+    Ssca(Box<Ssca>),
+    /// A database is changed.
+    DbOps(Box<DbOps>),
+    /// A person is asked.
+    HarnessApproval(Box<HarnessApproval>),
+    /// The old step with a pod of its own.
+    Container(Box<ContainerStep>),
+    /// A template's.
+    Template(Box<TemplateLink>),
+    /// Any other type that the format knows, its spec as it is.
+    Other(Option<Box<Node>>),
+}
+
+impl Step {
+    /// `type`; empty for a template.
+    pub fn step_type(&self) -> &str {
+        match self.spec {
+            StepSpec::Template(_) => "",
+            _ => &self.kind.value,
+        }
+    }
+
+    /// Its name, or its identifier where it has none.
+    pub fn title(&self) -> &str {
+        self.name
+            .as_ref()
+            .map_or(self.identifier.as_str(), |name| &name.0.value)
+    }
+
+    /// Where it can run; a template's is not known.
+    pub fn class(&self) -> Option<Class> {
+        class(self.step_type())
+    }
+}
+
+impl Lower for Step {
+    fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
+        let mut fields = Fields::of(node, name, cx)?;
+        let common = StepCommon::fields(&mut fields, cx);
+        if let Some(span) = fields.entry("template").map(|entry| entry.key.span) {
+            let link: Option<Box<TemplateLink>> = Slot::take(&mut fields, "template", cx);
+            fields.ignore(&["type", "spec"]);
+            fields.finish(cx);
+            return Some(Self {
+                common,
+                kind: Spanned::new(String::new(), span),
+                spec: StepSpec::Template(link?),
+            });
+        }
+        fields.required("type", cx);
+        let Some(kind): Option<Spanned<String>> = Slot::take(&mut fields, "type", cx) else {
+            fields.ignore(&["spec"]);
+            fields.finish(cx);
+            return None;
+        };
+        let spec = spec(&kind, &mut fields, cx);
+        fields.finish(cx);
+        Some(Self {
+            common,
+            kind,
+            spec: spec?,
+        })
+    }
+}
+
+/// The spec of a type. A type without settings may leave it out.
+fn spec(kind: &Spanned<String>, fields: &mut Fields<'_>, cx: &mut Cx) -> Option<StepSpec> {
+    macro_rules! specs {
+        ($($($pattern:literal)|+ => $variant:ident,)*) => {
+            match kind.value.as_str() {
+                $($($pattern)|+ => {
+                    fields.required("spec", cx);
+                    fields.value("spec", cx).map(StepSpec::$variant)
+                })*
+                known if class(known).is_some() => Some(StepSpec::Other(Slot::take(fields, "spec", cx))),
+                unknown => {
+                    fields.ignore(&["spec"]);
+                    unknown_type(unknown, kind, cx);
+                    None
+                }
+            }
+        };
+    }
+    specs! {
+        "Run" => Run,
+        "Background" => Background,
+        "Plugin" => Plugin,
+        "GitClone" => GitClone,
+        "Action" => Action,
+        "DownloadManifests" => DownloadManifests,
+        "DownloadAwsS3" => DownloadAwsS3,
+        "DownloadGcs" => DownloadGcs,
+        "DownloadHarnessStore" => DownloadHarnessStore,
+        "S3Upload" => S3Upload,
+        "AwsSamBuild" => AwsSamBuild,
+        "AwsSamDeploy" => AwsSamDeploy,
+        "ServerlessAwsLambdaPrepareRollbackV2" | "ServerlessAwsLambdaPackageV2" | "ServerlessAwsLambdaDeployV2"
+            | "ServerlessAwsLambdaRollbackV2" => Serverless,
+        "AwsCdkBootstrap" | "AwsCdkSynth" | "AwsCdkDiff" | "AwsCdkDeploy" | "AwsCdkDestroy" | "AwsCdkRollback" => AwsCdk,
+        "GoogleCloudRunPrepareRollbackData" | "GoogleCloudRunDeploy" | "GoogleCloudRunTrafficShift"
+            | "GoogleCloudRunRollback" | "GoogleCloudRunJob" => CloudRun,
+        "GoogleMigDeploy" | "GoogleMigBlueGreenDeploy" | "GoogleMigBlueGreenRollback" | "GoogleMigTrafficShift"
+            | "GoogleMigSteadyState" | "GoogleMigRollback" => Mig,
+        "AzureFunctionDeploy" | "AzureFunctionRollback" => AzureFunction,
+        "AzureContainerAppsPrepareRollbackData" | "AzureContainerAppsDeploy" | "AzureContainerAppsTrafficShift"
+            | "AzureContainerAppsRollback" => AzureContainerApps,
+        "Agent" => Agent,
+        "DeployAwsAgentCoreRevision" | "ShiftAwsAgentCoreRevision" | "RollbackAwsAgentCoreRevision"
+            | "DeployGoogleAgentRuntimeRevision" | "ShiftGoogleAgentRuntimeRevision"
+            | "RollbackGoogleAgentRuntimeRevision" => AiRevision,
+        "SlsaVerification" => SlsaVerification,
+        "SscaOrchestration" | "SscaEnforcement" => Ssca,
+        "DBOpsApply" | "DBOpsRollback" | "DBOpsLiquibase" | "DBOpsFlyway" | "DBOpsTestPreview" => DbOps,
+        "HarnessApproval" => HarnessApproval,
+        "Container" => Container,
+    }
+}
+
+fn unknown_type(unknown: &str, kind: &Spanned<String>, cx: &mut Cx) {
+    let diagnostic = Diagnostic::error(
+        code::UNKNOWN_STEP_TYPE,
+        format!("unknown step type `{unknown}`"),
+    )
+    .at(kind.span, "");
+    cx.push(
+        match nearest(unknown, TYPES.iter().map(|(name, _)| *name)) {
+            Some(near) => diagnostic
+                .help(format!("did you mean `{near}`?"))
+                .fix(kind.span, near),
+            None => diagnostic
+                .help("a script in a container is `Run`, an image with settings is `Plugin`"),
+        },
+    );
+}
