@@ -6,10 +6,12 @@
 
 mod args;
 mod cmd;
+mod entities;
 mod home;
 mod out;
 mod problem;
 mod screen;
+mod secrets;
 mod texts;
 
 use std::process::ExitCode;
