@@ -5,9 +5,12 @@
 //! a command. What is cheap starts nothing: only commands that talk to a pod have an asynchronous runtime.
 
 mod args;
+mod attach;
 mod cmd;
 mod entities;
 mod home;
+mod local;
+mod meta;
 mod out;
 mod problem;
 mod screen;

@@ -1,9 +1,11 @@
 //! The only part of the screen with a thread and a clock: it takes what is seen, and paints.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 use super::json::Json;
 use super::live::Live;
@@ -11,10 +13,6 @@ use super::plain::Plain;
 use super::summary::{self, Extras};
 use super::view::{Seen, View};
 use super::{scroll, tree};
-
-/// What the screen may lag behind before its sender waits: enough to swallow a burst between two frames, and at
-/// 64 KiB a chunk still little memory.
-const QUEUE: usize = 256;
 
 /// The shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(50);
@@ -77,21 +75,21 @@ pub(crate) struct Show {
     thread: JoinHandle<io::Result<View>>,
 }
 
-/// The way to a screen; may be cloned.
+/// The way to a screen; may be cloned. Nobody waits for a screen: a run goes on however slow a terminal is, and its log
+/// is on disk.
 #[derive(Clone)]
-pub(crate) struct Sender(SyncSender<Message>);
+pub(crate) struct Sender(UnboundedSender<Message>);
 
 impl Sender {
-    /// Shows this. Waits while the screen is far behind.
+    /// Shows this.
     pub(crate) fn see(&self, seen: Seen) {
-        // A screen whose output is closed is gone; the run goes on, its log is on disk.
+        // A screen whose output is closed is gone.
         let _ = self.0.send(Message::Seen(seen));
     }
 
-    /// Says this to the person, in its own line on standard error.
+    /// Says this to the person, in its own line.
     pub(crate) fn say(&self, text: impl Into<String>) {
-        let text = text.into();
-        if let Err(back) = self.0.send(Message::Say(text))
+        if let Err(back) = self.0.send(Message::Say(text.into()))
             && let Message::Say(text) = back.0
         {
             eprintln!("{text}");
@@ -101,13 +99,21 @@ impl Sender {
 
 /// Starts a screen on standard output.
 pub(crate) fn start(mode: Mode, terminal: Terminal, extras: Extras) -> io::Result<(Sender, Show)> {
-    let (sender, receiver) = sync_channel(QUEUE);
+    let (sender, mut receiver) = unbounded_channel();
+    // A runtime of its own: a terminal that does not take what is written to it must not hold up the run.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     let thread = std::thread::Builder::new()
         .name("screen".to_owned())
-        .spawn(move || match mode {
-            Mode::Live => live(&receiver, terminal, &extras),
-            Mode::Plain { times } => plain(&receiver, terminal, &extras, times),
-            Mode::Json => json(&receiver),
+        .spawn(move || {
+            runtime.block_on(async {
+                match mode {
+                    Mode::Live => live(&mut receiver, terminal, &extras).await,
+                    Mode::Plain { times } => plain(&mut receiver, terminal, &extras, times).await,
+                    Mode::Json => json(&mut receiver).await,
+                }
+            })
         })?;
     Ok((Sender(sender), Show { thread }))
 }
@@ -122,7 +128,11 @@ impl Show {
     }
 }
 
-fn live(receiver: &Receiver<Message>, terminal: Terminal, extras: &Extras) -> io::Result<View> {
+async fn live(
+    receiver: &mut UnboundedReceiver<Message>,
+    terminal: Terminal,
+    extras: &Extras,
+) -> io::Result<View> {
     let mut view = View::default();
     let mut region = Live::new(io::stdout().lock(), terminal.colour);
     let mut above = Vec::new();
@@ -131,8 +141,8 @@ fn live(receiver: &Receiver<Message>, terminal: Terminal, extras: &Extras) -> io
     loop {
         // Woken by events; without any, once a second for the times of what runs.
         let wait = if dirty { FRAME } else { Duration::from_secs(1) };
-        match receiver.recv_timeout(wait.saturating_sub(painted.elapsed())) {
-            Ok(message) => {
+        match tokio::time::timeout_at(painted + wait, receiver.recv()).await {
+            Ok(Some(message)) => {
                 take(message, &mut view, &mut above, terminal);
                 dirty = true;
                 // A burst becomes one frame.
@@ -140,8 +150,8 @@ fn live(receiver: &Receiver<Message>, terminal: Terminal, extras: &Extras) -> io
                     continue;
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
+            Err(_) => {}
+            Ok(None) => break,
         }
         view.now_ms = view.now_ms.max(now_ms());
         let (columns, rows) = Terminal::size();
@@ -179,8 +189,8 @@ fn take(message: Message, view: &mut View, above: &mut Vec<String>, terminal: Te
     }
 }
 
-fn plain(
-    receiver: &Receiver<Message>,
+async fn plain(
+    receiver: &mut UnboundedReceiver<Message>,
     terminal: Terminal,
     extras: &Extras,
     times: bool,
@@ -188,7 +198,7 @@ fn plain(
     let mut view = View::default();
     let mut plain = Plain::new(times);
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-    while let Some(message) = next(receiver, &mut out)? {
+    while let Some(message) = next(receiver, &mut out).await? {
         match message {
             Message::Seen(seen) => {
                 view.see(&seen);
@@ -215,11 +225,11 @@ fn plain(
     Ok(view)
 }
 
-fn json(receiver: &Receiver<Message>) -> io::Result<View> {
+async fn json(receiver: &mut UnboundedReceiver<Message>) -> io::Result<View> {
     let mut view = View::default();
     let mut json = Json::default();
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-    while let Some(message) = next(receiver, &mut out)? {
+    while let Some(message) = next(receiver, &mut out).await? {
         match message {
             Message::Seen(seen) => {
                 view.see(&seen);
@@ -233,12 +243,15 @@ fn json(receiver: &Receiver<Message>) -> io::Result<View> {
 }
 
 /// The next message; what is written so far is flushed before waiting for one.
-fn next(receiver: &Receiver<Message>, out: &mut impl io::Write) -> io::Result<Option<Message>> {
+async fn next(
+    receiver: &mut UnboundedReceiver<Message>,
+    out: &mut impl io::Write,
+) -> io::Result<Option<Message>> {
     if let Ok(message) = receiver.try_recv() {
         return Ok(Some(message));
     }
     out.flush()?;
-    Ok(receiver.recv().ok())
+    Ok(receiver.recv().await)
 }
 
 /// Milliseconds since the Unix epoch.

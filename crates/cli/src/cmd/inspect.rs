@@ -1,0 +1,145 @@
+//! `stepyard inspect`: the journal of a run, folded.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::args::{Inspect, Output};
+use crate::home::{Home, RunDir};
+use crate::meta::Meta;
+use crate::past;
+use crate::problem::{Exit, Problem};
+use crate::screen::show::Terminal;
+use crate::screen::summary;
+use crate::screen::{tree, view::View, waterfall, words};
+use crate::{extras, out};
+
+/// Shows a run.
+pub(crate) fn run(args: &Inspect, output: Output) -> Result<Exit, Problem> {
+    let dir = Home::find()?.run(args.run.as_deref())?;
+    if args.reports {
+        return reports(&dir, output);
+    }
+    if args.events {
+        return events(&dir, output);
+    }
+    let view = past::view(&dir)?;
+    let state = past::state(&dir, &view);
+    let extras = extras::of(&dir);
+    if output == Output::Json {
+        return out::json(&document(&dir, &view, state));
+    }
+    let terminal = Terminal::stdout();
+    let columns = if terminal.live { Terminal::size().0.saturating_sub(1) } else { 100 };
+    let mut text = String::new();
+    for line in summary::lines(&view, &extras, columns) {
+        text.push_str(&line.render(terminal.colour));
+        text.push('\n');
+    }
+    if state == past::State::Lost {
+        let id = &dir.id;
+        text.push_str(&format!("  its command was lost: `stepyard resume {id}` goes on, `stepyard sweep {id}` removes its pods\n"));
+    }
+    out::text(&text)
+}
+
+fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value {
+    let nodes: Vec<_> = view
+        .root
+        .iter()
+        .flat_map(|root| std::iter::once(root.clone()).chain(view.below(root)))
+        .filter_map(|id| {
+            let item = view.items.get(&id)?;
+            let phases = waterfall::phases(item, view.now_ms);
+            let outputs: BTreeMap<_, _> = item
+                .record()
+                .map(|r| r.outputs.iter().map(|o| (o.name.clone(), if o.secret { None } else { Some(o.value.clone()) })).collect())
+                .unwrap_or_default();
+            Some(json!({
+                "id": id,
+                "path": view.path(&id),
+                "name": item.node.name,
+                "kind": item.node.kind,
+                "status": item.status.map(tree::status_word),
+                "began_ms": item.began_ms,
+                "ended_ms": item.ended_ms,
+                "failure": item.failure,
+                "attempts": item.attempts.len(),
+                "queued_ms": phases.queued,
+                "run_ms": phases.run,
+                "exit": item.record().map(|r| &r.exit),
+                "peak_memory": item.record().map(|r| r.peak_memory),
+                "cpu_ms": item.record().map(|r| r.cpu_ms),
+                "out_of_memory": item.record().map(|r| r.oom),
+                "outputs": outputs,
+            }))
+        })
+        .collect();
+    let meta = Meta::read(dir).ok();
+    json!({
+        "run": dir.id,
+        "state": state.word(),
+        "name": meta.as_ref().map(|m| m.name.clone()),
+        "pipeline": meta.as_ref().map(|m| m.pipeline.clone()),
+        "began_ms": view.began_ms,
+        "ended_ms": view.end.map(|(_, at)| at),
+        "directory": dir.path(),
+        "nodes": nodes,
+    })
+}
+
+fn events(dir: &RunDir, output: Output) -> Result<Exit, Problem> {
+    let mut text = String::new();
+    for stamped in past::events(dir)? {
+        let event = serde_json::to_value(&stamped.event).map_err(|e| Problem::system("write an event", &e))?;
+        if output == Output::Json {
+            text.push_str(&json!({"at_ms": stamped.at_ms, "event": event}).to_string());
+        } else {
+            let ms = stamped.at_ms % 86_400_000;
+            let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+            let (name, body) = match event {
+                serde_json::Value::Object(map) => map.into_iter().next().unwrap_or_default(),
+                other => (other.as_str().unwrap_or_default().to_owned(), serde_json::Value::Null),
+            };
+            text.push_str(&format!("{h:02}:{m:02}:{s:02}.{:03} {name} {body}", ms % 1000));
+        }
+        text.push('\n');
+    }
+    out::text(&text)
+}
+
+fn reports(dir: &RunDir, output: Output) -> Result<Exit, Problem> {
+    let root = dir.join("reports");
+    let mut files = Vec::new();
+    walk(&root, &mut files);
+    files.sort();
+    if output == Output::Json {
+        let list: Vec<_> = files
+            .iter()
+            .map(|(path, bytes)| json!({"path": path, "bytes": bytes, "report": path.strip_prefix(&root).ok()}))
+            .collect();
+        return out::json(&list);
+    }
+    if files.is_empty() {
+        eprintln!("run {} has no reports", dir.id);
+        return Ok(Exit::Success);
+    }
+    let mut text = String::new();
+    for (path, bytes) in files {
+        text.push_str(&format!("{:>9}  {}\n", words::bytes(bytes), path.display()));
+    }
+    out::text(&text)
+}
+
+fn walk(dir: &Path, found: &mut Vec<(PathBuf, u64)>) {
+    // A run without reports has no such directory.
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => walk(&entry.path(), found),
+            Ok(meta) => found.push((entry.path(), meta.len())),
+            Err(_) => {}
+        }
+    }
+}

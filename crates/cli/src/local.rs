@@ -1,0 +1,287 @@
+//! `--local REPO=DIR`: a working tree in place of a clone.
+//!
+//! The files that a commit of the tree could hold (tracked ones as they are now, and new ones that are not ignored) and
+//! its `.git` are copied once into the run's directory, by reflink where the file system can; the copy is mounted at the
+//! clone's directory. So steps see what the person sees in their editor, and may write as into a clone; the tree itself is
+//! never written to.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::problem::Problem;
+
+/// A repository and the tree that stands in for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Local {
+    /// As the pipeline calls it: `repoName`, the last part of the connector's url, or the step's identifier.
+    pub(crate) repo: String,
+    /// The tree, absolute.
+    pub(crate) dir: PathBuf,
+}
+
+impl Local {
+    /// From `REPO=DIR`.
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+        let (repo, dir) = text
+            .split_once('=')
+            .filter(|(repo, dir)| !repo.is_empty() && !dir.is_empty())
+            .ok_or_else(|| {
+                Problem::invalid(format!("`--local {text}` is not `REPO=DIR`")).help(
+                    "give the repository's name in the pipeline and a directory: `--local shop=.`",
+                )
+            })?;
+        let dir = fs::canonicalize(dir).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => {
+                Problem::invalid(format!("`--local {text}`: there is no directory {dir}"))
+            }
+            _ => Problem::system(format_args!("find {dir}"), &e),
+        })?;
+        if !dir.is_dir() {
+            return Err(Problem::invalid(format!(
+                "`--local {text}`: {} is not a directory",
+                dir.display()
+            )));
+        }
+        Ok(Self {
+            repo: repo.to_owned(),
+            dir,
+        })
+    }
+
+    /// Copies the tree to `to`, which is made. Returns how many files it has.
+    pub(crate) fn copy(&self, to: &Path) -> Result<u64, Problem> {
+        let failed = |e: io::Error| {
+            Problem::system(
+                format_args!("copy {} to {}", self.dir.display(), to.display()),
+                &e,
+            )
+        };
+        fs::create_dir_all(to).map_err(failed)?;
+        let count = match listed(&self.dir) {
+            Some(files) => {
+                let mut count = 0;
+                for file in files {
+                    let from = self.dir.join(&file);
+                    // What is deleted in the tree is still in git's list.
+                    let Ok(meta) = fs::symlink_metadata(&from) else {
+                        continue;
+                    };
+                    let into = to.join(&file);
+                    if let Some(parent) = into.parent() {
+                        fs::create_dir_all(parent).map_err(failed)?;
+                    }
+                    count += if meta.is_dir() {
+                        tree(&from, &into)
+                    } else {
+                        one(&from, &into, &meta)
+                    }
+                    .map_err(failed)?;
+                }
+                let git = self.dir.join(".git");
+                if git.is_dir() {
+                    tree(&git, &to.join(".git")).map_err(failed)?;
+                }
+                count
+            }
+            None => tree(&self.dir, to).map_err(failed)?,
+        };
+        open_up(to).map_err(failed)?;
+        Ok(count)
+    }
+}
+
+/// The files that git would know, relative to the tree; none where this is no git tree or there is no git.
+fn listed(dir: &Path) -> Option<Vec<PathBuf>> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(dir)
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let names = output
+        .stdout
+        .split(|b| *b == 0)
+        .filter(|name| !name.is_empty());
+    let mut files: Vec<_> = names
+        .map(|name| PathBuf::from(OsStr::from_bytes(name)))
+        .collect();
+    files.sort();
+    // A file with a conflict is listed once for each side.
+    files.dedup();
+    Some(files)
+}
+
+/// A directory with all below it.
+fn tree(from: &Path, to: &Path) -> io::Result<u64> {
+    fs::create_dir_all(to)?;
+    let mut count = 0;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        let into = to.join(entry.file_name());
+        count += if meta.is_dir() {
+            tree(&entry.path(), &into)?
+        } else {
+            one(&entry.path(), &into, &meta)?
+        };
+    }
+    Ok(count)
+}
+
+/// A file or a link. Sockets and the like are no part of a tree.
+fn one(from: &Path, to: &Path, meta: &fs::Metadata) -> io::Result<u64> {
+    if meta.is_symlink() {
+        symlink(fs::read_link(from)?, to)?;
+    } else if meta.is_file() {
+        let (source, target) = (fs::File::open(from)?, fs::File::create(to)?);
+        if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
+            io::copy(&mut &source, &mut &target)?;
+        }
+        target.set_permissions(meta.permissions())?;
+    } else {
+        return Ok(0);
+    }
+    Ok(1)
+}
+
+/// Steps may run as any user: a clone belongs to whoever runs it, this one to all.
+fn open_up(path: &Path) -> io::Result<()> {
+    let meta = fs::symlink_metadata(path)?;
+    if meta.is_symlink() {
+        return Ok(());
+    }
+    let mode = meta.permissions().mode();
+    let more = if meta.is_dir() || mode & 0o111 != 0 {
+        0o777
+    } else {
+        0o666
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777 | more))?;
+    if meta.is_dir() {
+        for entry in fs::read_dir(path)? {
+            open_up(&entry?.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut open = vec![dir.to_owned()];
+        while let Some(at) = open.pop() {
+            for entry in fs::read_dir(at).expect("a directory").flatten() {
+                let path = entry.path();
+                let name = path.strip_prefix(dir).expect("below").display().to_string();
+                if name == ".git" {
+                    found.push(name);
+                } else if entry.file_type().expect("a kind").is_dir() {
+                    open.push(path);
+                } else {
+                    found.push(name);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn a_tree_is_copied_as_git_would_know_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let from = dir.path().join("shop");
+        fs::create_dir_all(from.join("src")).expect("a directory");
+        fs::create_dir_all(from.join("target")).expect("a directory");
+        for (name, text) in [
+            ("src/a.rs", "a"),
+            ("gone.rs", "g"),
+            ("target/big", "b"),
+            (".gitignore", "target\n"),
+            ("run.sh", "r"),
+        ] {
+            fs::write(from.join(name), text).expect("a file");
+        }
+        fs::set_permissions(from.join("run.sh"), fs::Permissions::from_mode(0o755))
+            .expect("a mode");
+        symlink("src/a.rs", from.join("link")).expect("a link");
+        let local = Local::parse(&format!("shop={}", from.display())).expect("a tree");
+
+        // Without git's knowledge: everything.
+        assert_eq!(local.copy(&dir.path().join("all")).expect("a copy"), 6);
+
+        let git = |args: &[&str]| {
+            let done = Command::new("git")
+                .arg("-C")
+                .arg(&from)
+                .args(args)
+                .output()
+                .expect("git runs");
+            assert!(
+                done.status.success(),
+                "{}",
+                String::from_utf8_lossy(&done.stderr)
+            );
+        };
+        git(&["init", "-q"]);
+        git(&["add", "src/a.rs", "gone.rs"]);
+        fs::remove_file(from.join("gone.rs")).expect("a file");
+        fs::write(from.join("src/new.rs"), "n").expect("a file");
+        let to = dir.path().join("copy");
+        assert_eq!(local.copy(&to).expect("a copy"), 5);
+        assert_eq!(
+            names(&to),
+            [
+                ".git",
+                ".gitignore",
+                "link",
+                "run.sh",
+                "src/a.rs",
+                "src/new.rs"
+            ]
+        );
+        let mode = |name: &str| {
+            fs::metadata(to.join(name))
+                .expect("a file")
+                .permissions()
+                .mode()
+                & 0o777
+        };
+        assert_eq!(
+            (mode("run.sh"), mode("src/a.rs"), mode("src")),
+            (0o777, 0o666, 0o777)
+        );
+        fs::write(to.join("src/a.rs"), "changed").expect("a file");
+        assert_eq!(
+            fs::read_to_string(from.join("src/a.rs")).expect("a file"),
+            "a"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (given, says) in [
+            ("shop", "is not `REPO=DIR`"),
+            ("=.", "is not `REPO=DIR`"),
+            ("shop=/no/such/dir", "there is no directory /no/such/dir"),
+            ("shop=/dev/null", "is not a directory"),
+        ] {
+            let problem = Local::parse(given).unwrap_err().to_string();
+            assert!(problem.contains(says), "{problem}");
+        }
+    }
+}
