@@ -93,7 +93,12 @@ pub(crate) struct SecretArgs {
     #[arg(long = "secret", value_name = "NAME=VALUE")]
     pub(crate) secrets: Vec<String>,
     /// A file of secrets: `NAME=VALUE` lines, or a YAML mapping.
-    #[arg(long, value_name = "FILE", env = "STEPYARD_SECRETS_FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "STEPYARD_SECRETS_FILE",
+        hide_env_values = true
+    )]
     pub(crate) secrets_file: Option<PathBuf>,
 }
 
@@ -132,11 +137,13 @@ pub(crate) struct Run {
     /// Take a working tree of this machine in place of the GitClone of a repository.
     #[arg(long, value_name = "REPO=DIR")]
     pub(crate) local: Vec<String>,
-    /// What makes the pods.
+    /// What makes the pods: `native` (namespaces of this machine, no daemon) or `docker` (a Docker or Podman socket).
     #[arg(long, value_enum, default_value = "native", env = "STEPYARD_BACKEND")]
+    #[arg(hide_possible_values = true, hide_env_values = true)]
     pub(crate) backend: BackendName,
-    /// The network of the pods.
+    /// The network of the pods: `private` (with a way out where this machine can give one) or `host`.
     #[arg(long, value_enum, default_value = "private")]
+    #[arg(hide_possible_values = true)]
     pub(crate) network: NetworkName,
     /// Begin each plain line with the time of day.
     #[arg(long)]

@@ -31,7 +31,11 @@ pub(crate) fn limits(spec: &Spec, into: &mut BTreeMap<NodeId, Amounts>) {
 /// What is kept of a run. What cannot be read is not said.
 pub(crate) fn of(run: &RunDir) -> Extras {
     let mut extras = Extras::default();
-    for entry in fs::read_dir(run.join("pods")).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(run.join("pods"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         if let Ok(text) = fs::read(entry.path())
             && let Ok(spec) = serde_json::from_slice::<Spec>(&text)
         {

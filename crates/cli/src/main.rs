@@ -7,14 +7,17 @@
 mod args;
 mod attach;
 mod cmd;
-mod entities;
+mod documents;
+mod extras;
 mod home;
 mod local;
 mod meta;
 mod out;
+mod past;
 mod problem;
 mod screen;
 mod secrets;
+mod steps;
 mod texts;
 
 use std::process::ExitCode;
@@ -53,6 +56,8 @@ fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Validate(args) => cmd::validate::run(args, cli.output),
         Command::Explain(args) => cmd::explain::run(args, cli.output),
         Command::Completions(args) => cmd::completions::run(args),
+        Command::Runs(args) => cmd::runs::run(args, cli.output),
+        Command::Inspect(args) => cmd::inspect::run(args, cli.output),
         _ => Err(Problem::failed("this command is not there yet")),
     }
 }

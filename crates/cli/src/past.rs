@@ -47,7 +47,10 @@ pub(crate) fn events(run: &RunDir) -> Result<Vec<Stamped>, Problem> {
 
 /// Its events, folded.
 pub(crate) fn view(run: &RunDir) -> Result<View, Problem> {
-    let mut view = View { run: run.id.clone(), ..View::default() };
+    let mut view = View {
+        run: run.id.clone(),
+        ..View::default()
+    };
     for stamped in events(run)? {
         view.see(&Seen::Event(Box::new(stamped)));
     }

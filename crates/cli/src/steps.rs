@@ -7,11 +7,17 @@ use crate::screen::view::View;
 
 /// The leaf that `word` means: its whole id, its path (`build/compile_group/unit`), the end of its path, or its identifier.
 pub(crate) fn find(view: &View, word: &str) -> Result<NodeId, Problem> {
-    let leaves: Vec<_> = view.items.iter().filter(|(_, item)| item.is_leaf()).map(|(id, _)| (id, view.path(id))).collect();
+    let leaves: Vec<_> = view
+        .items
+        .iter()
+        .filter(|(_, item)| item.is_leaf())
+        .map(|(id, _)| (id, view.path(id)))
+        .collect();
     let wanted = word.trim_matches('/');
     let exact = |(id, path): &&(&NodeId, String)| id.0 == wanted || *path == wanted;
     let end = |(_, path): &&(&NodeId, String)| {
-        path.strip_suffix(wanted).is_some_and(|head| head.is_empty() || head.ends_with('/'))
+        path.strip_suffix(wanted)
+            .is_some_and(|head| head.is_empty() || head.ends_with('/'))
     };
     let mut found: Vec<_> = leaves.iter().filter(exact).collect();
     if found.is_empty() {
@@ -24,19 +30,34 @@ pub(crate) fn find(view: &View, word: &str) -> Result<NodeId, Problem> {
             let names = leaves.iter().map(|(_, path)| path.as_str());
             let near = names
                 .clone()
-                .map(|path| (strsim::damerau_levenshtein(path.rsplit('/').next().unwrap_or(path), wanted), path))
+                .map(|path| {
+                    (
+                        strsim::damerau_levenshtein(
+                            path.rsplit('/').next().unwrap_or(path),
+                            wanted,
+                        ),
+                        path,
+                    )
+                })
                 .min()
                 .filter(|(distance, _)| *distance <= 1 + wanted.len() / 4);
             Err(match near {
                 Some((_, path)) => problem.help(format!("did you mean `{path}`?")),
                 None if leaves.is_empty() => problem.help("it has not got to any step"),
-                None => problem.help(format!("it has {}", names.take(20).collect::<Vec<_>>().join(", "))),
+                None => problem.help(format!(
+                    "it has {}",
+                    names.take(20).collect::<Vec<_>>().join(", ")
+                )),
             })
         }
         many => {
             let paths: Vec<_> = many.iter().map(|(_, path)| path.as_str()).collect();
-            Err(Problem::invalid(format!("`{word}` is the name of {} steps of run {}", many.len(), view.run))
-                .help(format!("say which: {}", paths.join(", "))))
+            Err(Problem::invalid(format!(
+                "`{word}` is the name of {} steps of run {}",
+                many.len(),
+                view.run
+            ))
+            .help(format!("say which: {}", paths.join(", "))))
         }
     }
 }

@@ -31,7 +31,11 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<Exit, Problem> {
         return out::json(&document(&dir, &view, state));
     }
     let terminal = Terminal::stdout();
-    let columns = if terminal.live { Terminal::size().0.saturating_sub(1) } else { 100 };
+    let columns = if terminal.live {
+        Terminal::size().0.saturating_sub(1)
+    } else {
+        100
+    };
     let mut text = String::new();
     for line in summary::lines(&view, &extras, columns) {
         text.push_str(&line.render(terminal.colour));
@@ -54,7 +58,21 @@ fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value 
             let phases = waterfall::phases(item, view.now_ms);
             let outputs: BTreeMap<_, _> = item
                 .record()
-                .map(|r| r.outputs.iter().map(|o| (o.name.clone(), if o.secret { None } else { Some(o.value.clone()) })).collect())
+                .map(|r| {
+                    r.outputs
+                        .iter()
+                        .map(|o| {
+                            (
+                                o.name.clone(),
+                                if o.secret {
+                                    None
+                                } else {
+                                    Some(o.value.clone())
+                                },
+                            )
+                        })
+                        .collect()
+                })
                 .unwrap_or_default();
             Some(json!({
                 "id": id,
@@ -92,7 +110,8 @@ fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value 
 fn events(dir: &RunDir, output: Output) -> Result<Exit, Problem> {
     let mut text = String::new();
     for stamped in past::events(dir)? {
-        let event = serde_json::to_value(&stamped.event).map_err(|e| Problem::system("write an event", &e))?;
+        let event = serde_json::to_value(&stamped.event)
+            .map_err(|e| Problem::system("write an event", &e))?;
         if output == Output::Json {
             text.push_str(&json!({"at_ms": stamped.at_ms, "event": event}).to_string());
         } else {
@@ -100,9 +119,15 @@ fn events(dir: &RunDir, output: Output) -> Result<Exit, Problem> {
             let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
             let (name, body) = match event {
                 serde_json::Value::Object(map) => map.into_iter().next().unwrap_or_default(),
-                other => (other.as_str().unwrap_or_default().to_owned(), serde_json::Value::Null),
+                other => (
+                    other.as_str().unwrap_or_default().to_owned(),
+                    serde_json::Value::Null,
+                ),
             };
-            text.push_str(&format!("{h:02}:{m:02}:{s:02}.{:03} {name} {body}", ms % 1000));
+            text.push_str(&format!(
+                "{h:02}:{m:02}:{s:02}.{:03} {name} {body}",
+                ms % 1000
+            ));
         }
         text.push('\n');
     }
@@ -134,7 +159,9 @@ fn reports(dir: &RunDir, output: Output) -> Result<Exit, Problem> {
 
 fn walk(dir: &Path, found: &mut Vec<(PathBuf, u64)>) {
     // A run without reports has no such directory.
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
     for entry in entries.flatten() {
         match entry.metadata() {
             Ok(meta) if meta.is_dir() => walk(&entry.path(), found),

@@ -52,13 +52,25 @@ pub(crate) fn run(args: &Runs, output: Output) -> Result<Exit, Problem> {
         return Ok(Exit::Success);
     }
     let now = now_ms();
-    let columns = if Terminal::stdout().live { Terminal::size().0.max(40) } else { 200 };
+    let columns = if Terminal::stdout().live {
+        Terminal::size().0.max(40)
+    } else {
+        200
+    };
     let states = list.iter().map(|r| r.state.len()).max().unwrap_or(0);
     let mut text = String::new();
     for row in list {
         let took = row.took_ms.map_or_else(String::new, words::took);
-        let ago = format!("{} ago", words::took(now.saturating_sub(row.created_ms) / 1000 * 1000));
-        let line = format!("{}  {:states$}  {took:>7}  {ago:>11}  {}", row.id, row.state, ansi::clean(row.name.as_bytes(), false));
+        let ago = format!(
+            "{} ago",
+            words::took(now.saturating_sub(row.created_ms) / 1000 * 1000)
+        );
+        let line = format!(
+            "{}  {:states$}  {took:>7}  {ago:>11}  {}",
+            row.id,
+            row.state,
+            ansi::clean(row.name.as_bytes(), false)
+        );
         text.push_str(ansi::cut(&line, columns).trim_end());
         text.push('\n');
     }

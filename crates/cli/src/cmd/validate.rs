@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use pipeline::model::{self, Options};
 use serde::Serialize;
+use syntax::Sources;
 use syntax::diagnostic::Report;
-use syntax::{Diagnostic, Sources};
 
 use crate::args::{Output, Validate};
 use crate::out;
@@ -41,9 +42,12 @@ pub(crate) fn run(args: &Validate, output: Output) -> Result<Exit, Problem> {
     }
     let mut sources = Sources::new();
     let mut diagnostics = Vec::new();
+    let options = Options {
+        portable: args.portable,
+    };
     for file in &files {
         match texts::read(file, &mut sources)? {
-            Ok(id) => diagnostics.extend(check(&sources, id, args.portable)),
+            Ok(id) => diagnostics.extend(model::read(&sources, [id], options).diagnostics),
             Err(diagnostic) => diagnostics.push(diagnostic),
         }
     }
@@ -77,8 +81,4 @@ pub(crate) fn run(args: &Validate, output: Output) -> Result<Exit, Problem> {
     } else {
         Exit::Invalid
     })
-}
-
-fn check(sources: &Sources, id: syntax::SourceId, _portable: bool) -> Vec<Diagnostic> {
-    syntax::yaml::parse(sources, id).diagnostics
 }

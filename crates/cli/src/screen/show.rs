@@ -1,10 +1,12 @@
 //! The only part of the screen with a thread and a clock: it takes what is seen, and paints.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use driver::{Notice, OBSERVER_DEPTH, Observer};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::time::Instant;
 
 use super::json::Json;
@@ -12,7 +14,7 @@ use super::live::Live;
 use super::plain::Plain;
 use super::summary::{self, Extras};
 use super::view::{Seen, View};
-use super::{scroll, tree};
+use super::{scroll, tree, words};
 
 /// The shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(50);
@@ -70,36 +72,84 @@ enum Message {
     Say(String),
 }
 
-/// A screen that runs. It ends when every sender is dropped; then the summary is there.
+/// A screen that runs. It ends when its observer is dropped; then the summary is there.
 pub(crate) struct Show {
     thread: JoinHandle<io::Result<View>>,
 }
 
-/// The way to a screen; may be cloned. Nobody waits for a screen: a run goes on however slow a terminal is, and its log
-/// is on disk.
+/// The command's own voice among what a screen shows; may be cloned.
 #[derive(Clone)]
-pub(crate) struct Sender(UnboundedSender<Message>);
+pub(crate) struct Voice(UnboundedSender<String>);
 
-impl Sender {
-    /// Shows this.
-    pub(crate) fn see(&self, seen: Seen) {
-        // A screen whose output is closed is gone.
-        let _ = self.0.send(Message::Seen(seen));
-    }
-
+impl Voice {
     /// Says this to the person, in its own line.
     pub(crate) fn say(&self, text: impl Into<String>) {
-        if let Err(back) = self.0.send(Message::Say(text.into()))
-            && let Message::Say(text) = back.0
-        {
-            eprintln!("{text}");
+        // A screen that is over shows nothing more.
+        if let Err(back) = self.0.send(text.into()) {
+            eprintln!("{}", back.0);
         }
     }
 }
 
-/// Starts a screen on standard output.
-pub(crate) fn start(mode: Mode, terminal: Terminal, extras: Extras) -> io::Result<(Sender, Show)> {
-    let (sender, mut receiver) = unbounded_channel();
+/// What a screen hears: the driver, and the command itself.
+struct Ears {
+    notices: Receiver<Notice>,
+    said: UnboundedReceiver<String>,
+}
+
+impl Ears {
+    /// The next message; none when the run is over.
+    async fn hear(&mut self) -> Option<Message> {
+        loop {
+            let notice = tokio::select! {
+                biased;
+                Some(text) = self.said.recv() => return Some(Message::Say(text)),
+                notice = self.notices.recv() => notice?,
+            };
+            if let Some(message) = message(notice) {
+                return Some(message);
+            }
+        }
+    }
+
+    /// The next message, if it is there already.
+    fn now(&mut self) -> Option<Message> {
+        if let Ok(text) = self.said.try_recv() {
+            return Some(Message::Say(text));
+        }
+        self.notices.try_recv().ok().and_then(message)
+    }
+}
+
+fn message(notice: Notice) -> Option<Message> {
+    Some(match notice {
+        Notice::Event(stamped) => Message::Seen(Seen::Event(Box::new(stamped))),
+        Notice::Pod { group, event } => Message::Seen(Seen::Pod { group, event }),
+        Notice::Output {
+            step, at_ms, bytes, ..
+        } => Message::Seen(Seen::Output { step, at_ms, bytes }),
+        Notice::Gap { step, bytes, .. } => Message::Seen(Seen::Output {
+            step,
+            at_ms: now_ms(),
+            bytes: format!(
+                "\n[{} of output were lost here]\n",
+                words::count(bytes, "byte")
+            )
+            .into_bytes(),
+        }),
+        Notice::Warning(text) => Message::Say(format!("warning: {text}")),
+    })
+}
+
+/// Starts a screen on standard output. `extras` is read at the end.
+pub(crate) fn start(
+    mode: Mode,
+    terminal: Terminal,
+    extras: Arc<Mutex<Extras>>,
+) -> io::Result<(Observer, Voice, Show)> {
+    let (observer, notices) = channel(OBSERVER_DEPTH);
+    let (voice, said) = unbounded_channel();
+    let mut ears = Ears { notices, said };
     // A runtime of its own: a terminal that does not take what is written to it must not hold up the run.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -109,13 +159,13 @@ pub(crate) fn start(mode: Mode, terminal: Terminal, extras: Extras) -> io::Resul
         .spawn(move || {
             runtime.block_on(async {
                 match mode {
-                    Mode::Live => live(&mut receiver, terminal, &extras).await,
-                    Mode::Plain { times } => plain(&mut receiver, terminal, &extras, times).await,
-                    Mode::Json => json(&mut receiver).await,
+                    Mode::Live => live(&mut ears, terminal, &extras).await,
+                    Mode::Plain { times } => plain(&mut ears, terminal, &extras, times).await,
+                    Mode::Json => json(&mut ears).await,
                 }
             })
         })?;
-    Ok((Sender(sender), Show { thread }))
+    Ok((observer, Voice(voice), Show { thread }))
 }
 
 impl Show {
@@ -128,11 +178,7 @@ impl Show {
     }
 }
 
-async fn live(
-    receiver: &mut UnboundedReceiver<Message>,
-    terminal: Terminal,
-    extras: &Extras,
-) -> io::Result<View> {
+async fn live(ears: &mut Ears, terminal: Terminal, extras: &Mutex<Extras>) -> io::Result<View> {
     let mut view = View::default();
     let mut region = Live::new(io::stdout().lock(), terminal.colour);
     let mut above = Vec::new();
@@ -141,7 +187,7 @@ async fn live(
     loop {
         // Woken by events; without any, once a second for the times of what runs.
         let wait = if dirty { FRAME } else { Duration::from_secs(1) };
-        match tokio::time::timeout_at(painted + wait, receiver.recv()).await {
+        match tokio::time::timeout_at(painted + wait, ears.hear()).await {
             Ok(Some(message)) => {
                 take(message, &mut view, &mut above, terminal);
                 dirty = true;
@@ -171,7 +217,11 @@ async fn live(
         if !above.is_empty() {
             above.push(String::new());
         }
-        let summary = summary::lines(&view, extras, columns.saturating_sub(1));
+        let summary = summary::lines(
+            &view,
+            &extras.lock().unwrap_or_else(PoisonError::into_inner),
+            columns.saturating_sub(1),
+        );
         above.extend(summary.iter().map(|line| line.render(terminal.colour)));
     }
     region.paint(&above, &[], columns)?;
@@ -190,15 +240,15 @@ fn take(message: Message, view: &mut View, above: &mut Vec<String>, terminal: Te
 }
 
 async fn plain(
-    receiver: &mut UnboundedReceiver<Message>,
+    ears: &mut Ears,
     terminal: Terminal,
-    extras: &Extras,
+    extras: &Mutex<Extras>,
     times: bool,
 ) -> io::Result<View> {
     let mut view = View::default();
     let mut plain = Plain::new(times);
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-    while let Some(message) = next(receiver, &mut out).await? {
+    while let Some(message) = next(ears, &mut out).await? {
         match message {
             Message::Seen(seen) => {
                 view.see(&seen);
@@ -217,7 +267,11 @@ async fn plain(
             100
         };
         writeln!(out)?;
-        for line in summary::lines(&view, extras, columns) {
+        for line in summary::lines(
+            &view,
+            &extras.lock().unwrap_or_else(PoisonError::into_inner),
+            columns,
+        ) {
             writeln!(out, "{}", line.render(terminal.colour))?;
         }
     }
@@ -225,11 +279,11 @@ async fn plain(
     Ok(view)
 }
 
-async fn json(receiver: &mut UnboundedReceiver<Message>) -> io::Result<View> {
+async fn json(ears: &mut Ears) -> io::Result<View> {
     let mut view = View::default();
     let mut json = Json::default();
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-    while let Some(message) = next(receiver, &mut out).await? {
+    while let Some(message) = next(ears, &mut out).await? {
         match message {
             Message::Seen(seen) => {
                 view.see(&seen);
@@ -243,15 +297,12 @@ async fn json(receiver: &mut UnboundedReceiver<Message>) -> io::Result<View> {
 }
 
 /// The next message; what is written so far is flushed before waiting for one.
-async fn next(
-    receiver: &mut UnboundedReceiver<Message>,
-    out: &mut impl io::Write,
-) -> io::Result<Option<Message>> {
-    if let Ok(message) = receiver.try_recv() {
+async fn next(ears: &mut Ears, out: &mut impl io::Write) -> io::Result<Option<Message>> {
+    if let Some(message) = ears.now() {
         return Ok(Some(message));
     }
     out.flush()?;
-    Ok(receiver.recv().await)
+    Ok(ears.hear().await)
 }
 
 /// Milliseconds since the Unix epoch.

@@ -403,7 +403,8 @@ fn failures(view: &View, columns: usize, out: &mut Vec<Line>) {
                 out,
             );
         }
-        if item.step().is_some() && item.tail.total() > 0 {
+        let written = item.tail.total() > 0 || item.record().is_some_and(|r| r.output_bytes > 0);
+        if item.step().is_some() && written {
             let text = format!(
                 "  log:  stepyard logs {} {}",
                 view.run, item.node.identifier
