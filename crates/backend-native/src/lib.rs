@@ -1,1 +1,18 @@
-//! pods on this machine: namespaces, overlay and cgroups, with no daemon
+//! Pods on this machine: namespaces, overlay and cgroups, with no daemon.
+//!
+//! It does for one machine what a kubelet does for a node, from the same description of a pod and with the same agent, as root or
+//! as an ordinary user. It must not know what a step is. Read [`Native`] first, then `keeper` for who owns what, `container` for
+//! how one is built; `sys` has what is `unsafe`.
+
+mod backend;
+mod cgroup;
+mod container;
+mod control;
+mod images;
+mod keeper;
+mod store;
+mod sys;
+mod volumes;
+
+pub use backend::{Agent, Config, Native};
+pub use keeper::{ARGUMENT, pod_main};

@@ -1,0 +1,608 @@
+//! The backend itself: the driver's side of the keepers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use driver::backend::{
+    Access, Backend, Carrier, Created, Deleted, EventKind, Events, Failure, FailureKind,
+    ImageFacts, PodEvent, PodRef,
+};
+use pipeline::pod;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::task::JoinHandle;
+
+use crate::control::{Answer, Call, Container, First, Pod};
+use crate::images;
+use crate::keeper::{ARGUMENT, failed};
+use crate::{cgroup, store, volumes};
+
+/// The agent that runs in every container.
+#[derive(Clone)]
+pub enum Agent {
+    /// A static executable on this machine.
+    File(PathBuf),
+    /// Its bytes and their hex sha256: written once to the state directory.
+    Bytes(&'static [u8], String),
+}
+
+/// Where and how native pods are made.
+#[derive(Clone)]
+pub struct Config {
+    /// Where pods, claims and the agent are kept. Pods of another state directory are not seen.
+    pub state: PathBuf,
+    /// The agent.
+    pub agent: Agent,
+    /// A directory with `configmaps/NAME/KEY` and `secrets/NAME/KEY` for volumes of these kinds.
+    pub entities: Option<PathBuf>,
+    /// The program that is executed as keeper: one that calls [`crate::pod_main`]. None: this program.
+    pub keeper: Option<PathBuf>,
+    /// After this a pod ends whatever happens: 24 hours, as `activeDeadlineSeconds` of a pod in a cluster.
+    pub deadline: Duration,
+    /// A pod without any driver for this long, whose containers hold no process but the addon's, ends. A Background step
+    /// keeps it until the deadline. 15 minutes.
+    pub unattended: Duration,
+}
+
+impl Config {
+    /// The defaults, for a state directory and an agent.
+    pub fn new(state: PathBuf, agent: Agent) -> Self {
+        Self {
+            state,
+            agent,
+            entities: None,
+            keeper: None,
+            deadline: Duration::from_hours(24),
+            unattended: Duration::from_mins(15),
+        }
+    }
+}
+
+/// Pods on this machine.
+pub struct Native {
+    config: Config,
+    /// The pods that this process made.
+    made: Mutex<HashMap<String, Made>>,
+}
+
+/// A pod that this process made.
+struct Made {
+    /// Ends when the keeper is reaped.
+    reaped: JoinHandle<()>,
+    /// Kept so that the pod is not without a driver.
+    _connection: BufReader<UnixStream>,
+}
+
+/// `pod.json`: enough to find a pod again.
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    pod: PodRef,
+    /// A pod of another boot is no more.
+    boot: String,
+}
+
+impl Native {
+    /// A backend over a state directory.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            made: Mutex::default(),
+        }
+    }
+
+    fn pods(&self) -> PathBuf {
+        self.config.state.join("pods")
+    }
+
+    fn dir(&self, pod: &str) -> PathBuf {
+        self.pods().join(pod)
+    }
+
+    /// The agent as a file, written where it is not there.
+    fn agent(&self) -> Result<PathBuf, Failure> {
+        let (bytes, digest) = match &self.config.agent {
+            Agent::File(path) => {
+                return path
+                    .canonicalize()
+                    .map_err(|e| failed(&format!("find the agent {}", path.display()), &e));
+            }
+            Agent::Bytes(bytes, digest) => (*bytes, digest),
+        };
+        let path = self.config.state.join("agent").join(digest);
+        if path.exists() {
+            return Ok(path);
+        }
+        let write = || {
+            let dir = self.config.state.join("agent");
+            fs::create_dir_all(&dir)?;
+            let early = dir.join(format!(".{digest}-{}", std::process::id()));
+            fs::write(&early, bytes)?;
+            fs::set_permissions(&early, fs::Permissions::from_mode(0o555))?;
+            fs::rename(&early, &path)
+        };
+        write().map_err(|e: io::Error| failed("write the agent", &e))?;
+        Ok(path)
+    }
+
+    /// A connection to a pod's keeper.
+    async fn control(&self, pod: &str) -> Result<BufReader<UnixStream>, Failure> {
+        let (_dir, path) =
+            store::near(&self.dir(pod), "control").map_err(|_| gone(pod, "it is not there"))?;
+        match UnixStream::connect(path).await {
+            Ok(stream) => Ok(BufReader::new(stream)),
+            Err(_) => Err(gone(pod, "its keeper is not there")),
+        }
+    }
+
+    /// Executes a keeper and tells it what to do.
+    async fn keeper(
+        &self,
+        first: &First,
+    ) -> Result<(BufReader<UnixStream>, JoinHandle<()>), Failure> {
+        let what = "start the pod's keeper";
+        let (ours, theirs) =
+            std::os::unix::net::UnixStream::pair().map_err(|e| failed(what, &e))?;
+        ours.set_nonblocking(true).map_err(|e| failed(what, &e))?;
+        let program = self
+            .config
+            .keeper
+            .as_deref()
+            .unwrap_or(Path::new("/proc/self/exe"));
+        let mut child = Command::new(program)
+            .arg(ARGUMENT)
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| failed(what, &e))?;
+        let reaped = tokio::spawn(async move {
+            // How it ended is told over the connection.
+            let _ = child.wait().await;
+        });
+        let mut stream = UnixStream::from_std(ours).map_err(|e| failed(what, &e))?;
+        write_line(&mut stream, first)
+            .await
+            .map_err(|e| failed(what, &e))?;
+        Ok((BufReader::new(stream), reaped))
+    }
+
+    /// Removes what a pod that is no more has left.
+    async fn sweep(&self, pod: &str) -> Result<(), Failure> {
+        let dir = self.dir(pod);
+        cgroup::sweep(pod);
+        match store::remove_tree(&dir) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(failed(&format!("remove {}", dir.display()), &e));
+            }
+            Err(_) => {}
+        }
+        // Files of subordinate users: only the root of a user namespace may remove them.
+        let (mut stream, reaped) = self.keeper(&First::Remove(dir.clone())).await?;
+        let answer = read_answer(&mut stream).await;
+        let _ = reaped.await;
+        match answer {
+            Some(Answer::Deleted) => Ok(()),
+            Some(Answer::Failed(failure)) => Err(failure),
+            _ => Err(failed(
+                &format!("remove {}", dir.display()),
+                "the helper ended without an answer",
+            )),
+        }
+    }
+
+    /// Ends when no process of the pod's is left: they hold a lock.
+    async fn released(&self, pod: &str) -> Result<(), Failure> {
+        let path = self.dir(pod).join("lock");
+        let wait = tokio::task::spawn_blocking(move || match fs::File::open(path) {
+            Ok(file) => file.lock(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+        });
+        wait.await
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|e| failed("await the end of the pod", &e))
+    }
+
+    /// Writes the files and volumes of a new pod, and says what its keeper is to know.
+    fn prepare(
+        &self,
+        spec: &pod::Spec,
+        dir: &Path,
+        warnings: &mut Vec<String>,
+    ) -> Result<Pod, Failure> {
+        let what = format!("make the pod's directory {}", dir.display());
+        let make = || -> io::Result<()> {
+            for part in ["addon", "containers", "etc", "shm", "volumes"] {
+                fs::create_dir(dir.join(part))?;
+            }
+            // A container that runs as another user passes through to its slice by mounts, not by this path.
+            let etc = dir.join("etc");
+            fs::write(etc.join("hosts"), hosts(spec))?;
+            fs::write(etc.join("hostname"), format!("{}\n", spec.name))?;
+            fs::write(etc.join("resolv.conf"), resolvers(spec.network))?;
+            for file in ["hosts", "hostname", "resolv.conf"] {
+                fs::set_permissions(etc.join(file), fs::Permissions::from_mode(0o644))?;
+            }
+            Ok(())
+        };
+        make().map_err(|e| failed(&what, &e))?;
+        let volumes = volumes::prepare(
+            spec,
+            dir,
+            &self.config.state,
+            self.config.entities.as_deref(),
+            warnings,
+        )?;
+        Ok(Pod {
+            name: spec.name.clone(),
+            run: spec.run.clone(),
+            dir: dir.to_owned(),
+            state: self.config.state.clone(),
+            agent: self.agent()?,
+            network: spec.network,
+            volumes,
+            deadline_ms: self.config.deadline.as_millis() as u64,
+            unattended_ms: self.config.unattended.as_millis() as u64,
+        })
+    }
+
+    async fn make(&self, spec: &pod::Spec, events: &Events) -> Result<(), Failure> {
+        let dir = self.dir(&spec.name);
+        let mut warnings = Vec::new();
+        let pod = self.prepare(spec, &dir, &mut warnings)?;
+        let (mut connection, reaped) = self.keeper(&First::Pod(Box::new(pod))).await?;
+        let answer = read_answer(&mut connection).await;
+        match answer {
+            Some(Answer::Ready { warnings: more }) => {
+                for text in warnings.into_iter().chain(more) {
+                    event(events, None, EventKind::Warning, "NotSupported", text);
+                }
+                let made = Made {
+                    reaped,
+                    _connection: connection,
+                };
+                self.lock().insert(spec.name.clone(), made);
+                Ok(())
+            }
+            answer => {
+                let _ = reaped.await;
+                let log = fs::read_to_string(dir.join("lite-engine.log")).unwrap_or_default();
+                Err(match answer {
+                    Some(Answer::Failed(failure)) => failure,
+                    _ => failed(
+                        &format!("start the pod {}", spec.name),
+                        &format!("its keeper ended without an answer {}", log.trim()),
+                    ),
+                })
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Made>> {
+        self.made.lock().expect("nothing panics while it is held")
+    }
+}
+
+#[async_trait]
+impl Backend for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    async fn preflight(
+        &self,
+        spec: &pod::Spec,
+        access: &Access,
+    ) -> BTreeMap<String, Result<ImageFacts, Failure>> {
+        let asked = spec.containers.iter().map(|container| async {
+            let found = images::resolve(&container.image, access).await;
+            let facts = found.map(|r| r.facts).map_err(|mut failure| {
+                failure.container = Some(container.name.clone());
+                failure
+            });
+            (container.name.clone(), facts)
+        });
+        futures_util::future::join_all(asked)
+            .await
+            .into_iter()
+            .collect()
+    }
+
+    async fn create(
+        &self,
+        spec: &pod::Spec,
+        _access: &Access,
+        events: Events,
+    ) -> Result<Created, Failure> {
+        let dir = self.dir(&spec.name);
+        let what = || format!("make the pod's directory {}", dir.display());
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(self.pods())
+            .map_err(|e| failed(&what(), &e))?;
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                // Made by an earlier call: it stands, or what is left of it goes.
+                if self.control(&spec.name).await.is_ok() {
+                    return Ok(Created::AlreadyThere);
+                }
+                return Err(gone(&spec.name, "an earlier one of this name has ended"));
+            }
+            Err(e) => return Err(failed(&what(), &e)),
+        }
+        let marker = Marker {
+            pod: PodRef {
+                name: spec.name.clone(),
+                namespace: None,
+                run: spec.run.clone(),
+                group: spec.group.clone(),
+            },
+            boot: boot(),
+        };
+        let text = serde_json::to_vec(&marker).expect("a marker is JSON");
+        let made = match fs::write(dir.join("pod.json"), text) {
+            Ok(()) => self.make(spec, &events).await,
+            Err(e) => Err(failed(&what(), &e)),
+        };
+        if let Err(failure) = made {
+            // Half a pod is of no use; that it cannot be removed says less than why it could not be made.
+            let _ = self.released(&spec.name).await;
+            let _ = self.sweep(&spec.name).await;
+            return Err(failure);
+        }
+        Ok(Created::Created)
+    }
+
+    async fn container(
+        &self,
+        spec: &pod::Spec,
+        access: &Access,
+        container: &str,
+        events: Events,
+    ) -> Result<(), Failure> {
+        let wanted = spec
+            .containers
+            .iter()
+            .find(|c| c.name == container)
+            .ok_or_else(|| Failure {
+                kind: FailureKind::Configuration,
+                container: Some(container.to_owned()),
+                message: format!("the pod {} has no container {container}", spec.name),
+                help: None,
+            })?;
+        let mine = |mut failure: Failure| {
+            failure.container = Some(container.to_owned());
+            event(
+                &events,
+                Some(container),
+                EventKind::Warning,
+                "Failed",
+                failure.message.clone(),
+            );
+            failure
+        };
+        let image = images::resolve(&wanted.image, access).await.map_err(mine)?;
+        let normal = |reason: &str, text: String| {
+            event(&events, Some(container), EventKind::Normal, reason, text);
+        };
+        let reference = &wanted.image.reference;
+        match image.pulled {
+            None => normal(
+                "Pulled",
+                format!("Container image \"{reference}\" already present on machine"),
+            ),
+            Some(took) => normal(
+                "Pulled",
+                format!(
+                    "Successfully pulled image \"{reference}\" in {}ms",
+                    took.as_millis()
+                ),
+            ),
+        }
+        let plan = Container {
+            name: container.to_owned(),
+            root: image.root,
+            env: image.facts.env,
+            image_user: image.facts.user,
+            security: wanted.security.clone(),
+            resources: wanted.resources,
+        };
+        let mut connection = self.control(&spec.name).await.map_err(mine)?;
+        let asked = write_line(connection.get_mut(), &Call::Make(Box::new(plan))).await;
+        if asked.is_err() {
+            return Err(mine(gone(&spec.name, "its keeper ended")));
+        }
+        let wait = Duration::from_millis(spec.init_timeout_ms.max(1));
+        match tokio::time::timeout(wait, read_answer(&mut connection)).await {
+            Ok(Some(Answer::Made { new, warnings })) => {
+                for text in warnings {
+                    event(
+                        &events,
+                        Some(container),
+                        EventKind::Warning,
+                        "NotSupported",
+                        text,
+                    );
+                }
+                if new {
+                    normal("Created", format!("Created container {container}"));
+                    normal("Started", format!("Started container {container}"));
+                }
+                Ok(())
+            }
+            Ok(Some(Answer::Failed(failure))) => Err(mine(failure)),
+            Ok(_) => Err(mine(gone(&spec.name, "its keeper ended"))),
+            Err(_) => Err(mine(Failure {
+                kind: FailureKind::Timeout,
+                container: None,
+                message: format!(
+                    "the container {container} did not start within {} s",
+                    wait.as_secs_f32()
+                ),
+                help: Some("raise initTimeout of the step group".to_owned()),
+            })),
+        }
+    }
+
+    async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
+        let (_dir, path) = store::near(&self.dir(&pod.name), "socket")
+            .map_err(|_| gone(&pod.name, "it is not there"))?;
+        match UnixStream::connect(path).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => {
+                // Is the pod gone, or is its router being started again?
+                self.control(&pod.name).await?;
+                let mut failure = failed(
+                    &format!("connect to lite-engine of the pod {}", pod.name),
+                    &error,
+                );
+                failure.kind = FailureKind::Connectivity;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn gone(&self, pod: &PodRef) -> Failure {
+        let mut connection = match self.control(&pod.name).await {
+            Ok(connection) => connection,
+            Err(failure) => return failure,
+        };
+        match read_answer(&mut connection).await {
+            Some(Answer::Failed(failure)) => gone(&pod.name, &failure.message),
+            _ => gone(&pod.name, "its keeper ended"),
+        }
+    }
+
+    async fn delete(&self, pod: &PodRef, grace: Duration) -> Result<Deleted, Failure> {
+        if !self.dir(&pod.name).exists() {
+            return Ok(Deleted::NotThere);
+        }
+        if let Ok(mut connection) = self.control(&pod.name).await {
+            let grace_ms = grace.as_millis() as u64;
+            if write_line(connection.get_mut(), &Call::Delete { grace_ms })
+                .await
+                .is_ok()
+                && let Some(Answer::Failed(failure)) = read_answer(&mut connection).await
+            {
+                return Err(failure);
+            }
+        }
+        self.released(&pod.name).await?;
+        let made = self.lock().remove(&pod.name);
+        if let Some(made) = made {
+            let _ = made.reaped.await;
+        }
+        self.sweep(&pod.name).await?;
+        Ok(Deleted::Deleted)
+    }
+
+    async fn list(&self) -> Result<Vec<PodRef>, Failure> {
+        let mut pods = Vec::new();
+        let entries = match fs::read_dir(self.pods()) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(pods),
+            Err(e) => return Err(failed(&format!("read {}", self.pods().display()), &e)),
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let marker = fs::read(entry.path().join("pod.json"))
+                .ok()
+                .and_then(|text| serde_json::from_slice::<Marker>(&text).ok());
+            // A directory without its marker was left by a crash at the very start: it is swept like a pod.
+            pods.push(marker.map_or_else(
+                || PodRef {
+                    name,
+                    namespace: None,
+                    run: String::new(),
+                    group: String::new(),
+                },
+                |m| m.pod,
+            ));
+        }
+        pods.sort();
+        Ok(pods)
+    }
+}
+
+async fn write_line(to: &mut UnixStream, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    to.write_all(&line).await
+}
+
+/// The next answer; none at the end, or where it is none.
+async fn read_answer(from: &mut BufReader<UnixStream>) -> Option<Answer> {
+    let mut line = String::new();
+    from.read_line(&mut line).await.ok()?;
+    serde_json::from_str(&line).ok()
+}
+
+fn event(events: &Events, container: Option<&str>, kind: EventKind, reason: &str, message: String) {
+    let at = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    // Nobody may be listening any more.
+    let _ = events.send(PodEvent {
+        at_ms: at.as_millis() as u64,
+        container: container.map(str::to_owned),
+        kind,
+        reason: reason.to_owned(),
+        message,
+    });
+}
+
+fn gone(pod: &str, why: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Gone,
+        container: None,
+        message: format!("the pod {pod} is gone: {why}"),
+        help: None,
+    }
+}
+
+/// The id of this boot of the machine.
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+fn hosts(spec: &pod::Spec) -> String {
+    let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+    for name in spec.host_names.iter().chain([&spec.name]) {
+        text.push_str("127.0.0.1\t");
+        text.push_str(name);
+        text.push('\n');
+    }
+    text
+}
+
+/// This machine's resolvers. A stub on the loopback is out of reach from a private network: then those behind it.
+fn resolvers(network: pod::Network) -> String {
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let stub = text
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("nameserver"))
+        .all(|server| server.trim().starts_with("127."));
+    if stub && network == pod::Network::Private {
+        fs::read_to_string("/run/systemd/resolve/resolv.conf").unwrap_or(text)
+    } else {
+        text
+    }
+}

@@ -1,0 +1,212 @@
+//! One container: from a plan to the addon as the first process in it.
+//!
+//! All of this runs in the child of the pod's first process, in a mount and a PID namespace of its own. What it mounts is in no
+//! other namespace, so its end needs no cleaning up.
+
+mod identity;
+mod mounts;
+mod root;
+mod seccomp;
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use driver::backend::{Failure, FailureKind};
+use nix::mount::{MntFlags, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use serde::{Deserialize, Serialize};
+
+use crate::control::{Container, Pod};
+use crate::sys;
+
+/// Where the agent is in a container.
+const AGENT: &str = "/addon/bin/stepyard-agent";
+/// What a shell finds without any PATH: the engines' own default.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What the building of a container says, one JSON value a line. Silence is success.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// It goes on without this.
+    Warning(String),
+    /// It ends.
+    Failed(Failure),
+}
+
+/// Makes the directories of a container; returns its slice of `/addon`.
+pub(crate) fn prepare(pod: &Pod, name: &str) -> Result<PathBuf, Failure> {
+    let slice = pod.dir.join("addon").join(name);
+    let work = pod.dir.join("containers").join(name);
+    let made = (|| {
+        for dir in [&slice, &slice.join("bin"), &slice.join("tmp")] {
+            fs::create_dir_all(dir)?;
+            // Whatever user the addon runs as: no other container sees this directory, and the pod's is closed to others.
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o777))?;
+        }
+        fs::create_dir_all(&work)?;
+        for dir in ["root", "upper", "work"] {
+            fs::create_dir_all(work.join(dir))?;
+        }
+        // The upper directory is the root directory that a step sees.
+        fs::set_permissions(work.join("upper"), fs::Permissions::from_mode(0o755))
+    })();
+    made.map_err(|e: std::io::Error| {
+        crate::keeper::failed("make the container's directories", &e)
+    })?;
+    Ok(slice)
+}
+
+/// Builds the container around this process and becomes its addon. Does not return.
+pub(crate) fn become_container(
+    pod: &Pod,
+    plan: &Container,
+    enter: &[PathBuf],
+    told: &OwnedFd,
+) -> ! {
+    let mut talk = Talk {
+        to: told.try_clone().ok().map(File::from),
+    };
+    let failure = match build(pod, plan, enter, &mut talk) {
+        Ok(never) => match never {},
+        Err(mut failure) => {
+            failure.container = Some(plan.name.clone());
+            failure
+        }
+    };
+    talk.say(&Word::Failed(failure));
+    // No destructor of the first process's state may run twice.
+    std::process::exit(70)
+}
+
+/// Where warnings go.
+pub(crate) struct Talk {
+    to: Option<File>,
+}
+
+impl Talk {
+    fn say(&mut self, word: &Word) {
+        if let (Some(to), Ok(mut line)) = (&mut self.to, serde_json::to_vec(word)) {
+            line.push(b'\n');
+            // The reader is the parent: if it is gone, so is this process.
+            let _ = to.write_all(&line);
+        }
+    }
+
+    pub(crate) fn warn(&mut self, text: impl Into<String>) {
+        self.say(&Word::Warning(text.into()));
+    }
+}
+
+/// A failure of this container.
+fn failed(what: &str, error: &(impl std::fmt::Display + ?Sized)) -> Failure {
+    crate::keeper::failed(what, error)
+}
+
+/// The pipeline asks for what cannot be.
+fn refused(message: String) -> Failure {
+    Failure {
+        kind: FailureKind::Configuration,
+        container: None,
+        message,
+        help: None,
+    }
+}
+
+fn build(
+    pod: &Pod,
+    plan: &Container,
+    enter: &[PathBuf],
+    talk: &mut Talk,
+) -> Result<std::convert::Infallible, Failure> {
+    for file in enter {
+        if let Err(e) = fs::write(file, "0") {
+            talk.warn(format!(
+                "{} is not limited: {}: {e}",
+                plan.name,
+                file.display()
+            ));
+        }
+    }
+    let privileged = plan.security.privileged == Some(true);
+    if !privileged {
+        // A kernel without them hides nothing by this: the paths are all that is seen.
+        let _ = unshare(CloneFlags::CLONE_NEWCGROUP);
+    }
+    let dir = pod.dir.join("containers").join(&plan.name);
+    let top = root::mount(pod, &dir, &plan.root, privileged, talk)?;
+    mounts::all(pod, plan, &top, talk)?;
+    enter_root(&dir.join("root"))?;
+    let who = identity::resolve(plan, talk)?;
+    // The first process blocks signals for its descriptor, and Rust ignores SIGPIPE: neither is for a step to inherit.
+    SigSet::empty()
+        .thread_set_mask()
+        .map_err(|e| failed("unblock signals", &e))?;
+    // SAFETY: the default action runs no code of ours.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
+        .map_err(|e| failed("reset signals", &e))?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|e| failed("open /dev/null", &e))?;
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open("/addon/tmp/agent.log")
+        .or_else(|_| null.try_clone())
+        .map_err(|e| failed("open the addon's log", &e))?;
+    for (fd, to) in [(&null, 0), (&null, 1), (&log, 2)] {
+        dup(fd, to)?;
+    }
+    nix::unistd::chdir(pipeline::pod::WORKSPACE).map_err(|e| failed("enter /harness", &e))?;
+    let filter = seccomp::program(&who, privileged, crate::keeper::idmap::one_id());
+    who.assume(&plan.security, &filter)?;
+    sys::close_on_exec_from(3);
+    let argv =
+        [AGENT, "addon", "--run", &pod.run].map(|word| CString::new(word).unwrap_or_default());
+    let env = environment(plan, &who, &pod.name);
+    match nix::unistd::execve(&argv[0], &argv, &env) {
+        Ok(never) => Ok(never),
+        Err(e) => Err(failed(&format!("start the addon ({AGENT})"), &e)),
+    }
+}
+
+fn dup(from: &File, to: i32) -> Result<(), Failure> {
+    let result = match to {
+        0 => nix::unistd::dup2_stdin(from.as_fd()),
+        1 => nix::unistd::dup2_stdout(from.as_fd()),
+        _ => nix::unistd::dup2_stderr(from.as_fd()),
+    };
+    result.map_err(|e| failed("redirect the addon's output", &e))
+}
+
+/// Makes `top` the root directory; the old one is gone.
+fn enter_root(top: &Path) -> Result<(), Failure> {
+    let done = (|| {
+        nix::unistd::chdir(top)?;
+        // Both arguments alike: the old root is stacked on the new one and taken off again.
+        nix::unistd::pivot_root(".", ".")?;
+        umount2(".", MntFlags::MNT_DETACH)?;
+        nix::unistd::chdir("/")
+    })();
+    done.map_err(|e| failed("enter the container's root filesystem", &e))
+}
+
+/// The environment of the addon: the image's, with what engines add.
+fn environment(plan: &Container, who: &identity::Identity, host: &str) -> Vec<CString> {
+    let mut env: Vec<(&str, &str)> = vec![("PATH", PATH), ("HOSTNAME", host), ("HOME", &who.home)];
+    for (name, value) in &plan.env {
+        env.retain(|(n, _)| n != name);
+        env.push((name, value));
+    }
+    env.iter()
+        // A zero byte cannot come out of an image's JSON and into an environment.
+        .filter_map(|(n, v)| CString::new(format!("{n}={v}")).ok())
+        .collect()
+}

@@ -1,0 +1,311 @@
+//! The root filesystem of a container: an overlay whose upper directory goes with the pod.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use driver::backend::Failure;
+use nix::mount::{MsFlags, mount as sys_mount};
+
+use super::mounts::Top;
+use super::{Talk, failed};
+use crate::control::{Pod, Root};
+
+const NONE: Option<&str> = None;
+
+/// Directories of this machine that a container of it gets afresh, or not at all.
+const NOT_OF_HOST: [&str; 10] = [
+    "proc",
+    "sys",
+    "dev",
+    "tmp",
+    "run",
+    "harness",
+    "addon",
+    "mnt",
+    "media",
+    "lost+found",
+];
+
+/// Mounts the root filesystem at `<dir>/root`.
+pub(super) fn mount(
+    pod: &Pod,
+    dir: &Path,
+    root: &Root,
+    privileged: bool,
+    talk: &mut Talk,
+) -> Result<Top, Failure> {
+    let at = dir.join("root");
+    // A device node that a step makes is of no use to it; those in /dev are mounts of their own. This is what keeps
+    // CAP_MKNOD, which is in the engines' default set, from the machine's disks.
+    let flags = if privileged {
+        MsFlags::empty()
+    } else {
+        MsFlags::MS_NODEV
+    };
+    match root {
+        Root::Layers(layers) => layered(dir, &at, layers, flags, talk)?,
+        Root::Host => host(pod, dir, &at, flags, talk)?,
+    }
+    Top::open(&at)
+}
+
+/// An overlay over unpacked layers; where the kernel refuses, its upper directory in memory, and then a copy.
+fn layered(
+    dir: &Path,
+    at: &Path,
+    layers: &[PathBuf],
+    flags: MsFlags,
+    talk: &mut Talk,
+) -> Result<(), Failure> {
+    match overlay(dir, at, layers, flags) {
+        Ok(()) => Ok(()),
+        Err(first) => {
+            in_memory(dir).map_err(|e| failed("mount a tmpfs for the container's writes", &e))?;
+            if overlay(dir, at, layers, flags).is_ok() {
+                talk.warn(format!(
+                    "what this container writes to its root filesystem is kept in memory: the state directory's filesystem cannot \
+                     hold an overlay's upper layer ({first})"
+                ));
+                return Ok(());
+            }
+            Err(failed("mount the container's root filesystem", &first))
+        }
+    }
+}
+
+/// `<dir>/root` becomes an overlay of `layers`, lowest first, under `<dir>/upper`.
+fn overlay(dir: &Path, at: &Path, layers: &[PathBuf], flags: MsFlags) -> io::Result<()> {
+    // Short relative names: a mount's options are one page at most, and a path may hold a comma or a colon.
+    let names = dir.join("l");
+    match fs::create_dir(&names) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    let mut lower = Vec::new();
+    for (i, layer) in layers.iter().enumerate().rev() {
+        match symlink(layer, names.join(i.to_string())) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => lower.push(format!("l/{i}")),
+        }
+    }
+    nix::unistd::chdir(dir)?;
+    let done = overlay_here(&lower.join(":"), "upper", "work", at, flags);
+    nix::unistd::chdir("/")?;
+    done
+}
+
+fn overlay_here(lower: &str, upper: &str, work: &str, at: &Path, flags: MsFlags) -> io::Result<()> {
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    let overlay = Some("overlay");
+    // In a user namespace only user.* attributes may be written; `volatile` saves the sync of what is thrown away.
+    let user = if crate::keeper::idmap::initial() {
+        ""
+    } else {
+        ",userxattr"
+    };
+    let mut last = None;
+    for more in [format!("{user},volatile"), user.to_owned()] {
+        match sys_mount(
+            overlay,
+            at,
+            overlay,
+            flags,
+            Some(format!("{options}{more}").as_str()),
+        ) {
+            Ok(()) => return Ok(()),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.expect("it was tried").into())
+}
+
+/// Puts a tmpfs over `<dir>` that holds the overlay's directories from now on, in this mount namespace only.
+fn in_memory(dir: &Path) -> io::Result<()> {
+    sys_mount(
+        Some("tmpfs"),
+        dir,
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID,
+        Some("mode=0755"),
+    )?;
+    for name in ["root", "upper", "work"] {
+        fs::create_dir(dir.join(name))?;
+    }
+    Ok(())
+}
+
+/// A throw-away overlay of this machine's own root filesystem.
+///
+/// Each directory at the top has an overlay of its own: `/` itself cannot be a lower layer in a user namespace (its submounts are
+/// locked there), and other filesystems mounted below it would be missing from it.
+fn host(pod: &Pod, dir: &Path, at: &Path, flags: MsFlags, talk: &mut Talk) -> Result<(), Failure> {
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    sys_mount(Some("tmpfs"), at, Some("tmpfs"), plain, Some("mode=0755"))
+        .map_err(|e| failed("mount the container's root filesystem", &e))?;
+    let submounts = submounts();
+    let mut memory = false;
+    for entry in fs::read_dir("/")
+        .map_err(|e| failed("read /", &e))?
+        .flatten()
+    {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        // Root's home is closed to an ordinary user, whose container's root has it as home: an empty one serves.
+        let home = name == "root" && !crate::keeper::idmap::initial();
+        if NOT_OF_HOST.contains(&name) || home {
+            let _ = fs::create_dir(at.join(name));
+            continue;
+        }
+        let (from, to) = (entry.path(), at.join(name));
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
+        if kind.is_symlink() {
+            if let Ok(target) = fs::read_link(&from) {
+                let _ = symlink(target, &to);
+            }
+        } else if kind.is_dir() {
+            fs::create_dir(&to).map_err(|e| failed(&format!("create {}", to.display()), &e))?;
+            over(dir, &from, &to, flags, &mut memory, talk);
+            let mut below: Vec<&PathBuf> = submounts
+                .iter()
+                .filter(|m| m.starts_with(&from) && **m != from)
+                .collect();
+            below.sort();
+            for mount in below {
+                let Ok(rest) = mount.strip_prefix("/") else {
+                    continue;
+                };
+                if at.join(rest).is_dir() && !pod.dir.starts_with(mount) {
+                    over(dir, mount, &at.join(rest), flags, &mut memory, talk);
+                }
+            }
+        }
+    }
+    for (name, mode) in [("tmp", "mode=1777"), ("run", "mode=0755")] {
+        let path = at.join(name);
+        fs::create_dir_all(&path).map_err(|e| failed(&format!("create /{name}"), &e))?;
+        sys_mount(Some("tmpfs"), &path, Some("tmpfs"), plain, Some(mode))
+            .map_err(|e| failed(&format!("mount /{name}"), &e))?;
+    }
+    // The state directory holds what other runs left.
+    if let Ok(rest) = pod.state.strip_prefix("/")
+        && at.join(rest).is_dir()
+    {
+        sys_mount(
+            Some("tmpfs"),
+            &at.join(rest),
+            Some("tmpfs"),
+            plain,
+            Some("mode=0755,size=4k"),
+        )
+        .map_err(|e| failed("hide the state directory", &e))?;
+    }
+    Ok(())
+}
+
+/// An overlay of one directory of this machine; read-only where it can have none.
+fn over(dir: &Path, from: &Path, to: &Path, flags: MsFlags, memory: &mut bool, talk: &mut Talk) {
+    let name: String = from
+        .to_string_lossy()
+        .trim_start_matches('/')
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let lower = format!("l/{name}");
+    let attempt = || -> io::Result<()> {
+        fs::create_dir_all(dir.join("l"))?;
+        for part in ["upper", "work"] {
+            fs::create_dir_all(dir.join(part).join(&name))?;
+        }
+        let meta = fs::metadata(from)?;
+        fs::set_permissions(dir.join("upper").join(&name), meta.permissions())?;
+        let _ = symlink(from, dir.join(&lower));
+        nix::unistd::chdir(dir)?;
+        let done = overlay_here(
+            &lower,
+            &format!("upper/{name}"),
+            &format!("work/{name}"),
+            to,
+            flags,
+        );
+        nix::unistd::chdir("/")?;
+        done
+    };
+    let Err(first) = attempt() else { return };
+    // An overlay's upper directory cannot be on an overlay: in memory then.
+    if !*memory {
+        *memory = tmp_parts(dir).is_ok();
+        if *memory && attempt().is_ok() {
+            talk.warn(format!(
+                "what this container writes to its root filesystem is kept in memory: {first}"
+            ));
+            return;
+        }
+    }
+    let bound = sys_mount(
+        Some(from),
+        to,
+        NONE,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        NONE,
+    )
+    .map_err(io::Error::from)
+    .and_then(|()| {
+        let fd = OwnedFd::from(File::open(to)?);
+        crate::sys::restrict_mount(
+            std::os::fd::AsFd::as_fd(&fd),
+            libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV,
+            true,
+        )
+    });
+    match bound {
+        Ok(()) => talk.warn(format!(
+            "{} is read-only in this container: {first}",
+            from.display()
+        )),
+        Err(e) => talk.warn(format!(
+            "{} is missing in this container: {e}",
+            from.display()
+        )),
+    }
+}
+
+/// Upper and work directories in memory: both on one tmpfs, as an overlay wants them.
+fn tmp_parts(dir: &Path) -> io::Result<()> {
+    let memory = dir.join("memory");
+    fs::create_dir_all(&memory)?;
+    sys_mount(
+        Some("tmpfs"),
+        &memory,
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID,
+        Some("mode=0755"),
+    )?;
+    for part in ["upper", "work"] {
+        fs::create_dir(memory.join(part))?;
+        fs::remove_dir_all(dir.join(part))?;
+        symlink(memory.join(part), dir.join(part))?;
+    }
+    Ok(())
+}
+
+/// Where other filesystems with files of this machine are mounted.
+fn submounts() -> Vec<PathBuf> {
+    const REAL: [&str; 14] = [
+        "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "overlay", "nfs",
+        "nfs4", "9p", "virtiofs", "fuseblk",
+    ];
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let (left, right) = line.split_once(" - ")?;
+            let at = left.split(' ').nth(4)?;
+            let kind = right.split(' ').next()?;
+            (REAL.contains(&kind) && at != "/").then(|| PathBuf::from(at.replace("\\040", " ")))
+        })
+        .collect()
+}

@@ -1,0 +1,648 @@
+//! The first process of the pod: its router, its containers, its end.
+//!
+//! One thread, one `poll`: signals, connections of drivers, the addons' sockets appearing, containers being built. It sees the
+//! host's files (in a mount namespace of its own), so that it can mount for the containers; nothing of a step runs in its view.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use driver::backend::{Failure, FailureKind};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::{failed, say};
+use crate::cgroup::Cgroups;
+use crate::container;
+use crate::control::{Answer, Call, Container, MAX_LINE, Pod};
+use crate::sys;
+
+/// A router that ends this often within [`ROUTER_TERM`] is broken: the pod ends rather than spin.
+const ROUTER_ENDS: usize = 5;
+/// See [`ROUTER_ENDS`].
+const ROUTER_TERM: Duration = Duration::from_secs(5);
+
+/// Holds the pod until it is deleted or its time is over. The result is the exit code.
+pub(super) fn run(
+    connection: &UnixStream,
+    pod: &Pod,
+    cgroups: &Cgroups,
+    warnings: &mut Vec<String>,
+) -> i32 {
+    match First::new(connection, pod, cgroups, warnings) {
+        Ok(mut first) => match first.serve() {
+            Ok(()) => 0,
+            Err(failure) => {
+                first.tell_all(&Answer::Failed(failure));
+                1
+            }
+        },
+        Err(failure) => {
+            let _ = say(connection, &Answer::Failed(failure));
+            1
+        }
+    }
+}
+
+struct First<'a> {
+    pod: &'a Pod,
+    cgroups: &'a Cgroups,
+    listener: UnixListener,
+    signals: SignalFd,
+    inotify: Inotify,
+    /// The pod's directory, watched for the router's socket.
+    socket: WatchDescriptor,
+    drivers: Vec<Driver>,
+    containers: BTreeMap<String, State>,
+    router: Option<Pid>,
+    router_ends: Vec<Instant>,
+    /// Set until the router listens for the first time.
+    warnings: Option<Vec<String>>,
+    /// Set by a deletion: when the rest is killed.
+    ending: Option<Instant>,
+    started: Instant,
+    /// Since when no driver is connected.
+    alone: Option<Instant>,
+}
+
+/// A connection.
+struct Driver {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+    /// It waits for this container.
+    waits: Option<(String, bool)>,
+    /// It waits for the end.
+    deletes: bool,
+}
+
+/// A container.
+struct State {
+    pid: Option<Pid>,
+    /// What its building could not do comes through here; its end without a word is the exec of the addon.
+    build: Option<fs::File>,
+    said: Vec<u8>,
+    socket: Option<WatchDescriptor>,
+    warnings: Vec<String>,
+    failure: Option<Failure>,
+}
+
+impl State {
+    fn ready(&self) -> bool {
+        self.build.is_none() && self.socket.is_none() && self.failure.is_none()
+    }
+}
+
+impl<'a> First<'a> {
+    fn new(
+        connection: &UnixStream,
+        pod: &'a Pod,
+        cgroups: &'a Cgroups,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, Failure> {
+        // Before anything can end: a signal that is blocked is kept for the descriptor.
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGCHLD);
+        set.add(Signal::SIGTERM);
+        set.add(Signal::SIGINT);
+        set.add(Signal::SIGHUP);
+        set.thread_block()
+            .map_err(|e| failed("block signals", &e))?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(|e| failed("watch for signals", &e))?;
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+            .map_err(|e| failed("make the pod's mounts private", &e))?;
+        nix::unistd::sethostname(&pod.name).map_err(|e| failed("set the pod's host name", &e))?;
+        if pod.network == pipeline::pod::Network::Private {
+            sys::loopback_up().map_err(|e| failed("bring the pod's loopback up", &e))?;
+        }
+        tmpfs(&pod.dir.join("shm"), 64 << 20)
+            .map_err(|e| failed("mount the pod's /dev/shm", &e))?;
+        for volume in &pod.volumes {
+            if let Some(size) = volume.memory {
+                tmpfs(&volume.source, size)
+                    .map_err(|e| failed(&format!("mount the volume {}", volume.target), &e))?;
+            }
+        }
+        let listener = crate::store::near(&pod.dir, "control")
+            .and_then(|(_dir, path)| UnixListener::bind(path))
+            .map_err(|e| failed("listen for drivers", &e))?;
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+            .map_err(|e| failed("watch for sockets", &e))?;
+        let socket = watch(&inotify, &pod.dir)?;
+        let stream = connection
+            .try_clone()
+            .and_then(|stream| stream.set_nonblocking(true).map(|()| stream))
+            .map_err(|e| failed("keep the driver's connection", &e))?;
+        let mut this = Self {
+            pod,
+            cgroups,
+            listener,
+            signals,
+            inotify,
+            socket,
+            drivers: vec![Driver::new(stream)],
+            containers: BTreeMap::new(),
+            router: None,
+            router_ends: Vec::new(),
+            warnings: Some(std::mem::take(warnings)),
+            ending: None,
+            started: Instant::now(),
+            alone: None,
+        };
+        this.start_router()?;
+        Ok(this)
+    }
+
+    fn start_router(&mut self) -> Result<(), Failure> {
+        // A socket that a router left would refuse the next one's bind.
+        let _ = fs::remove_file(self.pod.dir.join("socket"));
+        let child = Command::new(&self.pod.agent)
+            .arg("lite-engine")
+            .arg("--listen")
+            .arg(self.pod.dir.join("socket"))
+            .arg("--slices")
+            .arg(self.pod.dir.join("addon"))
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(
+                fs::File::options()
+                    .create(true)
+                    .append(true)
+                    .open(self.pod.dir.join("lite-engine.log"))
+                    .map_or_else(|_| Stdio::null(), Stdio::from),
+            )
+            .spawn()
+            .map_err(|e| {
+                failed(
+                    &format!("start lite-engine ({})", self.pod.agent.display()),
+                    &e,
+                )
+            })?;
+        self.router = Some(Pid::from_raw(child.id() as i32));
+        Ok(())
+    }
+
+    fn serve(&mut self) -> Result<(), Failure> {
+        loop {
+            if let Some(at) = self.ending {
+                if self.containers.values().all(|c| c.pid.is_none()) {
+                    return self.end();
+                }
+                if at <= Instant::now() {
+                    self.signal_all(Signal::SIGKILL);
+                }
+            }
+            let timeout = self.timeout();
+            let ready = self.wait(timeout)?;
+            if ready.signals {
+                self.on_signals()?;
+            }
+            if ready.inotify {
+                self.on_inotify();
+            }
+            for name in ready.builds {
+                self.on_build(&name);
+            }
+            for index in ready.drivers.into_iter().rev() {
+                self.on_driver(index);
+            }
+            if ready.listener
+                && let Ok((stream, _)) = self.listener.accept()
+                && stream.set_nonblocking(true).is_ok()
+            {
+                self.drivers.push(Driver::new(stream));
+            }
+            self.answer();
+            self.mind_time();
+        }
+    }
+
+    /// Until what happens next by itself.
+    fn timeout(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let deadline = self.started + Duration::from_millis(self.pod.deadline_ms);
+        let mut next = deadline;
+        if let Some(alone) = self.alone {
+            next = next.min(alone + Duration::from_millis(self.pod.unattended_ms));
+        }
+        if let Some(ending) = self.ending {
+            // After the kill only the children's ends are left to wait for.
+            if ending <= now {
+                return None;
+            }
+            next = ending;
+        }
+        Some(next.saturating_duration_since(now))
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> Result<Ready, Failure> {
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
+        ];
+        let builds: Vec<(&String, &fs::File)> = self
+            .containers
+            .iter()
+            .filter_map(|(name, c)| Some((name, c.build.as_ref()?)))
+            .collect();
+        for (_, file) in &builds {
+            fds.push(PollFd::new(file.as_fd(), PollFlags::POLLIN));
+        }
+        for driver in &self.drivers {
+            fds.push(PollFd::new(driver.stream.as_fd(), PollFlags::POLLIN));
+        }
+        let timeout = timeout.map_or(PollTimeout::NONE, |t| {
+            // Rounded up, else the last millisecond would spin.
+            PollTimeout::try_from(t + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(e) => return Err(failed("wait for events", &e)),
+        }
+        let is = |i: usize| fds[i].any().unwrap_or(false);
+        Ok(Ready {
+            signals: is(0),
+            inotify: is(1),
+            listener: is(2),
+            builds: (0..builds.len())
+                .filter(|i| is(3 + i))
+                .map(|i| builds[i].0.clone())
+                .collect(),
+            drivers: (0..self.drivers.len())
+                .filter(|i| is(3 + builds.len() + i))
+                .collect(),
+        })
+    }
+
+    fn on_signals(&mut self) -> Result<(), Failure> {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            if signal.ssi_signo != Signal::SIGCHLD as u32 {
+                self.delete(Duration::from_secs(10));
+            }
+        }
+        loop {
+            let (pid, words) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, format!("exited with code {code}")),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    (pid, format!("was killed by {signal}"))
+                }
+                _ => return Ok(()),
+            };
+            if self.router == Some(pid) {
+                self.router = None;
+                if self.ending.is_none() {
+                    let now = Instant::now();
+                    self.router_ends.retain(|at| now - *at < ROUTER_TERM);
+                    self.router_ends.push(now);
+                    if self.router_ends.len() >= ROUTER_ENDS {
+                        return Err(failed(
+                            &format!("keep lite-engine of the pod {} running", self.pod.name),
+                            &format!("it {words}, for the fifth time in five seconds"),
+                        ));
+                    }
+                    self.start_router()?;
+                }
+            } else if let Some((name, state)) =
+                self.containers.iter_mut().find(|(_, c)| c.pid == Some(pid))
+            {
+                // What its building has said says more than this.
+                if let Some(build) = &mut state.build {
+                    let _ = build.read_to_end(&mut state.said);
+                }
+                let failure = said(&state.said).unwrap_or_else(|| Failure {
+                    kind: FailureKind::Gone,
+                    container: Some(name.clone()),
+                    message: format!("the container {name} ended: its first process {words}"),
+                    help: None,
+                });
+                state.pid = None;
+                state.build = None;
+                state.failure = Some(failure);
+                if let Some(watch) = state.socket.take() {
+                    let _ = self.inotify.rm_watch(watch);
+                }
+                self.cgroups.leave(name);
+            }
+        }
+    }
+
+    fn on_inotify(&mut self) {
+        while let Ok(events) = self.inotify.read_events() {
+            for event in events {
+                if event.name.as_deref() != Some("socket".as_ref()) {
+                    continue;
+                }
+                if event.wd == self.socket {
+                    if let Some(warnings) = self.warnings.take() {
+                        self.tell_all(&Answer::Ready { warnings });
+                    }
+                } else if let Some(state) = self
+                    .containers
+                    .values_mut()
+                    .find(|c| c.socket == Some(event.wd))
+                {
+                    state.socket = None;
+                    let _ = self.inotify.rm_watch(event.wd);
+                }
+            }
+        }
+    }
+
+    fn on_build(&mut self, name: &str) {
+        let Some(state) = self.containers.get_mut(name) else {
+            return;
+        };
+        let Some(build) = &mut state.build else {
+            return;
+        };
+        let mut chunk = [0; 4096];
+        match build.read(&mut chunk) {
+            Ok(0) => {
+                state.build = None;
+                let mut rest = Vec::new();
+                for line in state.said.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+                    match serde_json::from_slice(line) {
+                        Ok(container::Word::Warning(text)) => state.warnings.push(text),
+                        Ok(container::Word::Failed(failure)) => state.failure = Some(failure),
+                        Err(_) => rest.extend_from_slice(line),
+                    }
+                }
+                state.said = rest;
+            }
+            Ok(n) => state.said.extend_from_slice(&chunk[..n]),
+            Err(_) => {}
+        }
+    }
+
+    fn on_driver(&mut self, index: usize) {
+        let driver = &mut self.drivers[index];
+        let mut chunk = [0; 16 * 1024];
+        loop {
+            match driver.stream.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(n) if driver.buffer.len() + n <= MAX_LINE => {
+                    driver.buffer.extend_from_slice(&chunk[..n]);
+                    while let Some(end) =
+                        self.drivers[index].buffer.iter().position(|b| *b == b'\n')
+                    {
+                        let line: Vec<u8> = self.drivers[index].buffer.drain(..=end).collect();
+                        self.on_call(index, &line);
+                    }
+                    return;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        self.drivers.remove(index);
+    }
+
+    fn on_call(&mut self, index: usize, line: &[u8]) {
+        match serde_json::from_slice(line) {
+            Ok(Call::Make(plan)) => {
+                let name = plan.name.clone();
+                let new = !self.containers.contains_key(&name);
+                if new {
+                    self.make(*plan);
+                }
+                self.drivers[index].waits = Some((name, new));
+            }
+            Ok(Call::Delete { grace_ms }) => {
+                self.drivers[index].deletes = true;
+                self.delete(Duration::from_millis(grace_ms));
+            }
+            Err(e) => {
+                let answer = Answer::Failed(failed("read a driver's call", &e));
+                let _ = say(&self.drivers[index].stream, &answer);
+            }
+        }
+    }
+
+    fn make(&mut self, plan: Container) {
+        let mut state = State {
+            pid: None,
+            build: None,
+            said: Vec::new(),
+            socket: None,
+            warnings: Vec::new(),
+            failure: None,
+        };
+        if let Err(mut failure) = self.try_make(&plan, &mut state) {
+            failure.container = Some(plan.name.clone());
+            state.failure = Some(failure);
+        }
+        self.containers.insert(plan.name, state);
+    }
+
+    fn try_make(&mut self, plan: &Container, state: &mut State) -> Result<(), Failure> {
+        let enter = self
+            .cgroups
+            .enter(&plan.name, &plan.resources, &mut state.warnings);
+        let slice = container::prepare(self.pod, &plan.name)?;
+        state.socket = Some(watch(&self.inotify, &slice)?);
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+            .map_err(|e| failed("create a pipe", &e))?;
+        let flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID;
+        match sys::fork_into(flags) {
+            Ok(Some(pid)) => {
+                state.pid = Some(pid);
+                state.build = Some(read.into());
+                Ok(())
+            }
+            Ok(None) => {
+                drop(read);
+                container::become_container(self.pod, plan, &enter, &write)
+            }
+            Err(e) => Err(failed("create the container's namespaces", &e)),
+        }
+    }
+
+    /// Answers the drivers whose containers stand or failed.
+    fn answer(&mut self) {
+        for driver in &mut self.drivers {
+            let Some((name, new)) = &driver.waits else {
+                continue;
+            };
+            let Some(state) = self.containers.get_mut(name) else {
+                continue;
+            };
+            let answer = if let Some(failure) = &state.failure {
+                Answer::Failed(failure.clone())
+            } else if state.ready() {
+                Answer::Made {
+                    new: *new,
+                    warnings: std::mem::take(&mut state.warnings),
+                }
+            } else {
+                continue;
+            };
+            driver.waits = None;
+            let _ = say(&driver.stream, &answer);
+        }
+    }
+
+    fn delete(&mut self, grace: Duration) {
+        let at = Instant::now() + grace;
+        match self.ending {
+            // A second deletion may only hurry.
+            Some(before) if before <= at => return,
+            _ => self.ending = Some(at),
+        }
+        self.signal_all(if grace.is_zero() {
+            Signal::SIGKILL
+        } else {
+            Signal::SIGTERM
+        });
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for pid in self.containers.values().filter_map(|c| c.pid) {
+            // One that has just ended is what is wanted.
+            let _ = kill(pid, signal);
+        }
+    }
+
+    /// Removes all but the lock and the control socket, tells who asked, and ends: the kernel takes the rest.
+    fn end(&mut self) -> Result<(), Failure> {
+        if let Some(router) = self.router.take() {
+            let _ = kill(router, Signal::SIGKILL);
+            let _ = waitpid(router, None);
+        }
+        for volume in self.pod.volumes.iter().filter(|v| v.memory.is_some()) {
+            let _ = umount2(&volume.source, MntFlags::MNT_DETACH);
+        }
+        let _ = umount2(&self.pod.dir.join("shm"), MntFlags::MNT_DETACH);
+        let keep = ["lock", "control", "pod.json"];
+        crate::store::clear(&self.pod.dir, &keep)
+            .map_err(|e| failed(&format!("remove {}", self.pod.dir.display()), &e))?;
+        for driver in self.drivers.iter().filter(|d| d.deletes) {
+            let _ = say(&driver.stream, &Answer::Deleted);
+        }
+        Ok(())
+    }
+
+    /// Ends the pod when its time is over, or when nobody is there and nothing runs.
+    fn mind_time(&mut self) {
+        let now = Instant::now();
+        if self.drivers.is_empty() {
+            self.alone.get_or_insert(now);
+        } else {
+            self.alone = None;
+        }
+        if self.ending.is_some() {
+            return;
+        }
+        let deadline = self.started + Duration::from_millis(self.pod.deadline_ms);
+        if deadline <= now {
+            self.delete(Duration::from_secs(10));
+        } else if let Some(alone) = self.alone
+            && alone + Duration::from_millis(self.pod.unattended_ms) <= now
+        {
+            if self.busy() {
+                self.alone = Some(now);
+            } else {
+                self.delete(Duration::from_secs(10));
+            }
+        }
+    }
+
+    /// Whether a container has any process beside its addon.
+    fn busy(&self) -> bool {
+        self.containers.values().filter_map(|c| c.pid).any(|pid| {
+            // `/proc` here is the host's: it knows this process's children by their ids there, so the list is taken from its own
+            // children and theirs.
+            has_children(pid)
+        })
+    }
+
+    fn tell_all(&self, answer: &Answer) {
+        for driver in &self.drivers {
+            let _ = say(&driver.stream, answer);
+        }
+    }
+}
+
+impl Driver {
+    fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            buffer: Vec::new(),
+            waits: None,
+            deletes: false,
+        }
+    }
+}
+
+struct Ready {
+    signals: bool,
+    inotify: bool,
+    listener: bool,
+    builds: Vec<String>,
+    drivers: Vec<usize>,
+}
+
+fn watch(inotify: &Inotify, dir: &Path) -> Result<WatchDescriptor, Failure> {
+    // A socket is moved to its name when connecting to it works.
+    let flags = AddWatchFlags::IN_MOVED_TO;
+    inotify
+        .add_watch(dir, flags)
+        .map_err(|e| failed(&format!("watch {}", dir.display()), &e))
+}
+
+fn tmpfs(at: &Path, size: u64) -> nix::Result<()> {
+    let options = if size == 0 {
+        "mode=1777".to_owned()
+    } else {
+        format!("mode=1777,size={size}")
+    };
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(
+        Some("tmpfs"),
+        at,
+        Some("tmpfs"),
+        flags,
+        Some(options.as_str()),
+    )
+}
+
+/// The failure among what a container's building has said.
+fn said(bytes: &[u8]) -> Option<Failure> {
+    bytes
+        .split(|b| *b == b'\n')
+        .find_map(|line| match serde_json::from_slice(line) {
+            Ok(container::Word::Failed(failure)) => Some(failure),
+            _ => None,
+        })
+}
+
+/// Whether a child of this process, known by its id in this PID namespace, has children.
+fn has_children(pid: Pid) -> bool {
+    let Ok(children) = fs::read_to_string("/proc/thread-self/children") else {
+        // A kernel that does not say: better to stay than to end a step.
+        return true;
+    };
+    children.split_whitespace().any(|host| {
+        let status = fs::read_to_string(format!("/proc/{host}/status")).unwrap_or_default();
+        let ours = status
+            .lines()
+            .find_map(|l| l.strip_prefix("NSpid:"))
+            .is_some_and(|ids| ids.split_whitespace().any(|id| id == pid.to_string()));
+        ours && fs::read_to_string(format!("/proc/{host}/task/{host}/children"))
+            .is_ok_and(|c| !c.trim().is_empty())
+    })
+}

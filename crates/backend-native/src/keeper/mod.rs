@@ -1,0 +1,255 @@
+//! The process that is the pod.
+//!
+//! `create` executes this program again (`/proc/self/exe __pod`), for a driver has threads and must not fork. What then runs is
+//! two processes of one thread each:
+//!
+//! ```text
+//! driver ──spawns──► keeper (session of its own, the host's namespaces: id maps, the way out, cgroups; cleans up last)
+//!                      └─ first process of the pod's namespaces (control socket, router, containers)
+//!                           ├─ stepyard-agent lite-engine
+//!                           ├─ stepyard-agent addon      step-a: its own mount, PID and cgroup namespace
+//!                           └─ stepyard-agent addon      step-b
+//! ```
+//!
+//! Neither needs the driver to live. If the keeper is killed, the kernel kills the first process with it (parent-death signal),
+//! and with that every process of the pod, its mounts and its namespaces.
+
+mod first;
+pub(crate) mod idmap;
+mod network;
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use driver::backend::{Failure, FailureKind};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, geteuid};
+
+use crate::cgroup::Cgroups;
+use crate::control::{Answer, First, Pod};
+use crate::sys;
+
+/// The hidden first argument that makes a program a keeper.
+pub const ARGUMENT: &str = "__pod";
+
+/// Runs a keeper to its end. A program that makes native pods calls this first in `main` when its first argument is
+/// [`ARGUMENT`], before any thread.
+pub fn pod_main() -> std::process::ExitCode {
+    // Standard input is the first driver's connection.
+    let Ok(connection) = io::stdin().as_fd().try_clone_to_owned() else {
+        return std::process::ExitCode::FAILURE;
+    };
+    let connection = UnixStream::from(connection);
+    match run(&connection) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => {
+            // The driver may be gone: then nobody wants to know.
+            let _ = say(&connection, &Answer::Failed(failure));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(connection: &UnixStream) -> Result<(), Failure> {
+    let mut line = String::new();
+    BufReader::with_capacity(1, connection)
+        .take(crate::control::MAX_LINE as u64)
+        .read_line(&mut line)
+        .map_err(|e| failed("read what pod to hold", &e))?;
+    let first: First =
+        serde_json::from_str(&line).map_err(|e| failed("read what pod to hold", &e))?;
+    // The terminal's signals are for the driver. It fails where this is a group leader already, which is as good.
+    let _ = nix::unistd::setsid();
+    match first {
+        First::Pod(pod) => hold(connection, &pod),
+        First::Remove(dir) => remove(connection, &dir),
+    }
+}
+
+/// Makes the namespaces, lets the first process run in them, and cleans up behind it.
+fn hold(connection: &UnixStream, pod: &Pod) -> Result<(), Failure> {
+    // Held for life: who gets this lock knows that the pod is no more. The first process must not inherit it.
+    let lock =
+        File::create(pod.dir.join("lock")).map_err(|e| failed("create the pod's lock", &e))?;
+    lock.lock().map_err(|e| failed("lock the pod", &e))?;
+    let mut warnings = Vec::new();
+    let cgroups = Cgroups::for_pod(&pod.name, &mut warnings);
+    let child = split(pod.network, &mut warnings, |warnings| {
+        // The descriptor of the lock belongs to this process alone, else the lock would outlive it; it is on the open file, so
+        // closing here does not unlock.
+        first::run(connection, pod, &cgroups, warnings)
+    })?;
+    let end = reap(child.pid);
+    drop(child.way_out);
+    cgroups.remove();
+    drop(lock);
+    match end {
+        Some(WaitStatus::Exited(_, 0)) => Ok(()),
+        end => Err(Failure {
+            kind: FailureKind::Gone,
+            container: None,
+            message: format!("the pod {} ended: {}", pod.name, words(end)),
+            help: None,
+        }),
+    }
+}
+
+/// Removes a directory as the root of a fresh user namespace.
+fn remove(connection: &UnixStream, dir: &Path) -> Result<(), Failure> {
+    let mut warnings = Vec::new();
+    let child = split(pipeline::pod::Network::Host, &mut warnings, |_| {
+        let answer = match crate::store::remove_tree(dir) {
+            Ok(()) => Answer::Deleted,
+            Err(e) => Answer::Failed(failed(&format!("remove {}", dir.display()), &e)),
+        };
+        i32::from(say(connection, &answer).is_err())
+    })?;
+    reap(child.pid);
+    Ok(())
+}
+
+/// The first process of a pod, seen from its keeper.
+struct Child {
+    pid: Pid,
+    way_out: Option<network::WayOut>,
+}
+
+/// Forks into new namespaces and runs `inside` there as root of them; its result is the exit code.
+fn split(
+    network: pipeline::pod::Network,
+    warnings: &mut Vec<String>,
+    inside: impl FnOnce(&mut Vec<String>) -> i32,
+) -> Result<Child, Failure> {
+    let user = !geteuid().is_root();
+    let private = network == pipeline::pod::Network::Private;
+    let mut flags =
+        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if user {
+        flags |= libc::CLONE_NEWUSER;
+    }
+    if private {
+        flags |= libc::CLONE_NEWNET;
+    }
+    // The maps and the network are made from outside; what could not be given is told over the same pipe.
+    let (told, tell) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+        .map_err(|e| failed("create a pipe", &e))?;
+    let pid = match sys::fork_into(flags) {
+        Ok(Some(pid)) => pid,
+        Ok(None) => {
+            drop(tell);
+            let code = match arrive(told, user) {
+                Ok(mut told) => {
+                    warnings.append(&mut told);
+                    inside(warnings)
+                }
+                Err(_) => 1,
+            };
+            // No destructor of the keeper's state may run twice.
+            std::process::exit(code);
+        }
+        Err(error) => return Err(refused(&error, user)),
+    };
+    drop(told);
+    let mut more = Vec::new();
+    let done = (|| {
+        if user {
+            idmap::write(pid, &mut more)?;
+        }
+        Ok(if private {
+            network::open(pid, user, &mut more)
+        } else {
+            None
+        })
+    })();
+    match done {
+        Ok(way_out) => {
+            let mut tell = File::from(tell);
+            let text = serde_json::to_string(&more).expect("strings are JSON");
+            // A child that is gone is seen by `reap`.
+            let _ = writeln!(tell, "{text}");
+            Ok(Child { pid, way_out })
+        }
+        Err(failure) => {
+            // The pipe's end without a line ends the child.
+            drop(tell);
+            reap(pid);
+            Err(failure)
+        }
+    }
+}
+
+/// The child's side of [`split`]: waits for its maps, becomes root of its user namespace.
+fn arrive(told: OwnedFd, user: bool) -> io::Result<Vec<String>> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let mut text = String::new();
+    BufReader::new(File::from(told)).read_line(&mut text)?;
+    let warnings = serde_json::from_str(&text)?;
+    if user {
+        nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
+        nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
+        // A change of ids clears it.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    }
+    Ok(warnings)
+}
+
+fn reap(pid: Pid) -> Option<WaitStatus> {
+    loop {
+        match waitpid(pid, None) {
+            Err(nix::errno::Errno::EINTR) => {}
+            Ok(status) => return Some(status),
+            Err(_) => return None,
+        }
+    }
+}
+
+fn words(end: Option<WaitStatus>) -> String {
+    match end {
+        Some(WaitStatus::Exited(_, code)) => format!("its first process exited with {code}"),
+        Some(WaitStatus::Signaled(_, signal, _)) => {
+            format!("its first process was killed by {signal}")
+        }
+        _ => "its first process is no more".to_owned(),
+    }
+}
+
+fn refused(error: &io::Error, user: bool) -> Failure {
+    let mut failure = failed("create the pod's namespaces", error);
+    failure.kind = FailureKind::Authorization;
+    if user {
+        failure.help = Some(
+            "this machine restricts user namespaces: allow them (sysctl user.max_user_namespaces=10000; where they are there, \
+             kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0), run as root, or use \
+             --backend docker"
+                .to_owned(),
+        );
+    } else {
+        failure.help = Some(
+            "root without CAP_SYS_ADMIN cannot make namespaces: run outside of this container, or give it the capability"
+                .to_owned(),
+        );
+    }
+    failure
+}
+
+/// One answer as a line.
+pub(crate) fn say(to: &UnixStream, answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    let mut to = to;
+    to.write_all(&line)
+}
+
+/// What could not be done, in words.
+pub(crate) fn failed(what: &str, error: &(impl std::fmt::Display + ?Sized)) -> Failure {
+    Failure {
+        kind: FailureKind::Infrastructure,
+        container: None,
+        message: format!("failed to {what}: {error}"),
+        help: None,
+    }
+}

@@ -1,0 +1,58 @@
+//! What pods leave on the disk, and its removal.
+//!
+//! ```text
+//! <state>/pods/<name>/   pod.json lock control socket addon/<container>/ volumes/ containers/ etc/ shm/
+//! <state>/claims/<name>/ a PersistentVolumeClaim as a local volume
+//! <state>/agent/<digest> the agent
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+
+/// Removes a tree, also directories whose owner may not write them. Links are not followed.
+pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(dir);
+            fs::remove_dir_all(dir)
+        }
+        done => done,
+    }
+}
+
+/// Gives this process the right to remove what is below directories of its own.
+fn open_up(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
+
+/// Removes all that is in a directory but these names.
+pub(crate) fn clear(dir: &Path, keep: &[&str]) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if keep.iter().any(|k| entry.file_name() == *k) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A path of `name` in `dir` that is short enough for a socket (107 bytes), as long as the file is kept.
+pub(crate) fn near(dir: &Path, name: &str) -> io::Result<(fs::File, PathBuf)> {
+    let dir = fs::File::open(dir)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()));
+    Ok((dir, path))
+}
