@@ -1,0 +1,261 @@
+//! The slice of a container: spool, record, and what a step leaves for the addon to read.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+use ::addon::frame::Record;
+use ::addon::outputs::{Files, Left};
+use ::addon::spool::Store;
+
+/// Bytes of a file of outputs that are read: a hundred of the longest values with every byte escaped.
+const LARGEST: u64 = 16 * 1024 * 1024;
+/// Bytes set aside for the record when the container starts, so that a full disk cannot lose it.
+const RECORD: usize = 64 * 1024;
+
+/// The slice.
+#[derive(Debug)]
+pub(super) struct Home {
+    dir: PathBuf,
+    record: Option<File>,
+}
+
+impl Home {
+    /// Makes what is needed in the slice.
+    pub(super) fn prepare(dir: &Path) -> io::Result<Self> {
+        let named = |path: &Path, error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("failed to prepare {}: {error}", path.display()),
+            )
+        };
+        std::fs::create_dir_all(dir).map_err(|e| named(dir, e))?;
+        let dir = dir.canonicalize().map_err(|e| named(dir, e))?;
+        let spool = dir.join("spool");
+        let _ = std::fs::remove_dir_all(&spool);
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&spool)
+            .map_err(|e| named(&spool, e))?;
+        let tmp = dir.join("tmp");
+        std::fs::create_dir_all(&tmp).map_err(|e| named(&tmp, e))?;
+        // As /tmp: a step may become another user.
+        let _ = std::fs::set_permissions(&tmp, std::fs::Permissions::from_mode(0o1777));
+        let path = dir.join("record");
+        let mut record = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| named(&path, e))?;
+        if record.metadata().map_err(|e| named(&path, e))?.len() < RECORD as u64 {
+            record
+                .write_all(&vec![b' '; RECORD])
+                .map_err(|e| named(&path, e))?;
+        }
+        Ok(Home {
+            dir,
+            record: Some(record),
+        })
+    }
+
+    pub(super) fn spool(&self) -> PathBuf {
+        self.dir.join("spool")
+    }
+
+    /// Where a step finds its files.
+    pub(super) fn step_files(&self) -> Files {
+        let path = |name: &str| self.dir.join("tmp").join(name).display().to_string();
+        Files {
+            exported: path("exported"),
+            dotenv: path("output.env"),
+            secret: path("secret.env"),
+            scratch: path("scratch"),
+        }
+    }
+
+    /// Makes the step's files anew, empty.
+    pub(super) fn fresh(&self) -> Result<(), String> {
+        let files = self.step_files();
+        let make = || -> io::Result<()> {
+            for path in [&files.exported, &files.dotenv, &files.secret] {
+                remove(Path::new(path))?;
+                let file = OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(path)?;
+                // Steps that become another user still write them.
+                let _ = file.set_permissions(std::fs::Permissions::from_mode(0o666));
+            }
+            if !Path::new(&files.scratch).is_dir() {
+                std::fs::create_dir_all(&files.scratch)?;
+                let _ = std::fs::set_permissions(
+                    &files.scratch,
+                    std::fs::Permissions::from_mode(0o1777),
+                );
+            }
+            Ok(())
+        };
+        make().map_err(|error| {
+            format!(
+                "failed to make the step's output files in {}: {error}; the container's user needs to write there",
+                self.dir.join("tmp").display()
+            )
+        })
+    }
+
+    /// What the step left in its files, which go.
+    pub(super) fn left(&self) -> Left {
+        let files = self.step_files();
+        let mut warnings = Vec::new();
+        let mut read = |path: &str| {
+            let bytes = match bounded(Path::new(path)) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    warnings.push(format!("outputs in {path} cannot be read: {error}"));
+                    Vec::new()
+                }
+            };
+            let _ = remove(Path::new(path));
+            bytes
+        };
+        let (exported, dotenv, secret) = (
+            read(&files.exported),
+            read(&files.dotenv),
+            read(&files.secret),
+        );
+        Left {
+            exported,
+            dotenv,
+            secret,
+            warnings,
+        }
+    }
+
+    /// Writes the record where it survives this process. Values of secret outputs are not among it.
+    pub(super) fn keep(&mut self, record: &Record) {
+        let mut record = record.clone();
+        for output in record.outputs.iter_mut().filter(|output| output.secret) {
+            output.value.clear();
+        }
+        let Ok(mut bytes) = serde_json::to_vec(&record) else {
+            return;
+        };
+        bytes.push(b'\n');
+        // The record in memory is the one that is sent; this one is for a container that starts again.
+        if let Some(file) = &mut self.record {
+            let _ = file.rewind().and_then(|()| file.write_all(&bytes));
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        if let Some(file) = &mut self.record {
+            let _ = file.write_all_at(b" \n", 0);
+        }
+    }
+
+    /// The record that an earlier life of this container left unsettled.
+    pub(super) fn record(&self) -> Option<Record> {
+        let mut file = self.record.as_ref()?;
+        file.rewind().ok()?;
+        let mut bytes = Vec::new();
+        file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+        let line = bytes.split(|&b| b == b'\n').next()?;
+        let mut record: Record = serde_json::from_slice(line).ok()?;
+        record.warnings.push(
+            "the container started again after the step had ended: secret outputs are lost"
+                .to_owned(),
+        );
+        Some(record)
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => std::fs::remove_dir_all(path),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a file that a step may have made anything of: no link is followed, no pipe waited for.
+fn bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = match OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+    {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is not a plain file"));
+    }
+    if meta.len() > LARGEST {
+        return Err(io::Error::other(format!(
+            "it has {} bytes; the limit is {LARGEST}",
+            meta.len()
+        )));
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    file.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Segments of the spool as files.
+#[derive(Debug)]
+pub(super) struct Segments {
+    dir: PathBuf,
+    open: BTreeMap<u32, File>,
+}
+
+impl Segments {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Segments {
+            dir,
+            open: BTreeMap::new(),
+        }
+    }
+}
+
+impl Store for Segments {
+    fn write(&mut self, segment: u32, at: u64, bytes: &[u8]) -> bool {
+        let file = match self.open.entry(segment) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let made = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(self.dir.join(segment.to_string()));
+                match made {
+                    Ok(file) => entry.insert(file),
+                    Err(_) => return false,
+                }
+            }
+        };
+        file.write_all_at(bytes, at).is_ok()
+    }
+
+    fn read(&mut self, segment: u32, at: u64, into: &mut [u8]) -> bool {
+        self.open
+            .get(&segment)
+            .is_some_and(|file| file.read_exact_at(into, at).is_ok())
+    }
+
+    fn remove(&mut self, segment: u32) {
+        self.open.remove(&segment);
+        let _ = std::fs::remove_file(self.dir.join(segment.to_string()));
+    }
+}

@@ -1,0 +1,241 @@
+//! Starting a step's process, telling it to end, and reaping whatever ends.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ::addon::attempt::Launch;
+use ::addon::frame::Exit;
+use rustix::process::{Pid, Signal, WaitIdOptions, WaitOptions};
+
+/// Bytes of the pipe of a step's output: a process that writes in bursts is not held up by each of them.
+const PIPE: usize = 1024 * 1024;
+/// Where programs are looked for when no PATH is set, as the kernel's own first process has it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Milliseconds for what was killed to be gone before the next occupant starts; a process stuck in the kernel is left.
+const GONE_MS: u64 = 2_000;
+
+/// Starts the process in a group of its own, its output on one pipe. An error is in words for the user.
+pub(super) fn start(launch: &Launch) -> Result<(Pid, OwnedFd), String> {
+    let workdir = Path::new(&launch.workdir);
+    std::fs::create_dir_all(workdir).map_err(|error| {
+        format!(
+            "failed to make the working directory {}: {error}",
+            launch.workdir
+        )
+    })?;
+    let env = environment(&launch.env);
+    let mut command = prepare(&launch.argv, &env)?;
+    let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&read, true)?;
+        // Where the user's quota of pipes is used up, the usual size does too.
+        let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE);
+        Ok((read, write))
+    };
+    let (read, write) = pipe().map_err(|error| format!("failed to make a pipe: {error}"))?;
+    let error_side = write
+        .try_clone()
+        .map_err(|error| format!("failed to make a pipe: {error}"))?;
+    command
+        .current_dir(workdir)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(write)
+        .stderr(error_side);
+    let child = command
+        .spawn()
+        .map_err(|error| explain(&error, &launch.argv, Path::new(command.get_program())))?;
+    drop(command);
+    let pid = Pid::from_raw(child.id().cast_signed()).ok_or("the kernel gave no process id")?;
+    Ok((pid, read))
+}
+
+/// A command whose program has been found, with its whole environment.
+pub(super) fn prepare(
+    argv: &[String],
+    env: &BTreeMap<OsString, OsString>,
+) -> Result<Command, String> {
+    let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
+        return Err(
+            "there is no command to run: the image has no entrypoint, and the step names none; set `entrypoint` or `command`"
+                .to_owned(),
+        );
+    };
+    let path = env
+        .get(OsStr::new("PATH"))
+        .cloned()
+        .unwrap_or_else(|| PATH.into());
+    let found = find(program, &path)?;
+    let mut command = Command::new(found);
+    command.arg0(program).args(&argv[1..]).env_clear().envs(env);
+    Ok(command)
+}
+
+/// This process's environment (the image's) with the step's over it.
+pub(super) fn environment(over: &[(String, String)]) -> BTreeMap<OsString, OsString> {
+    let mut env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    for (name, value) in over {
+        // What no environment can hold would keep the process from starting.
+        if !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') {
+            env.insert(name.into(), value.into());
+        }
+    }
+    env.entry("PATH".into()).or_insert_with(|| PATH.into());
+    env
+}
+
+fn find(program: &str, path: &OsStr) -> Result<PathBuf, String> {
+    if program.contains('/') {
+        return Ok(PathBuf::from(program));
+    }
+    let mut refused = None;
+    for dir in std::env::split_paths(path) {
+        let candidate = dir.join(program);
+        if let Ok(meta) = std::fs::metadata(&candidate)
+            && meta.is_file()
+        {
+            if meta.permissions().mode() & 0o111 != 0 {
+                return Ok(candidate);
+            }
+            refused = Some(candidate);
+        }
+    }
+    if let Some(path) = refused {
+        return Err(format!("{} is not executable", path.display()));
+    }
+    let mend = match program {
+        "bash" => "use `shell: Sh`, or an image that has bash",
+        "sh" => "use an image that has a shell, or a step with an `entrypoint`",
+        "pwsh" => "use another shell, or an image that has PowerShell",
+        "python3" => "use another shell, or an image that has Python 3",
+        _ => "name a program of the image, or use an image that has it",
+    };
+    Err(format!(
+        "the image has no `{program}` (looked in {}): {mend}",
+        path.display()
+    ))
+}
+
+fn explain(error: &io::Error, argv: &[String], program: &Path) -> String {
+    use rustix::io::Errno;
+    let name = program.display();
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOENT) if program.exists() => format!(
+            "{name} is there, but what runs it is not: the interpreter of its first line (`#!`), or the loader of a dynamically linked program; use an image that has it"
+        ),
+        Some(Errno::NOENT | Errno::NOTDIR) => {
+            format!(
+                "the image has no {name}: name a program of the image, or use an image that has it"
+            )
+        }
+        Some(Errno::ACCESS) => format!(
+            "{name} may not be executed by user {}: set `runAsUser`, or make it executable in the image",
+            rustix::process::getuid().as_raw()
+        ),
+        Some(Errno::NOEXEC) => format!(
+            "{name} is not a program for this machine: the image is for another platform, or a script has no `#!` line"
+        ),
+        Some(Errno::TOOBIG) => format!(
+            "the command and its environment are too long ({} bytes of arguments; the kernel takes 131,072 for each): put the script into a file of the workspace",
+            argv.iter().map(String::len).sum::<usize>()
+        ),
+        _ => format!("failed to start {name}: {error}"),
+    }
+}
+
+/// SIGTERM to a group; one that is stopped is woken to hear it.
+pub(super) fn terminate(group: Pid) {
+    let _ = rustix::process::kill_process_group(group, Signal::TERM);
+    let _ = rustix::process::kill_process_group(group, Signal::CONT);
+}
+
+/// Whether a group has members.
+pub(super) fn group_lives(group: Pid) -> bool {
+    rustix::process::test_kill_process_group(group).is_ok()
+}
+
+/// SIGKILL to everything in the container. Only the first process of one may mean that by "everything": anywhere else it is
+/// the attempt's group and the orphans that came here.
+pub(super) fn kill_all(group: Option<Pid>) {
+    if rustix::process::getpid() == Pid::INIT {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), nix::sys::signal::SIGKILL);
+        return;
+    }
+    if let Some(group) = group {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+    for child in children() {
+        let _ = rustix::process::kill_process(child, Signal::KILL);
+    }
+}
+
+/// Children of this process, adopted ones included.
+fn children() -> Vec<Pid> {
+    let me = rustix::process::getpid();
+    std::fs::read_to_string(format!("/proc/self/task/{me}/children"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|word| Pid::from_raw(word.parse().ok()?))
+        .collect()
+}
+
+/// The next process that has ended.
+pub(super) fn reap() -> Option<(Pid, Exit)> {
+    let (pid, status) = rustix::process::wait(WaitOptions::NOHANG).ok().flatten()?;
+    let exit = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => return None,
+    };
+    Some((pid, exit))
+}
+
+/// Kills what an earlier occupant left, and waits until it is gone: the children of the dead come here and die in turn.
+/// The answer is who ended.
+pub(super) fn end_leftovers(group: Option<Pid>) -> Vec<(Pid, Exit)> {
+    let until = crate::poll::now().mono_ms + GONE_MS;
+    let mut ended = Vec::new();
+    loop {
+        while let Some(one) = reap() {
+            ended.push(one);
+        }
+        // No child, adopted ones included, means that no process of an earlier step lives.
+        let nobody = rustix::process::waitid(
+            rustix::process::WaitId::All,
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
+        );
+        if matches!(nobody, Err(rustix::io::Errno::CHILD)) {
+            return ended;
+        }
+        kill_all(group);
+        let left = until.saturating_sub(crate::poll::now().mono_ms);
+        if left == 0 || !await_child(left) {
+            return ended;
+        }
+    }
+}
+
+/// Waits for SIGCHLD, which is blocked here and read by a descriptor of its own.
+fn await_child(millis: u64) -> bool {
+    use nix::sys::signal::{SigSet, Signal as Number};
+    use nix::sys::signalfd::{SfdFlags, SignalFd};
+    let mut set = SigSet::empty();
+    set.add(Number::SIGCHLD);
+    let Ok(signals) = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+    else {
+        return false;
+    };
+    let mut waits = crate::poll::Waits::new();
+    waits.add((), std::os::fd::AsFd::as_fd(&signals), true, false);
+    let came = waits
+        .wait(Some(crate::poll::now().mono_ms + millis))
+        .is_ok_and(|ready| !ready.is_empty());
+    let _ = signals.read_signal();
+    came
+}
