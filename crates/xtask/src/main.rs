@@ -1,3 +1,44 @@
-//! builds, images, clusters, checks
+//! Builds, images, registries, examples, benches and checks: what a person or CI runs on the repository itself.
+//!
+//! `cargo xtask` lists the commands. It uses few crates on purpose: it is the first thing that a fresh clone builds.
 
-fn main() {}
+mod command;
+mod layers;
+mod machine;
+mod suite;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask test [ARGS]      run every test of the workspace; ARGS go to `cargo test`
+cargo xtask check-layers     check that crates depend on each other inwards only, and that the pure ones are pure";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<()> {
+    let Some((command, rest)) = args.split_first() else {
+        println!("{HELP}");
+        return Ok(());
+    };
+    match command.as_str() {
+        "test" => suite::run(rest),
+        "check-layers" => layers::check(),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => bail!("no such command: `{other}`\n\n{HELP}"),
+    }
+}

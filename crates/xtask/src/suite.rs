@@ -1,0 +1,138 @@
+//! `cargo xtask test`: every test of the workspace, summed in one line.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::command::{Cmd, target};
+use crate::{machine, tools};
+
+/// Tests that find this variable append a line `name: reason` to the file it names when they cannot run here.
+const SKIPS: &str = "STEPYARD_TEST_SKIPS";
+
+/// What became of the tests.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// Prepares the machine, runs every test, and prints `N passed, N failed, N skipped`.
+pub(crate) fn run(more: &[String]) -> Result<()> {
+    machine::prepare()?;
+    let skips = target().join("xtask-skips");
+    std::fs::create_dir_all(target())?;
+    std::fs::write(&skips, "")?;
+    let mut child = Cmd::cargo()
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(more)
+        .env(SKIPS, &skips)
+        .env("PATH", tools::path()?)
+        // A golden that differs is a failed test, never a new golden.
+        .env("INSTA_UPDATE", "no")
+        .spawn(|c| {
+            c.stdout(Stdio::piped());
+        })?;
+    let out = child.stdout.take().context("the tests have no output")?;
+    let mut sum = Sum::default();
+    let mut stdout = std::io::stdout().lock();
+    for line in BufReader::new(out).split(b'\n') {
+        let line = line?;
+        let text = String::from_utf8_lossy(&line);
+        sum.add(&text);
+        // Cargo's own lines of files without tests are most of its output; they say nothing.
+        if !is_noise(&text) {
+            stdout.write_all(&line)?;
+            stdout.write_all(b"\n")?;
+        }
+    }
+    let status = child.wait()?;
+    let said = told(&skips)?;
+    sum.passed = sum.passed.saturating_sub(said.len() as u64);
+    sum.skipped += said.len() as u64;
+    for line in &said {
+        writeln!(stdout, "skipped here: {line}")?;
+    }
+    writeln!(
+        stdout,
+        "\n{} passed, {} failed, {} skipped",
+        sum.passed, sum.failed, sum.skipped
+    )?;
+    if !status.success() || sum.failed > 0 {
+        bail!("the tests failed ({status})");
+    }
+    if sum.passed == 0 {
+        bail!("no test ran");
+    }
+    Ok(())
+}
+
+impl Sum {
+    /// Counts one of libtest's summaries: `test result: ok. 5 passed; 0 failed; 0 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some(rest) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        let Some((_, counts)) = rest.split_once(". ") else {
+            return;
+        };
+        for part in counts.split("; ") {
+            let Some((n, what)) = part.trim().split_once(' ') else {
+                continue;
+            };
+            let Ok(n) = n.parse::<u64>() else { continue };
+            match what {
+                "passed" => self.passed += n,
+                "failed" => self.failed += n,
+                "ignored" => self.skipped += n,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_noise(line: &str) -> bool {
+    line.is_empty()
+        || line == "running 0 tests"
+        || (line.starts_with("test result: ok. 0 passed; 0 failed; 0 ignored"))
+}
+
+fn told(file: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    Ok(text
+        .lines()
+        .filter(|l| !l.trim().is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_are_added_and_nothing_else_is() {
+        let mut sum = Sum::default();
+        for line in [
+            "running 3 tests",
+            "test a ... ok",
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.01s",
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+            "  test result: ok. 100 passed; 0 failed",
+            "7 passed, 0 failed, 0 skipped",
+        ] {
+            sum.add(line);
+        }
+        assert_eq!(
+            sum,
+            Sum {
+                passed: 15,
+                failed: 2,
+                skipped: 1
+            }
+        );
+    }
+}
