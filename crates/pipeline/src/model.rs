@@ -35,8 +35,7 @@ mod variable;
 
 pub use condition::{Status, When};
 pub use deployment::{
-    Deployment, DeploymentFields, DeploymentType, EnvironmentLink, InfrastructureLink, ServiceLink,
-    UseFromStage,
+    Deployment, DeploymentType, EnvironmentLink, InfrastructureLink, ServiceLink, UseFromStage,
 };
 pub use entity::{
     ConnectionType, Connector, ConnectorCommon, ConnectorSpec, DockerAuth, DockerRegistry,
@@ -47,12 +46,11 @@ pub use execution::{Element, Elements, Execution, Insert, Parallel};
 pub use failure::{
     Action, ActionKind, ActionType, ErrorKind, FailureStrategy, Manual, Next, Retry,
 };
-pub use group::{Arch, Os, Platform, StepGroup, StepGroupFields};
+pub use group::{Arch, Os, Platform, StepGroup};
 pub use infra::{
     Capabilities, ConfigMap, ContainerSecurityContext, EcsDirect, Effect, EmptyDir, HostPath,
     HostPathType, InfraType, KubernetesDirect, Medium, Operator, PersistentVolumeClaim, Pool,
-    PullPolicy, SecretVolume, StepGroupInfra, TextMap, Toleration, TolerationFields, Vm, Volume,
-    VolumeSource,
+    PullPolicy, SecretVolume, StepGroupInfra, TextMap, Toleration, Vm, Volume, VolumeSource,
 };
 pub use load::{Loaded, Options, load, read};
 pub use name::{Identifier, Name, Ref, Scope, is_identifier, is_name, is_variable};
@@ -60,7 +58,7 @@ pub use param::{Input, Param};
 pub use pipeline::{Barrier, FlowControl, InsertStages, ParallelStages, Pipeline, StageEntry};
 pub use resources::{
     AliasScope, Amounts, OutputAlias, OutputType, OutputVariable, ReportPaths, ReportType, Reports,
-    ResourceFields, Resources,
+    Resources,
 };
 pub use stage::{
     Custom, OtherStage, RunMode, RunModeType, STAGE_TYPES, Stage, StageCommon, StageSpec,

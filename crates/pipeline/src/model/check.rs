@@ -15,13 +15,14 @@ use super::stage::Stage;
 /// Every check of a pipeline.
 pub(super) fn pipeline(pipeline: &Pipeline, options: Options, cx: &mut Cx) {
     duplicates::stages(pipeline, cx);
-    let portable = portable::Portable::new(options);
-    portable.pipeline(pipeline, cx);
+    let mut portable = portable::Portable::new(options);
+    portable.pipeline(pipeline);
     for stage in stages(&pipeline.stages) {
         duplicates::steps(stage, cx);
         groups::stage(stage, cx);
-        portable.stage(stage, cx);
+        portable.stage(stage);
     }
+    portable.finish(cx);
 }
 
 /// Every stage, in the order of the text.

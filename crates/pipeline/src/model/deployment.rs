@@ -4,7 +4,7 @@ use syntax::yaml::Node;
 use syntax::{Diagnostic, Spanned, code};
 
 use super::execution::Execution;
-use super::lower::{Cx, Fields, Lower};
+use super::lower::{Cx, Fields};
 use super::macros::{model, words};
 use super::param::Param;
 
@@ -56,7 +56,7 @@ words! {
 
 model! {
     /// `spec` of a Deployment stage. The entities are kept as they are: what acts on them reads them.
-    DeploymentFields {
+    Deployment {
         /// What kind of thing is deployed.
         deployment_type: Option<Spanned<DeploymentType>> = "deploymentType";
         /// The service.
@@ -86,18 +86,7 @@ model! {
         /// Written by old editors.
         service_dependencies: Option<Node> = "serviceDependencies";
     }
-}
-
-/// `spec` of a Deployment stage.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Deployment(pub DeploymentFields);
-
-impl std::ops::Deref for Deployment {
-    type Target = DeploymentFields;
-
-    fn deref(&self) -> &DeploymentFields {
-        &self.0
-    }
+    before before;
 }
 
 model! {
@@ -174,38 +163,33 @@ model! {
     }
 }
 
-impl Lower for Deployment {
-    fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
-        const SERVICE: [&str; 3] = ["service", "services", "serviceConfig"];
-        const ENVIRONMENT: [&str; 4] = [
-            "environment",
-            "environments",
-            "environmentGroup",
-            "infrastructure",
-        ];
-        let mut fields = Fields::of(node, name, cx)?;
-        fields.required("execution", cx);
-        for ways in [&SERVICE[..], &ENVIRONMENT[..]] {
-            let written: Vec<_> = ways
-                .iter()
-                .copied()
-                .filter(|way| fields.node(way).is_some())
-                .collect();
-            if let [first, second, ..] = written[..] {
-                let span = |key: &str| fields.key_span(key).unwrap_or_else(|| fields.place());
-                cx.push(
-                    Diagnostic::error(
-                        code::ONE_OF,
-                        format!("`{first}` and `{second}` exclude each other"),
-                    )
-                    .at(span(second), "")
-                    .at(span(first), "")
-                    .help("keep one of them"),
-                );
-            }
+/// What its keys must be together.
+fn before(fields: &mut Fields<'_>, cx: &mut Cx) {
+    const SERVICE: [&str; 3] = ["service", "services", "serviceConfig"];
+    const ENVIRONMENT: [&str; 4] = [
+        "environment",
+        "environments",
+        "environmentGroup",
+        "infrastructure",
+    ];
+    fields.required("execution", cx);
+    for ways in [&SERVICE[..], &ENVIRONMENT[..]] {
+        let written: Vec<_> = ways
+            .iter()
+            .copied()
+            .filter(|way| fields.node(way).is_some())
+            .collect();
+        if let [first, second, ..] = written[..] {
+            let span = |key: &str| fields.key_span(key).unwrap_or_else(|| fields.place());
+            cx.push(
+                Diagnostic::error(
+                    code::ONE_OF,
+                    format!("`{first}` and `{second}` exclude each other"),
+                )
+                .at(span(second), "")
+                .at(span(first), "")
+                .help("keep one of them"),
+            );
         }
-        let lowered = DeploymentFields::fields(&mut fields, cx);
-        fields.finish(cx);
-        Some(Self(lowered))
     }
 }

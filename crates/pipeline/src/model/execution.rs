@@ -4,7 +4,7 @@ use syntax::yaml::Node;
 use syntax::{Span, Spanned};
 
 use super::group::StepGroup;
-use super::lower::{Cx, Lower};
+use super::lower::{Cx, Fields, Lower};
 use super::macros::model;
 use super::name::{Identifier, Name};
 use super::param::Param;
@@ -19,9 +19,19 @@ model! {
         /// What runs when the stage is rolled back.
         rollback_steps: Elements = "rollbackSteps";
     }
+    before before;
 }
 
-/// Wrappers in the order of the text, and where their list is.
+fn before(fields: &mut Fields<'_>, cx: &mut Cx) {
+    fields.not_empty(
+        "steps",
+        "the execution has no steps",
+        "add a `- step:` below `steps:`",
+        cx,
+    );
+}
+
+/// Wrappers in the order of the text.
 pub type Elements = Vec<Element>;
 
 /// Each entry of `steps`, `rollbackSteps` or `parallel` is exactly one of these.

@@ -1,13 +1,12 @@
 //! Step groups.
 
-use syntax::yaml::Node;
 use syntax::{Diagnostic, code};
 
 use super::condition::When;
 use super::execution::Elements;
 use super::failure::FailureStrategy;
 use super::infra::{KubernetesDirect, StepGroupInfra};
-use super::lower::{Cx, Fields, Lower};
+use super::lower::{Cx, Fields};
 use super::macros::{model, words};
 use super::name::{Identifier, Name};
 use super::param::Param;
@@ -16,8 +15,8 @@ use super::template::TemplateLink;
 use super::variable::Variables;
 
 model! {
-    /// `stepGroup:`, its keys.
-    StepGroupFields {
+    /// `stepGroup:`.
+    StepGroup {
         /// Its identifier.
         identifier: Identifier = "identifier" required;
         /// For people.
@@ -47,18 +46,7 @@ model! {
         /// The machine, with VM infrastructure.
         platform: Option<Platform> = "platform";
     }
-}
-
-/// `stepGroup:`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepGroup(pub StepGroupFields);
-
-impl std::ops::Deref for StepGroup {
-    type Target = StepGroupFields;
-
-    fn deref(&self) -> &StepGroupFields {
-        &self.0
-    }
+    before before;
 }
 
 words! {
@@ -103,7 +91,7 @@ impl StepGroup {
 
     /// Its infrastructure, where that is written out.
     pub fn infra(&self) -> Option<&StepGroupInfra> {
-        self.0.infra.as_ref().and_then(Param::literal)
+        self.infra.as_ref().and_then(Param::literal)
     }
 
     /// Whether its steps run in containers: on Kubernetes, ECS, or a VM.
@@ -120,46 +108,31 @@ impl StepGroup {
     }
 }
 
-impl Lower for StepGroup {
-    fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
-        let mut fields = Fields::of(node, name, cx)?;
-        let steps = fields.node("steps").map(|node| node.span);
-        let template = fields.entry("template").map(|entry| entry.key.span);
-        match (steps, template) {
-            (None, None) => fields.required("steps", cx),
-            (Some(_), Some(template)) => cx.push(
-                Diagnostic::error(
-                    code::ONE_OF,
-                    "a step group has either `steps` or `template`",
-                )
-                .at(template, "")
-                .help("keep one of them"),
-            ),
-            _ => {}
-        }
-        if let Some(span) = steps.filter(|_| {
-            fields
-                .node("steps")
-                .and_then(Node::as_sequence)
-                .is_some_and(<[Node]>::is_empty)
-        }) {
-            let diagnostic = Diagnostic::error(code::EMPTY_LIST, "the step group has no steps");
-            cx.push(
-                diagnostic
-                    .at(span, "")
-                    .help("add a step, or remove the group"),
-            );
-        }
-        if let Some(entry) = fields.entry("timeout") {
-            let span = entry.key.span;
-            cx.push(
-                Diagnostic::warning(code::UNKNOWN_FIELD, "a step group has no `timeout`")
-                    .at(span, "has no effect")
-                    .help("set `timeout` on its steps or on the stage"),
-            );
-        }
-        let lowered = StepGroupFields::fields(&mut fields, cx);
-        fields.finish(cx);
-        Some(Self(lowered))
+/// What a group's keys must be together.
+fn before(fields: &mut Fields<'_>, cx: &mut Cx) {
+    match fields.entry("template").map(|entry| entry.key.span) {
+        None => fields.not_empty(
+            "steps",
+            "the step group has no steps",
+            "add a `- step:` below `steps:`, or remove the group",
+            cx,
+        ),
+        Some(template) if fields.node("steps").is_some() => cx.push(
+            Diagnostic::error(
+                code::ONE_OF,
+                "a step group has either `steps` or `template`",
+            )
+            .at(template, "")
+            .help("keep one of them"),
+        ),
+        Some(_) => {}
+    }
+    if let Some(entry) = fields.entry("timeout") {
+        let span = entry.key.span;
+        cx.push(
+            Diagnostic::warning(code::UNKNOWN_FIELD, "a step group has no `timeout`")
+                .at(span, "has no effect")
+                .help("set `timeout` on its steps or on the stage"),
+        );
     }
 }

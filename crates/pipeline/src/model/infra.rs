@@ -5,7 +5,7 @@ mod toleration;
 mod volume;
 
 pub use security::{Capabilities, ContainerSecurityContext};
-pub use toleration::{Effect, Operator, Toleration, TolerationFields};
+pub use toleration::{Effect, Operator, Toleration};
 pub use volume::{
     ConfigMap, EmptyDir, HostPath, HostPathType, Medium, PersistentVolumeClaim, SecretVolume,
     Volume, VolumeSource,

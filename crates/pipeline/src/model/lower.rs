@@ -73,6 +73,16 @@ impl<'n> Fields<'n> {
         Slot::take(self, key, cx)
     }
 
+    /// The same under another name in messages.
+    pub(crate) fn value_as<T: Lower>(
+        &mut self,
+        key: &'static str,
+        name: &str,
+        cx: &mut Cx,
+    ) -> Option<T> {
+        T::lower(self.node(key)?, name, cx)
+    }
+
     /// A key that must be there.
     pub(crate) fn required(&mut self, key: &'static str, cx: &mut Cx) {
         if self.entry(key).is_none() {
@@ -84,6 +94,20 @@ impl<'n> Fields<'n> {
                     .help(format!("add `{key}:`")),
             );
         }
+    }
+
+    /// A key whose list must have an entry.
+    pub(crate) fn not_empty(&mut self, key: &'static str, says: &str, mend: &str, cx: &mut Cx) {
+        let empty = match self.node(key) {
+            None => self.key_span(key).unwrap_or_else(|| self.place()),
+            Some(node) if node.as_sequence().is_some_and(<[Node]>::is_empty) => node.span,
+            Some(_) => return,
+        };
+        cx.push(
+            Diagnostic::error(code::EMPTY_LIST, says)
+                .at(empty, "")
+                .help(mend),
+        );
     }
 
     /// Every key with its value, known or not.

@@ -3,7 +3,8 @@
 /// A mapping with known keys: the struct, and how it is lowered.
 ///
 /// A field is `name: Type = "key"`, where the type is a [`Slot`](super::lower::Slot). `required` after the key makes
-/// its absence an error; `flat name: Type` puts the keys of another such struct into the same mapping.
+/// its absence an error; `flat name: Type` puts the keys of another such struct into the same mapping. `before` is
+/// called with the mapping, `after` with what came of it, for what the types cannot say.
 macro_rules! model {
     (
         $(#[$meta:meta])*
@@ -11,6 +12,8 @@ macro_rules! model {
             $( flat $flat:ident : $flat_ty:ty; )*
             $( $(#[$field_meta:meta])+ $field:ident : $ty:ty = $key:literal $($required:ident)?; )*
         }
+        $(before $before:path;)?
+        $(after $after:path;)?
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +49,10 @@ macro_rules! model {
                 cx: &mut $crate::model::lower::Cx,
             ) -> Option<Self> {
                 let mut fields = $crate::model::lower::Fields::of(node, name, cx)?;
+                $( $before(&mut fields, cx); )?
                 let lowered = Self::fields(&mut fields, cx);
                 fields.finish(cx);
+                $( $after(&lowered, cx); )?
                 Some(lowered)
             }
         }

@@ -87,7 +87,13 @@ impl Slot for Identifier {
         let Some(text) = cx.scalar(node, key, "an identifier") else {
             return Self(Spanned::new(String::new(), node.span));
         };
-        if !is_identifier(text) {
+        if text.trim().is_empty() {
+            cx.push(
+                Diagnostic::error(code::MISSING_FIELD, format!("`{key}` is empty"))
+                    .at(node.span, "")
+                    .help("write letters, digits and `_`"),
+            );
+        } else if !is_identifier(text) {
             let instead = suggested(text);
             cx.push(
                 Diagnostic::error(

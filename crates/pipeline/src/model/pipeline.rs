@@ -51,6 +51,7 @@ model! {
         /// Kept as it is.
         delegate_options: Option<Node> = "options";
     }
+    before before;
 }
 
 model! {
@@ -68,6 +69,18 @@ model! {
         identifier: Identifier = "identifier" required;
         /// For people.
         name: Option<Name> = "name";
+    }
+}
+
+/// A pipeline has stages, or stands for a template.
+fn before(fields: &mut Fields<'_>, cx: &mut Cx) {
+    if fields.node("template").is_none() {
+        fields.not_empty(
+            "stages",
+            "the pipeline has no stages",
+            "add `stages:` with a `- stage:`",
+            cx,
+        );
     }
 }
 
@@ -153,11 +166,8 @@ pub(super) fn one_of<'n>(
                 super::lower::nearest(&entry.key.text, ways.iter().copied())
                     .map(|near| (entry.key.span, near))
             });
-            let diagnostic = Diagnostic::error(
-                code::ONE_OF,
-                format!("an entry of `{name}` is one of {list}"),
-            )
-            .at(fields.place(), "none of them is here");
+            let diagnostic = Diagnostic::error(code::ONE_OF, format!("`{name}` has one of {list}"))
+                .at(fields.place(), "none of them is here");
             cx.push(match near {
                 Some((span, near)) => diagnostic
                     .help(format!("did you mean `{near}`?"))
@@ -171,13 +181,10 @@ pub(super) fn one_of<'n>(
         [first, second, ..] => {
             let span = |key: &str| fields.key_span(key).unwrap_or_else(|| fields.place());
             cx.push(
-                Diagnostic::error(
-                    code::ONE_OF,
-                    format!("an entry of `{name}` is only one of {list}"),
-                )
-                .at(span(second), "a second one")
-                .at(span(first), "the first one")
-                .help("begin a new entry with `- `"),
+                Diagnostic::error(code::ONE_OF, format!("`{name}` has only one of {list}"))
+                    .at(span(second), "a second one")
+                    .at(span(first), "the first one")
+                    .help("begin a new entry with `- `"),
             );
         }
     }

@@ -1,33 +1,21 @@
 //! `resources`, and where reports and outputs of a step go.
 
-use syntax::yaml::Node;
 use syntax::{Diagnostic, Spanned, code};
 
-use super::lower::{Cx, Lower};
+use super::lower::Cx;
 use super::macros::{model, words};
 use super::param::Param;
 use super::units::{Cpu, Memory};
 
 model! {
-    /// `resources:`, its keys.
-    ResourceFields {
+    /// `resources:`: at least one of the two.
+    Resources {
         /// What it may use at most.
         limits: Option<Param<Amounts>> = "limits";
         /// What is set aside for it.
         requests: Option<Param<Amounts>> = "requests";
     }
-}
-
-/// `resources:`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Resources(pub ResourceFields);
-
-impl std::ops::Deref for Resources {
-    type Target = ResourceFields;
-
-    fn deref(&self) -> &ResourceFields {
-        &self.0
-    }
+    after Resources::check;
 }
 
 model! {
@@ -40,13 +28,11 @@ model! {
     }
 }
 
-impl Lower for Resources {
-    fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
-        let lowered = ResourceFields::lower(node, name, cx)?;
-        if let (Some(limits), Some(requests)) = (
-            lowered.limits.as_ref().and_then(Param::literal),
-            lowered.requests.as_ref().and_then(Param::literal),
-        ) {
+impl Resources {
+    fn check(&self, cx: &mut Cx) {
+        let limits = self.limits.as_ref().and_then(Param::literal);
+        let requests = self.requests.as_ref().and_then(Param::literal);
+        if let (Some(limits), Some(requests)) = (limits, requests) {
             over(cx, "cpu", requests.cpu.as_ref(), limits.cpu.as_ref());
             over(
                 cx,
@@ -55,7 +41,6 @@ impl Lower for Resources {
                 limits.memory.as_ref(),
             );
         }
-        Some(Self(lowered))
     }
 }
 

@@ -25,9 +25,7 @@ pub use approval::{Approvers, HarnessApproval};
 pub use aws_cdk::{AwsCdk, AwsCdkAction};
 pub use aws_sam::{AwsSamBuild, AwsSamDeploy};
 pub use azure::{AzureContainerApps, AzureFunction};
-pub use background::{
-    Background, ExecProbe, HttpProbe, Readiness, ReadinessFields, TcpProbe, UnixProbe,
-};
+pub use background::{Background, ExecProbe, HttpProbe, Readiness, TcpProbe, UnixProbe};
 pub use common::{Container, PluginCommon};
 pub use container::ContainerStep;
 pub use download::{DownloadAwsS3, DownloadGcs, DownloadHarnessStore, DownloadManifests};
@@ -220,7 +218,7 @@ fn spec(kind: &Spanned<String>, fields: &mut Fields<'_>, cx: &mut Cx) -> Option<
             match kind.value.as_str() {
                 $($($pattern)|+ => {
                     fields.required("spec", cx);
-                    fields.value("spec", cx).map(StepSpec::$variant)
+                    fields.value_as("spec", &format!("spec of {}", kind.value), cx).map(StepSpec::$variant)
                 })*
                 known if class(known).is_some() => Some(StepSpec::Other(Slot::take(fields, "spec", cx))),
                 unknown => {

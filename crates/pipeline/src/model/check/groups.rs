@@ -22,15 +22,7 @@ pub(super) fn stage(stage: &Stage, cx: &mut Cx) {
         StageSpec::Deployment(_) | StageSpec::Custom(_) => Place::Open,
         _ => Place::Foreign,
     };
-    let execution_lists = [&execution.steps, &execution.rollback_steps];
-    if place == Place::Open && execution.steps.is_empty() {
-        cx.push(
-            Diagnostic::error(code::EMPTY_LIST, "the stage has no steps")
-                .at(stage.identifier().span(), "")
-                .help("add a step below `execution.steps`"),
-        );
-    }
-    for list in execution_lists {
+    for list in [&execution.steps, &execution.rollback_steps] {
         walk(list, &place, cx);
     }
 }

@@ -1,6 +1,6 @@
 //! What Stepyard runs and other servers refuse: a warning, in portable mode an error.
 
-use syntax::diagnostic::Severity;
+use syntax::diagnostic::{Label, Severity};
 use syntax::{Diagnostic, Span, code};
 
 use super::super::deployment::DeploymentType;
@@ -17,98 +17,112 @@ use super::super::step::{Step, StepSpec};
 use super::super::units::Duration;
 
 /// The checks, at their severity.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Portable {
     severity: Severity,
+    found: Vec<Diagnostic>,
 }
 
 impl Portable {
     pub(super) fn new(options: Options) -> Self {
+        let severity = if options.portable {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
         Self {
-            severity: if options.portable {
-                Severity::Error
-            } else {
-                Severity::Warning
-            },
+            severity,
+            found: Vec::new(),
         }
     }
 
-    fn push(
-        self,
-        code: code::Code,
-        message: impl Into<String>,
-        span: Span,
-        label: &str,
-        help: &str,
-        cx: &mut Cx,
-    ) {
-        cx.push(
+    fn push(&mut self, code: code::Code, message: impl Into<String>, span: Span, help: &str) {
+        self.found.push(
             Diagnostic::new(self.severity, code, message)
-                .at(span, label)
+                .at(span, "")
                 .help(help),
         );
     }
 
+    /// Hands over what was found: as errors all of it; as warnings the first of each kind with the places of the
+    /// others, so that a pipeline that is meant for Stepyard alone is not buried in them.
+    pub(super) fn finish(self, cx: &mut Cx) {
+        if self.severity == Severity::Error {
+            cx.diagnostics.extend(self.found);
+            return;
+        }
+        let mut kinds: Vec<Diagnostic> = Vec::new();
+        for found in self.found {
+            match kinds
+                .iter_mut()
+                .find(|kind| kind.code == found.code && kind.help == found.help)
+            {
+                Some(kind) if kind.labels.len() < SHOWN => {
+                    kind.labels
+                        .extend(found.labels.into_iter().map(|label| Label {
+                            text: "here too".to_owned(),
+                            ..label
+                        }));
+                }
+                Some(_) => {}
+                None => kinds.push(found),
+            }
+        }
+        cx.diagnostics.extend(kinds);
+    }
+
     /// What the root says.
-    pub(super) fn pipeline(self, pipeline: &Pipeline, cx: &mut Cx) {
+    pub(super) fn pipeline(&mut self, pipeline: &Pipeline) {
         if pipeline.template.is_none() {
             self.named(
                 "pipeline",
                 pipeline.name.as_ref(),
                 pipeline.identifier.span(),
-                cx,
             );
         }
     }
 
     /// A stage and all in it.
-    pub(super) fn stage(self, stage: &Stage, cx: &mut Cx) {
+    pub(super) fn stage(&mut self, stage: &Stage) {
         let common = &stage.common;
-        self.named("stage", common.name.as_ref(), common.identifier.span(), cx);
-        self.strategies(common.failure_strategies.as_ref(), cx);
+        self.named("stage", common.name.as_ref(), common.identifier.span());
+        self.strategies(common.failure_strategies.as_ref());
         if matches!(stage.spec, StageSpec::Deployment(_)) && common.failure_strategies.is_none() {
             self.push(
                 code::REQUIRED_ELSEWHERE,
                 "a Deployment stage without `failureStrategies` is refused by other servers",
                 common.identifier.span(),
-                "",
                 "add `failureStrategies` with `AllErrors` and `StageRollback`",
-                cx,
             );
         }
         let Some(execution) = stage.execution() else {
             return;
         };
         for list in [&execution.steps, &execution.rollback_steps] {
-            self.walk(list, stage, false, cx);
+            self.walk(list, stage, false);
         }
     }
 
-    fn walk(self, list: &[Element], stage: &Stage, pod: bool, cx: &mut Cx) {
+    fn walk(&mut self, list: &[Element], stage: &Stage, pod: bool) {
         for element in list {
             match element {
-                Element::Step(step) => self.step(step, pod, cx),
+                Element::Step(step) => self.step(step, pod),
                 Element::Group(group) => {
-                    self.group(group, stage, cx);
+                    self.group(group, stage);
                     let pod = pod || group.is_containerized();
-                    self.walk(&group.steps, stage, pod, cx);
-                    self.walk(&group.rollback_steps, stage, pod, cx);
+                    self.walk(&group.steps, stage, pod);
+                    self.walk(&group.rollback_steps, stage, pod);
                 }
                 Element::Parallel(_) | Element::Insert(_) => {
-                    self.walk(element.children(), stage, pod, cx);
+                    self.walk(element.children(), stage, pod);
                 }
             }
         }
     }
 
-    fn group(self, group: &StepGroup, stage: &Stage, cx: &mut Cx) {
-        self.named(
-            "step group",
-            group.name.as_ref(),
-            group.identifier.span(),
-            cx,
-        );
-        self.strategies(group.failure_strategies.as_ref(), cx);
+    fn group(&mut self, group: &StepGroup, stage: &Stage) {
+        self.named("step group", group.name.as_ref(), group.identifier.span());
+        self.strategies(group.failure_strategies.as_ref());
         if !group.is_containerized() {
             return;
         }
@@ -131,9 +145,7 @@ impl Portable {
                 code::GROUP_PLACE,
                 format!("a containerized step group in {place} is refused by older servers"),
                 group.identifier.span(),
-                "",
                 "they take one in deployments of type AWS_SAM and ServerlessAwsLambda",
-                cx,
             );
         }
         if group
@@ -144,16 +156,14 @@ impl Portable {
                 code::REQUIRED_ELSEWHERE,
                 "a containerized step group without `connectorRef` is refused by other servers",
                 group.identifier.span(),
-                "",
                 "name the cluster's connector in the spec of `stepGroupInfra`",
-                cx,
             );
         }
     }
 
-    fn step(self, step: &Step, pod: bool, cx: &mut Cx) {
-        self.named("step", step.name.as_ref(), step.identifier.span(), cx);
-        self.strategies(step.failure_strategies.as_ref(), cx);
+    fn step(&mut self, step: &Step, pod: bool) {
+        self.named("step", step.name.as_ref(), step.identifier.span());
+        self.strategies(step.failure_strategies.as_ref());
         if let Some(Param::Literal(timeout)) = &step.timeout
             && timeout.value > Duration::default()
             && timeout.value < SHORTEST
@@ -162,9 +172,7 @@ impl Portable {
                 code::REQUIRED_ELSEWHERE,
                 "a time-out below 10 seconds is refused by other servers",
                 timeout.span,
-                "",
                 "write `10s` or more",
-                cx,
             );
         }
         if !pod {
@@ -186,9 +194,7 @@ impl Portable {
                     step.identifier
                 ),
                 step.kind.span,
-                "",
                 "name the connector of its image's registry",
-                cx,
             );
         }
         if let StepSpec::Background(background) = &step.spec
@@ -198,27 +204,23 @@ impl Portable {
                 code::EXTENSION,
                 "`readiness` is an extension that other servers do not know",
                 readiness.span.head(1),
-                "",
                 "wait for the service in the steps that need it",
-                cx,
             );
         }
     }
 
-    fn named(self, what: &str, name: Option<&Name>, span: Span, cx: &mut Cx) {
+    fn named(&mut self, what: &str, name: Option<&Name>, span: Span) {
         if name.is_none() {
             self.push(
                 code::REQUIRED_ELSEWHERE,
                 format!("a {what} without `name` is refused by other servers"),
                 span,
-                "",
                 "add `name`",
-                cx,
             );
         }
     }
 
-    fn strategies(self, strategies: Option<&Param<Vec<FailureStrategy>>>, cx: &mut Cx) {
+    fn strategies(&mut self, strategies: Option<&Param<Vec<FailureStrategy>>>) {
         for strategy in strategies.and_then(Param::literal).into_iter().flatten() {
             for error in &strategy.errors {
                 if error.value.is_newer() {
@@ -229,9 +231,7 @@ impl Portable {
                             error.value
                         ),
                         error.span,
-                        "",
                         "use `AllErrors` or `Unknown` where it must run there",
-                        cx,
                     );
                 }
             }
@@ -241,3 +241,6 @@ impl Portable {
 
 /// The shortest time-out that other servers take.
 const SHORTEST: Duration = Duration { ms: 10_000 };
+
+/// How many places of one kind of warning are shown.
+const SHOWN: usize = 3;

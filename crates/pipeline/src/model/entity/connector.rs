@@ -249,9 +249,11 @@ impl Lower for DockerAuth {
                         Self::UsernamePassword { user, password }
                     })
             }
-            Some(unknown) => {
+            Some(_) => {
                 fields.ignore(&["spec"]);
-                cx.unknown_word(node.span.head(0), "type", unknown, &KINDS);
+                if let Some(kind) = &kind {
+                    cx.unknown_word(kind.span, "type", &kind.value, &KINDS);
+                }
                 None
             }
             None => None,

@@ -1,9 +1,8 @@
 //! `tolerations`.
 
-use syntax::yaml::Node;
 use syntax::{Diagnostic, code};
 
-use super::super::lower::{Cx, Lower};
+use super::super::lower::Cx;
 use super::super::macros::{model, words};
 use super::super::param::Param;
 
@@ -30,8 +29,8 @@ words! {
 }
 
 model! {
-    /// One of `tolerations`, its keys.
-    TolerationFields {
+    /// One of `tolerations`.
+    Toleration {
         /// The taint's effect; none: all.
         effect: Option<Param<Effect>> = "effect";
         /// The taint's key.
@@ -43,30 +42,18 @@ model! {
         /// For `NoExecute`: how long the pod may stay.
         seconds: Option<Param<i64>> = "tolerationSeconds";
     }
+    after Toleration::check;
 }
 
-/// One of `tolerations`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Toleration(pub TolerationFields);
-
-impl std::ops::Deref for Toleration {
-    type Target = TolerationFields;
-
-    fn deref(&self) -> &TolerationFields {
-        &self.0
-    }
-}
-
-impl Lower for Toleration {
-    fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
-        let lowered = Self(TolerationFields::lower(node, name, cx)?);
-        let operator = lowered
+impl Toleration {
+    fn check(&self, cx: &mut Cx) {
+        let operator = self
             .operator
             .as_ref()
             .and_then(Param::literal)
             .copied()
             .unwrap_or(Operator::Equal);
-        match (operator, &lowered.key, &lowered.value) {
+        match (operator, &self.key, &self.value) {
             (Operator::Exists, _, Some(value)) if !value.text().is_empty() => cx.push(
                 Diagnostic::error(
                     code::BAD_TOLERATION,
@@ -80,11 +67,10 @@ impl Lower for Toleration {
                     code::BAD_TOLERATION,
                     "a toleration without `key` needs `operator: Exists`",
                 )
-                .at(lowered.span.head(1), "")
+                .at(self.span.head(1), "")
                 .help("add `key`, or `operator: Exists` to tolerate every taint"),
             ),
             _ => {}
         }
-        Some(lowered)
     }
 }

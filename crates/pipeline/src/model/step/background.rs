@@ -1,10 +1,9 @@
 //! `Background`: a service beside the steps, until its group ends.
 
 use indexmap::IndexMap;
-use syntax::yaml::Node;
 use syntax::{Diagnostic, code};
 
-use super::super::lower::{Cx, Lower};
+use super::super::lower::Cx;
 use super::super::macros::model;
 use super::super::param::Param;
 use super::super::resources::Reports;
@@ -32,8 +31,8 @@ model! {
 }
 
 model! {
-    /// `readiness:`, its keys.
-    ReadinessFields {
+    /// `readiness:`: exactly one of `exec`, `tcp`, `http` and `unix`.
+    Readiness {
         /// A command in its container that succeeds.
         exec: Option<ExecProbe> = "exec";
         /// A port that accepts.
@@ -49,18 +48,7 @@ model! {
         /// Whether the step fails if it is not ready in time; else that is a warning.
         required: Option<Param<bool>> = "required";
     }
-}
-
-/// `readiness:`: exactly one of `exec`, `tcp`, `http` and `unix`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Readiness(pub ReadinessFields);
-
-impl std::ops::Deref for Readiness {
-    type Target = ReadinessFields;
-
-    fn deref(&self) -> &ReadinessFields {
-        &self.0
-    }
+    after Readiness::check;
 }
 
 model! {
@@ -101,14 +89,13 @@ model! {
     }
 }
 
-impl Lower for Readiness {
-    fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
-        let lowered = ReadinessFields::lower(node, name, cx)?;
+impl Readiness {
+    fn check(&self, cx: &mut Cx) {
         let probes = [
-            lowered.exec.is_some(),
-            lowered.tcp.is_some(),
-            lowered.http.is_some(),
-            lowered.unix.is_some(),
+            self.exec.is_some(),
+            self.tcp.is_some(),
+            self.http.is_some(),
+            self.unix.is_some(),
         ];
         if probes.iter().filter(|there| **there).count() != 1 {
             cx.push(
@@ -116,13 +103,13 @@ impl Lower for Readiness {
                     code::ONE_OF,
                     "`readiness` has exactly one of `exec`, `tcp`, `http` and `unix`",
                 )
-                .at(lowered.span.head(1), "")
+                .at(self.span.head(1), "")
                 .help("write for instance `tcp: {port: 5432}`"),
             );
         }
         for port in [
-            lowered.tcp.as_ref().and_then(|tcp| tcp.port.as_ref()),
-            lowered.http.as_ref().and_then(|http| http.port.as_ref()),
+            self.tcp.as_ref().and_then(|tcp| tcp.port.as_ref()),
+            self.http.as_ref().and_then(|http| http.port.as_ref()),
         ] {
             if let Some(Param::Literal(port)) = port
                 && !(1..=65_535).contains(&port.value)
@@ -135,6 +122,5 @@ impl Lower for Readiness {
                 );
             }
         }
-        Some(Self(lowered))
     }
 }
