@@ -15,6 +15,7 @@
 
 pub mod code;
 pub mod diagnostic;
+pub mod expr;
 pub mod source;
 pub mod span;
 pub mod yaml;

@@ -1,0 +1,202 @@
+//! The tree of an expression.
+
+use std::ops::Range;
+
+use super::template::Part;
+use super::value::Value;
+
+/// A node with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expr {
+    /// Bytes of the text that was parsed.
+    pub span: Range<usize>,
+    /// What it is.
+    pub kind: Kind,
+    /// Of its tree, so that evaluation and drop stay within the stack.
+    pub(super) height: u16,
+}
+
+/// What a node is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// A literal, or a string without expressions.
+    Literal(Value),
+    /// A string with nested expressions.
+    Text(Vec<Part>),
+    /// The root of a path.
+    Name(Box<str>),
+    /// `[a, b]`
+    List(Vec<Expr>),
+    /// `{a: b}`
+    Map(Vec<(Expr, Expr)>),
+    /// `a.b`
+    Member(Box<Expr>, Box<str>),
+    /// `a[b]`
+    Index(Box<Expr>, Box<Expr>),
+    /// `f(x)`, or `receiver.f(x)`
+    Call(Option<Box<Expr>>, Box<str>, Vec<Expr>),
+    /// `!a`
+    Unary(Unary, Box<Expr>),
+    /// `a + b`
+    Binary(Binary, Box<Expr>, Box<Expr>),
+    /// `a ? b : c`
+    Ternary(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// `a ?: b`: `a` where it holds, else `b`.
+    Elvis(Box<Expr>, Box<Expr>),
+}
+
+/// An operator before its operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unary {
+    /// `!`, `not`
+    Not,
+    /// `-`
+    Minus,
+    /// `+`
+    Plus,
+}
+
+/// An operator between two operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binary {
+    /// `||`, `or`
+    Or,
+    /// `&&`, `and`
+    And,
+    /// `==`, `eq`
+    Equal,
+    /// `!=`, `ne`
+    NotEqual,
+    /// `=~`: the whole text matches, or the value is in a list or a map's keys.
+    Match,
+    /// `!~`
+    NotMatch,
+    /// `<`, `lt`
+    Less,
+    /// `>`, `gt`
+    Greater,
+    /// `<=`, `le`
+    LessEqual,
+    /// `>=`, `ge`
+    GreaterEqual,
+    /// `+`
+    Add,
+    /// `-`
+    Subtract,
+    /// `*`
+    Multiply,
+    /// `/`, `div`
+    Divide,
+    /// `%`, `mod`
+    Remainder,
+}
+
+impl Binary {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Or => "||",
+            Self::And => "&&",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Match => "=~",
+            Self::NotMatch => "!~",
+            Self::Less => "<",
+            Self::Greater => ">",
+            Self::LessEqual => "<=",
+            Self::GreaterEqual => ">=",
+            Self::Add => "+",
+            Self::Subtract => "-",
+            Self::Multiply => "*",
+            Self::Divide => "/",
+            Self::Remainder => "%",
+        }
+    }
+
+    /// Its binding power: a higher one binds tighter.
+    pub(super) const fn power(self) -> u8 {
+        match self {
+            Self::Or => 2,
+            Self::And => 3,
+            Self::Equal | Self::NotEqual | Self::Match | Self::NotMatch => 4,
+            Self::Less | Self::Greater | Self::LessEqual | Self::GreaterEqual => 5,
+            Self::Add | Self::Subtract => 6,
+            Self::Multiply | Self::Divide | Self::Remainder => 7,
+        }
+    }
+}
+
+impl Expr {
+    /// Calls `see` for this node and every node below it, parents first.
+    pub fn walk(&self, see: &mut dyn FnMut(&Self)) {
+        see(self);
+        match &self.kind {
+            Kind::Literal(_) | Kind::Name(_) => {}
+            Kind::Text(parts) => {
+                for part in parts {
+                    if let Part::Expr(inner) = part {
+                        inner.walk(see);
+                    }
+                }
+            }
+            Kind::List(items) => {
+                for item in items {
+                    item.walk(see);
+                }
+            }
+            Kind::Map(entries) => {
+                for (key, value) in entries {
+                    key.walk(see);
+                    value.walk(see);
+                }
+            }
+            Kind::Member(of, _) | Kind::Unary(_, of) => of.walk(see),
+            Kind::Index(a, b) | Kind::Binary(_, a, b) | Kind::Elvis(a, b) => {
+                a.walk(see);
+                b.walk(see);
+            }
+            Kind::Call(receiver, _, arguments) => {
+                if let Some(receiver) = receiver {
+                    receiver.walk(see);
+                }
+                for argument in arguments {
+                    argument.walk(see);
+                }
+            }
+            Kind::Ternary(a, b, c) => {
+                a.walk(see);
+                b.walk(see);
+                c.walk(see);
+            }
+        }
+    }
+
+    /// The names of a path that is written out (`a.b["c"]`); none for anything else.
+    pub fn path(&self) -> Option<Vec<&str>> {
+        let mut path = Vec::with_capacity(8);
+        self.path_into(&mut path).then_some(path)
+    }
+
+    pub(super) fn path_into<'a>(&'a self, path: &mut Vec<&'a str>) -> bool {
+        match &self.kind {
+            Kind::Name(name) => path.push(name),
+            Kind::Member(of, name) => {
+                if !of.path_into(path) {
+                    return false;
+                }
+                path.push(name);
+            }
+            Kind::Index(of, index) => {
+                let Kind::Literal(Value::Text(key)) = &index.kind else {
+                    return false;
+                };
+                if !of.path_into(path) {
+                    return false;
+                }
+                path.push(key);
+            }
+            _ => return false,
+        }
+        true
+    }
+}
