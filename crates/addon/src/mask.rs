@@ -70,6 +70,11 @@ impl Masker {
         }
     }
 
+    /// Bytes that were pushed and are not given out yet, because they may be the beginning of a secret.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// The stream is over: gives out what was held.
     pub fn finish(&mut self, into: &mut Vec<u8>) {
         let held = std::mem::take(&mut self.held);

@@ -5,8 +5,13 @@
 //! without a clock or sockets of its own, so that `sim` runs the same code; the shell around it is thin.
 
 pub mod backend;
+pub mod core;
 pub mod job;
 pub mod journal;
 pub mod planner;
+pub mod reports;
+pub mod run;
+pub mod store;
 
 pub use job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
+pub use run::run;

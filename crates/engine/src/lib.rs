@@ -16,5 +16,5 @@ mod state;
 mod wanted;
 
 pub use decide::{Input, advance, decide};
-pub use state::{Illegal, Place, Pod, PodPhase, State, evolve};
+pub use state::{Illegal, Place, Pod, PodPhase, State, evolve, initialize};
 pub use wanted::{Effect, GRACE_MS, POD_ATTEMPTS, STOP_SLACK_MS, Stop, stop, wanted};

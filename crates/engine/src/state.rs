@@ -419,8 +419,8 @@ fn expanded(state: &mut State, node: &NodeId, children: &[Node]) -> Result<(), I
     Ok(())
 }
 
-/// The Initialize node of a group.
-pub(crate) fn initialize(state: &State, group: &NodeId) -> Option<NodeId> {
+/// The Initialize node of a containerized group.
+pub fn initialize(state: &State, group: &NodeId) -> Option<NodeId> {
     let children = state.nodes.get(group)?.children.as_ref()?;
     children
         .iter()

@@ -1,0 +1,570 @@
+//! A group's pod: made, connected to, watched and removed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use addon::link::Frame;
+use engine::Input;
+use engine::event::Failure;
+use pipeline::plan::NodeId;
+use pipeline::pod;
+
+use crate::backend::{self, Created, Deleted, FailureKind, ImageFacts, PodRef};
+
+use super::session::Session;
+use super::{Action, Core, classify};
+
+/// The first wait before a connection, a channel or a removal is tried again; the very first try again is at once.
+const RETRY_MS: u64 = 50;
+/// The longest wait between two tries.
+const RETRY_LONGEST_MS: u64 = 5_000;
+/// A channel that closes this often in a row, with no welcome between, belongs to an addon that is gone.
+const CHANNEL_TRIES: u32 = 8;
+/// A removal that failed this often is left to `sweep`.
+const DELETE_TRIES: u32 = 6;
+
+/// A time that does not come: a pod that is being removed is not connected to again.
+const NEVER_MS: u64 = u64::MAX - RETRY_LONGEST_MS;
+
+/// A question to the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    No,
+    Asked,
+    Done,
+}
+
+/// The connection to lite-engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down { again_ms: u64 },
+    Connecting(u32),
+    Up(u32),
+}
+
+/// What is under way for one pod.
+pub(super) struct Group {
+    spec: Arc<pod::Spec>,
+    pub(super) pod: PodRef,
+    preflight: Ask,
+    pub(super) images: BTreeMap<String, Result<ImageFacts, Failure>>,
+    create: Ask,
+    watching: bool,
+    link: Link,
+    link_tries: u32,
+    channels: u32,
+    pub(super) containers: BTreeMap<String, Container>,
+    delete: Ask,
+    delete_tries: u32,
+    delete_again_ms: u64,
+}
+
+/// One container of it.
+pub(super) struct Container {
+    asked: bool,
+    pub(super) up: Option<Result<(), Failure>>,
+    /// The channel, once it was opened or is being opened.
+    pub(super) channel: Option<u32>,
+    tries: u32,
+    again_ms: u64,
+    pub(super) session: Session,
+}
+
+impl Group {
+    fn new(group: &NodeId, spec: pod::Spec) -> Self {
+        let pod = PodRef {
+            name: spec.name.clone(),
+            namespace: spec.namespace.clone(),
+            run: spec.run.clone(),
+            group: group.0.clone(),
+        };
+        let container = |c: &pod::Container| {
+            let container = Container {
+                asked: false,
+                up: None,
+                channel: None,
+                tries: 0,
+                again_ms: 0,
+                session: Session::default(),
+            };
+            (c.name.clone(), container)
+        };
+        Self {
+            containers: spec.containers.iter().map(container).collect(),
+            spec: Arc::new(spec),
+            pod,
+            preflight: Ask::No,
+            images: BTreeMap::new(),
+            create: Ask::No,
+            watching: false,
+            link: Link::Down { again_ms: 0 },
+            link_tries: 0,
+            channels: 0,
+            delete: Ask::No,
+            delete_tries: 0,
+            delete_again_ms: 0,
+        }
+    }
+
+    /// The connection, where it stands.
+    pub(super) fn connection(&self) -> Option<u32> {
+        match self.link {
+            Link::Up(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// A welcome came: tries are counted from here again.
+    pub(super) fn welcomed(&mut self, container: &str) {
+        self.link_tries = 0;
+        if let Some(container) = self.containers.get_mut(container) {
+            container.tries = 0;
+        }
+    }
+
+    fn down(&mut self, now_ms: u64) {
+        self.link = Link::Down {
+            again_ms: now_ms + backoff(self.link_tries),
+        };
+        self.link_tries += 1;
+        for container in self.containers.values_mut() {
+            container.channel = None;
+            container.session.cut();
+        }
+    }
+}
+
+/// None for the first try again, then doubling.
+fn backoff(tries: u32) -> u64 {
+    match tries {
+        0 => 0,
+        n => (RETRY_MS << (n - 1).min(10)).min(RETRY_LONGEST_MS),
+    }
+}
+
+impl Core {
+    pub(super) fn name_pod(&mut self, group: NodeId, now_ms: u64) {
+        let suffix = self.suffix();
+        let pod = match self.planner.pod(&group, &self.facts, &suffix) {
+            Ok(spec) => {
+                let name = spec.name.clone();
+                self.groups.insert(group.clone(), Group::new(&group, spec));
+                Ok(name)
+            }
+            Err(failure) => Err(failure),
+        };
+        self.decide(Input::PodNamed { group, pod }, now_ms);
+    }
+
+    /// The group's entry for this pod; made again from its name where this driver took the run over.
+    fn known(&mut self, group: &NodeId, pod: &str, now_ms: u64) -> bool {
+        if self
+            .groups
+            .get(group)
+            .is_some_and(|known| known.pod.name == pod)
+        {
+            return true;
+        }
+        let suffix = &pod[pod.len().saturating_sub(8)..];
+        match self.planner.pod(group, &self.facts, suffix) {
+            Ok(spec) if spec.name == pod => {
+                self.groups.insert(group.clone(), Group::new(group, spec));
+                true
+            }
+            other => {
+                let reason = match other {
+                    Ok(spec) => format!("the pipeline now describes another pod, {}", spec.name),
+                    Err(failure) => failure.message,
+                };
+                self.decide(
+                    Input::PodLost {
+                        group: group.clone(),
+                        pod: pod.to_owned(),
+                        reason,
+                    },
+                    now_ms,
+                );
+                false
+            }
+        }
+    }
+
+    pub(super) fn make_pod(&mut self, group: &NodeId, pod: &str, now_ms: u64) {
+        if !self.known(group, pod, now_ms) {
+            return;
+        }
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        if entry.preflight == Ask::No {
+            entry.preflight = Ask::Asked;
+            self.out.push_back(Action::Preflight {
+                group: group.clone(),
+                spec: entry.spec.clone(),
+            });
+        }
+        if entry.create == Ask::No {
+            entry.create = Ask::Asked;
+            self.out.push_back(Action::Create {
+                group: group.clone(),
+                spec: entry.spec.clone(),
+            });
+        }
+        if entry.create == Ask::Done {
+            self.attend(group, now_ms);
+        }
+    }
+
+    pub(super) fn keep_pod(&mut self, group: &NodeId, pod: &str, now_ms: u64) {
+        if !self.known(group, pod, now_ms) {
+            return;
+        }
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        // Taken over: steps that have not begun still need to know their images.
+        if entry.preflight == Ask::No {
+            entry.preflight = Ask::Asked;
+            self.out.push_back(Action::Preflight {
+                group: group.clone(),
+                spec: entry.spec.clone(),
+            });
+        }
+        self.attend(group, now_ms);
+    }
+
+    /// A pod that is there is watched, connected to, and its containers are asked for.
+    fn attend(&mut self, group: &NodeId, now_ms: u64) {
+        let connection = self.connections + 1;
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        if !entry.watching {
+            entry.watching = true;
+            let pod = entry.pod.clone();
+            self.out.push_back(Action::Watch { pod });
+        }
+        for (name, container) in &mut entry.containers {
+            if !container.asked {
+                container.asked = true;
+                self.out.push_back(Action::Container {
+                    group: group.clone(),
+                    spec: entry.spec.clone(),
+                    container: name.clone(),
+                });
+            }
+        }
+        if let Link::Down { again_ms } = entry.link
+            && now_ms >= again_ms
+        {
+            entry.link = Link::Connecting(connection);
+            let pod = entry.pod.clone();
+            self.next_connection();
+            self.out.push_back(Action::Connect { pod, connection });
+        }
+    }
+
+    pub(super) fn delete_pod(&mut self, group: &NodeId, pod: &str, now_ms: u64) {
+        let known = self
+            .groups
+            .get(group)
+            .is_some_and(|known| known.pod.name == pod);
+        if !known {
+            // Only its name is needed, and where it is; a spec that cannot be made any more must not keep the pod.
+            let suffix = &pod[pod.len().saturating_sub(8)..];
+            let mut spec = match self.planner.pod(group, &self.facts, suffix) {
+                Ok(spec) => spec,
+                Err(failure) => {
+                    self.decide(
+                        Input::PodLeft {
+                            group: group.clone(),
+                            pod: pod.to_owned(),
+                            reason: failure.message,
+                        },
+                        now_ms,
+                    );
+                    return;
+                }
+            };
+            pod.clone_into(&mut spec.name);
+            self.groups.insert(group.clone(), Group::new(group, spec));
+        }
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        if let Link::Connecting(connection) | Link::Up(connection) = entry.link {
+            self.out.push_back(Action::Hangup(connection));
+        }
+        entry.down(NEVER_MS);
+        if entry.delete == Ask::No && now_ms >= entry.delete_again_ms {
+            entry.delete = Ask::Asked;
+            let pod = entry.pod.clone();
+            self.out.push_back(Action::Delete { pod });
+        }
+    }
+
+    fn entry(&mut self, group: &NodeId, pod: &str) -> Option<&mut Group> {
+        self.groups
+            .get_mut(group)
+            .filter(|entry| entry.pod.name == pod)
+    }
+
+    pub(super) fn preflighted(
+        &mut self,
+        group: &NodeId,
+        pod: &str,
+        answers: BTreeMap<String, Result<ImageFacts, backend::Failure>>,
+        now_ms: u64,
+    ) {
+        let Some(entry) = self.entry(group, pod) else {
+            return;
+        };
+        entry.preflight = Ask::Done;
+        entry.images = answers
+            .into_iter()
+            .map(|(name, answer)| (name, answer.map_err(|failure| classify(&failure))))
+            .collect();
+        let bad: Vec<_> = entry
+            .images
+            .iter()
+            .filter_map(|(name, answer)| Some((name, answer.as_ref().err()?)))
+            .collect();
+        if let Some((_, first)) = bad.first() {
+            let failure = if bad.len() == 1 {
+                (*first).clone()
+            } else {
+                let all: Vec<_> = bad
+                    .iter()
+                    .map(|(name, failure)| format!("{name}: {}", failure.message))
+                    .collect();
+                Failure {
+                    error: first.error,
+                    message: format!("{} images cannot be used: {}", bad.len(), all.join("; ")),
+                    help: first.help.clone(),
+                }
+            };
+            // Of a pod that is up already it means only that those steps cannot start (see `prepare`).
+            self.pod_failed(group, pod, failure, now_ms);
+        } else {
+            self.maybe_ready(group, pod, now_ms);
+        }
+    }
+
+    fn pod_failed(&mut self, group: &NodeId, pod: &str, failure: Failure, now_ms: u64) {
+        self.decide(
+            Input::PodFailed {
+                group: group.clone(),
+                pod: pod.to_owned(),
+                failure,
+            },
+            now_ms,
+        );
+    }
+
+    pub(super) fn created(
+        &mut self,
+        group: &NodeId,
+        pod: &str,
+        result: Result<Created, backend::Failure>,
+        now_ms: u64,
+    ) {
+        let Some(entry) = self.entry(group, pod) else {
+            return;
+        };
+        entry.create = Ask::Done;
+        match result {
+            Ok(_) => self.maybe_ready(group, pod, now_ms),
+            Err(failure) => self.pod_failed(group, pod, classify(&failure), now_ms),
+        }
+    }
+
+    fn maybe_ready(&mut self, group: &NodeId, pod: &str, now_ms: u64) {
+        if self
+            .entry(group, pod)
+            .is_some_and(|entry| entry.create == Ask::Done && entry.preflight == Ask::Done)
+        {
+            self.decide(
+                Input::PodReady {
+                    group: group.clone(),
+                    pod: pod.to_owned(),
+                },
+                now_ms,
+            );
+        }
+    }
+
+    pub(super) fn container_up(
+        &mut self,
+        group: &NodeId,
+        pod: &str,
+        container: &str,
+        result: Result<(), backend::Failure>,
+        now_ms: u64,
+    ) {
+        let Some(entry) = self.entry(group, pod) else {
+            return;
+        };
+        if let Some(container) = entry.containers.get_mut(container) {
+            container.up = Some(result.map_err(|failure| classify(&failure)));
+        }
+        self.open_channels(group, now_ms);
+    }
+
+    pub(super) fn connected(
+        &mut self,
+        connection: u32,
+        result: Result<(), backend::Failure>,
+        now_ms: u64,
+    ) {
+        let Some((group, entry)) = self
+            .groups
+            .iter_mut()
+            .find(|(_, entry)| entry.link == Link::Connecting(connection))
+        else {
+            return;
+        };
+        let (group, pod) = (group.clone(), entry.pod.name.clone());
+        match result {
+            Ok(()) => {
+                entry.link = Link::Up(connection);
+                self.open_channels(&group, now_ms);
+            }
+            Err(failure) if failure.kind == FailureKind::Gone => {
+                entry.down(now_ms);
+                self.decide(
+                    Input::PodLost {
+                        group,
+                        pod,
+                        reason: failure.message,
+                    },
+                    now_ms,
+                );
+            }
+            Err(failure) => {
+                if entry.link_tries == CHANNEL_TRIES {
+                    self.out.push_back(Action::Warn(format!(
+                        "pod {pod} cannot be reached: {}; trying on",
+                        failure.message
+                    )));
+                }
+                entry.down(now_ms);
+            }
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, connection: u32, now_ms: u64) {
+        for entry in self.groups.values_mut() {
+            if let Link::Up(this) | Link::Connecting(this) = entry.link
+                && this == connection
+            {
+                entry.down(now_ms);
+            }
+        }
+    }
+
+    fn open_channels(&mut self, group: &NodeId, now_ms: u64) {
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        let Link::Up(connection) = entry.link else {
+            return;
+        };
+        for (name, container) in &mut entry.containers {
+            let up = matches!(container.up, Some(Ok(())));
+            if up && container.channel.is_none() && now_ms >= container.again_ms {
+                entry.channels += 1;
+                container.channel = Some(entry.channels);
+                self.out.push_back(Action::Send {
+                    connection,
+                    channel: entry.channels,
+                    frame: Frame::Open(name.clone()),
+                });
+            }
+        }
+    }
+
+    /// A channel is over: lite-engine cannot reach its addon, or not any more.
+    pub(super) fn closed(&mut self, group: &NodeId, name: &str, why: &str, now_ms: u64) {
+        let Some(container) = self
+            .groups
+            .get_mut(group)
+            .and_then(|entry| entry.containers.get_mut(name))
+        else {
+            return;
+        };
+        container.channel = None;
+        container.session.cut();
+        container.tries += 1;
+        container.again_ms = now_ms + backoff(container.tries);
+        if container.tries >= CHANNEL_TRIES {
+            let failure =
+                engine::classify::infrastructure(format!("the container {name} is gone: {why}"));
+            container.up = Some(Err(failure));
+        }
+    }
+
+    pub(super) fn deleted(
+        &mut self,
+        group: NodeId,
+        pod: String,
+        result: Result<Deleted, backend::Failure>,
+        now_ms: u64,
+    ) {
+        let Some(entry) = self.entry(&group, &pod) else {
+            return;
+        };
+        match result {
+            Ok(_) => {
+                self.groups.remove(&group);
+                self.decide(Input::PodDeleted { group, pod }, now_ms);
+            }
+            Err(failure) => {
+                entry.delete = Ask::No;
+                entry.delete_tries += 1;
+                entry.delete_again_ms = now_ms + backoff(entry.delete_tries);
+                if entry.delete_tries >= DELETE_TRIES {
+                    let reason = failure.message;
+                    self.out.push_back(Action::Warn(format!(
+                        "pod {pod} could not be removed: {reason}; `stepyard sweep` does it"
+                    )));
+                    self.decide(Input::PodLeft { group, pod, reason }, now_ms);
+                }
+            }
+        }
+    }
+
+    /// What waits for nothing but time, and what reports of steps are due.
+    pub(super) fn tend(&mut self, now_ms: u64) {
+        let groups: Vec<NodeId> = self.groups.keys().cloned().collect();
+        for group in groups {
+            self.open_channels(&group, now_ms);
+            self.tend_records(&group, now_ms);
+        }
+    }
+
+    /// When something is to be tried again.
+    pub(super) fn retries(&self) -> impl Iterator<Item = u64> {
+        let mut times = Vec::new();
+        for entry in self.groups.values() {
+            if let Link::Down { again_ms } = entry.link
+                && entry.create != Ask::Asked
+                && entry.watching
+                && entry.delete == Ask::No
+                && again_ms < NEVER_MS
+            {
+                times.push(again_ms);
+            }
+            if entry.delete == Ask::No && entry.delete_tries > 0 {
+                times.push(entry.delete_again_ms);
+            }
+            for container in entry.containers.values() {
+                let up = matches!(container.up, Some(Ok(())));
+                if up && container.channel.is_none() && entry.connection().is_some() {
+                    times.push(container.again_ms);
+                }
+                times.extend(container.session.deadline());
+            }
+        }
+        times.into_iter()
+    }
+}

@@ -1,0 +1,574 @@
+//! The driver's machine: the engine, the pods and the conversations with their addons, without clock, files or sockets.
+//!
+//! ```text
+//!            Event (what happened)                    Action (what the shell is to do)
+//!   shell ──────────────────────────► Core::handle ──────────────────────────────────► shell
+//!                                       │  advance(engine) ──► Commit ─► Committed
+//!                                       └─ reconcile: wanted(state) against what is under way
+//! ```
+//!
+//! Effects leave only when every event that was decided is committed ([`Event::Committed`]). Everything else here is
+//! memory: a core made again from the journal ([`Core::resume`]) asks the same questions of the backend and the addons,
+//! and they answer what is there.
+
+mod group;
+mod session;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use addon::frame::{Record, StopReason};
+use addon::link::Frame;
+use engine::event::{ErrorKind, Failure, Interrupt, Stamped, Status};
+use engine::facts::Facts;
+use engine::{Effect, Illegal, Input, State};
+use pipeline::plan::{Kind, NodeId};
+use pipeline::pod;
+
+use crate::backend::{self, Created, Deleted, ImageFacts, PodRef};
+use crate::job::Outcome;
+use crate::planner::Planner;
+
+use group::Group;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The events of this commit and of all before it are in the journal.
+    Committed(u64),
+    /// The answer to [`Action::Preflight`].
+    Preflighted {
+        /// The group.
+        group: NodeId,
+        /// The pod.
+        pod: String,
+        /// By container.
+        answers: BTreeMap<String, Result<ImageFacts, backend::Failure>>,
+    },
+    /// The answer to [`Action::Create`].
+    Created {
+        /// The group.
+        group: NodeId,
+        /// The pod.
+        pod: String,
+        /// Whether it is there.
+        result: Result<Created, backend::Failure>,
+    },
+    /// The answer to [`Action::Container`].
+    Container {
+        /// The group.
+        group: NodeId,
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+        /// Whether its addon can be reached.
+        result: Result<(), backend::Failure>,
+    },
+    /// The answer to [`Action::Connect`].
+    Connected {
+        /// Chosen by the core.
+        connection: u32,
+        /// Whether it stands.
+        result: Result<(), backend::Failure>,
+    },
+    /// A connection is gone.
+    Disconnected {
+        /// Which.
+        connection: u32,
+    },
+    /// A frame came.
+    Frame {
+        /// On this connection.
+        connection: u32,
+        /// Of this channel.
+        channel: u32,
+        /// The frame.
+        frame: Frame,
+    },
+    /// The answer to [`Action::Watch`]: the pod is no more.
+    Gone {
+        /// The group.
+        group: NodeId,
+        /// The pod.
+        pod: String,
+        /// What is known.
+        failure: backend::Failure,
+    },
+    /// The answer to [`Action::Delete`].
+    Deleted {
+        /// The group.
+        group: NodeId,
+        /// The pod.
+        pod: String,
+        /// Whether it is gone.
+        result: Result<Deleted, backend::Failure>,
+    },
+    /// Output below `offset` is in the log store.
+    Stored {
+        /// The step.
+        step: NodeId,
+        /// Which attempt.
+        attempt: u32,
+        /// In the addon's count.
+        offset: u64,
+    },
+    /// The time of [`Action::Timer`] is there.
+    Wake,
+    /// Somebody wants the run to end.
+    Interrupt(Interrupt),
+}
+
+/// What the shell is to do, in this order.
+#[derive(Debug)]
+pub enum Action {
+    /// Append to the journal; then [`Event::Committed`] with this number.
+    Commit(u64, Vec<Stamped>),
+    /// [`backend::Backend::preflight`].
+    Preflight {
+        /// The group.
+        group: NodeId,
+        /// The pod.
+        spec: Arc<pod::Spec>,
+    },
+    /// [`backend::Backend::create`].
+    Create {
+        /// The group.
+        group: NodeId,
+        /// The pod.
+        spec: Arc<pod::Spec>,
+    },
+    /// [`backend::Backend::container`].
+    Container {
+        /// The group.
+        group: NodeId,
+        /// The pod.
+        spec: Arc<pod::Spec>,
+        /// Its name.
+        container: String,
+    },
+    /// [`backend::Backend::connect`].
+    Connect {
+        /// The pod.
+        pod: PodRef,
+        /// The connection's number from now on.
+        connection: u32,
+    },
+    /// End a connection.
+    Hangup(u32),
+    /// [`backend::Backend::gone`].
+    Watch {
+        /// The pod.
+        pod: PodRef,
+    },
+    /// [`backend::Backend::delete`]; all that is under way for this pod is dropped first.
+    Delete {
+        /// The pod.
+        pod: PodRef,
+    },
+    /// Send a frame.
+    Send {
+        /// On this connection.
+        connection: u32,
+        /// Of this channel.
+        channel: u32,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Write output to the log store; then [`Event::Stored`].
+    Store {
+        /// The step.
+        step: NodeId,
+        /// Which attempt.
+        attempt: u32,
+        /// Of the first byte, in the addon's count.
+        offset: u64,
+        /// When it was read.
+        at_ms: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Mark lost output in the log store; then [`Event::Stored`] with its end.
+    Gap {
+        /// The step.
+        step: NodeId,
+        /// Which attempt.
+        attempt: u32,
+        /// Of the first byte that is missing, in the addon's count.
+        offset: u64,
+        /// How many are.
+        bytes: u64,
+    },
+    /// The log is complete up to here: give out what masking holds back; then [`Event::Stored`].
+    Flush {
+        /// The step.
+        step: NodeId,
+        /// Which attempt.
+        attempt: u32,
+        /// The end, in the addon's count.
+        offset: u64,
+    },
+    /// Values to mask from now on.
+    Mask(Vec<String>),
+    /// A piece of a collected file.
+    File {
+        /// The step.
+        step: NodeId,
+        /// Which attempt.
+        attempt: u32,
+        /// As the addon calls it: not to be trusted.
+        path: String,
+        /// Offset in the file.
+        offset: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Send [`Event::Wake`] at this time, and at none set before.
+    Timer(Option<u64>),
+    /// For the owner to read.
+    Warn(String),
+    /// The run is over.
+    Finish(Outcome),
+    /// An addon obeys a driver with a higher epoch: this one must not do anything more.
+    TakenOver {
+        /// That epoch.
+        seen: u64,
+    },
+    /// The engine refused an event: a bug.
+    Bug(Illegal),
+}
+
+/// Bugs for `sim` to find: the world proves that it can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Planted {
+    /// A record that comes again is applied again.
+    pub result_twice: bool,
+    /// An addon hears that its record is settled before the journal has it.
+    pub settled_before_commit: bool,
+    /// A piece of output that spans what was stored before is dropped whole.
+    pub lost_line: bool,
+    /// A reattached driver uses the epoch of the one before it.
+    pub old_epoch: bool,
+    /// A start is sent again under the number of another attempt when the connection was cut.
+    pub start_twice: bool,
+}
+
+/// How much of an attempt's output is where, in the addon's count.
+#[derive(Debug, Clone, Copy, Default)]
+struct Log {
+    received: u64,
+    stored: u64,
+    acked: u64,
+}
+
+/// The machine.
+pub struct Core {
+    state: State,
+    facts: Facts,
+    planner: Arc<dyn Planner>,
+    groups: BTreeMap<NodeId, Group>,
+    logs: BTreeMap<(NodeId, u32), Log>,
+    /// Numbers of commits: asked for, and done.
+    asked: u64,
+    done: u64,
+    connections: u32,
+    collections: u32,
+    seed: u64,
+    timer: Option<u64>,
+    out: VecDeque<Action>,
+    over: bool,
+    planted: Planted,
+}
+
+impl Core {
+    /// A new run. `seed` chooses the names of its pods.
+    pub fn create(run: &str, planner: Arc<dyn Planner>, seed: u64, now_ms: u64) -> Self {
+        let root = Box::new(planner.root());
+        let mut core = Self::empty(planner, seed);
+        let run = run.to_owned();
+        core.decide(Input::Create { run, root }, now_ms);
+        core
+    }
+
+    /// A run that a driver before this one began. `stored` says how much of an attempt's output the log store has.
+    pub fn resume(
+        events: &[Stamped],
+        planner: Arc<dyn Planner>,
+        seed: u64,
+        now_ms: u64,
+        mut stored: impl FnMut(&NodeId, u32) -> u64,
+    ) -> Result<Self, Illegal> {
+        let mut core = Self::empty(planner, seed);
+        for stamped in events {
+            engine::evolve(&mut core.state, stamped)?;
+            core.facts.apply(stamped);
+        }
+        for id in &core.state.active {
+            let place = core.state.place(id)?;
+            if place.phase.may_run() {
+                let offset = stored(id, place.attempt());
+                let log = Log {
+                    received: offset,
+                    stored: offset,
+                    acked: offset,
+                };
+                core.logs.insert((id.clone(), place.attempt()), log);
+            }
+        }
+        if let Some(status) = core.state.finished {
+            core.finish(status);
+        } else {
+            core.decide(Input::Adopt, now_ms);
+        }
+        Ok(core)
+    }
+
+    fn empty(planner: Arc<dyn Planner>, seed: u64) -> Self {
+        Self {
+            state: State::default(),
+            facts: Facts::default(),
+            planner,
+            groups: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            asked: 0,
+            done: 0,
+            connections: 0,
+            collections: 0,
+            seed,
+            timer: None,
+            out: VecDeque::new(),
+            over: false,
+            planted: Planted::default(),
+        }
+    }
+
+    /// Plants bugs, for a world that is to find them.
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
+    }
+
+    /// The run as folded, uncommitted events included.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.out.pop_front()
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, event: Event, now_ms: u64) {
+        if self.over {
+            return;
+        }
+        match event {
+            Event::Committed(number) => self.done = self.done.max(number),
+            Event::Preflighted {
+                group,
+                pod,
+                answers,
+            } => self.preflighted(&group, &pod, answers, now_ms),
+            Event::Created { group, pod, result } => self.created(&group, &pod, result, now_ms),
+            Event::Container {
+                group,
+                pod,
+                container,
+                result,
+            } => self.container_up(&group, &pod, &container, result, now_ms),
+            Event::Connected { connection, result } => self.connected(connection, result, now_ms),
+            Event::Disconnected { connection } => self.disconnected(connection, now_ms),
+            Event::Frame {
+                connection,
+                channel,
+                frame,
+            } => self.frame(connection, channel, frame, now_ms),
+            Event::Gone {
+                group,
+                pod,
+                failure,
+            } => self.decide(
+                Input::PodLost {
+                    group,
+                    pod,
+                    reason: failure.message,
+                },
+                now_ms,
+            ),
+            Event::Deleted { group, pod, result } => self.deleted(group, pod, result, now_ms),
+            Event::Stored {
+                step,
+                attempt,
+                offset,
+            } => self.stored(&step, attempt, offset, now_ms),
+            Event::Wake => {
+                // That timer is spent: the next one is news even for the same time.
+                self.timer = None;
+                self.decide(Input::Now, now_ms);
+            }
+            Event::Interrupt(interrupt) => self.decide(Input::Interrupt(interrupt), now_ms),
+        }
+        self.reconcile(now_ms);
+    }
+
+    /// Lets the engine decide, and asks for the commit of what it did.
+    fn decide(&mut self, input: Input, now_ms: u64) {
+        if self.over {
+            return;
+        }
+        match engine::advance(&mut self.state, input, now_ms) {
+            Ok(events) if events.is_empty() => {}
+            Ok(events) => {
+                for stamped in &events {
+                    self.facts.apply(stamped);
+                }
+                self.asked += 1;
+                self.out.push_back(Action::Commit(self.asked, events));
+            }
+            Err(illegal) => {
+                self.over = true;
+                self.out.push_back(Action::Bug(illegal));
+            }
+        }
+    }
+
+    fn committed(&self) -> bool {
+        self.asked == self.done
+    }
+
+    fn finish(&mut self, status: Status) {
+        self.over = true;
+        let root = self.state.root.as_ref();
+        let failure = root
+            .and_then(|root| self.state.nodes.get(root))
+            .and_then(|place| place.failure.clone());
+        self.out.push_back(Action::Timer(None));
+        self.out
+            .push_back(Action::Finish(Outcome { status, failure }));
+    }
+
+    /// Compares what the state wants with what is under way, and does the difference.
+    fn reconcile(&mut self, now_ms: u64) {
+        if self.over || !self.committed() {
+            return;
+        }
+        if let Some(status) = self.state.finished {
+            return self.finish(status);
+        }
+        let mut timer: Option<u64> = None;
+        for effect in engine::wanted(&self.state) {
+            match effect {
+                Effect::Expand { node } => {
+                    let children = self.planner.expand(&node, &self.facts);
+                    self.decide(Input::Expanded { node, children }, now_ms);
+                }
+                Effect::NamePod { group, .. } => self.name_pod(group, now_ms),
+                Effect::MakePod { group, pod } => self.make_pod(&group, &pod, now_ms),
+                Effect::KeepPod { group, pod } => self.keep_pod(&group, &pod, now_ms),
+                Effect::DeletePod { group, pod } => self.delete_pod(&group, &pod, now_ms),
+                Effect::Prepare { step, attempt } => self.prepare(&step, attempt, now_ms),
+                Effect::Start { step, attempt } => self.start(&step, attempt, now_ms),
+                Effect::Follow { step, attempt } => self.follow(&step, attempt, now_ms),
+                Effect::Stop {
+                    step,
+                    attempt,
+                    reason,
+                    grace_ms,
+                } => self.stop(&step, attempt, reason, grace_ms),
+                Effect::Lose {
+                    step,
+                    attempt,
+                    reason,
+                } => self.lose(&step, attempt, reason, now_ms),
+                Effect::Wake { at_ms } => timer = Some(at_ms),
+            }
+            // What was decided just now is not committed: the rest of the effects is of a state that is gone.
+            if !self.committed() || self.over {
+                return;
+            }
+        }
+        self.tend(now_ms);
+        if !self.committed() || self.over {
+            return;
+        }
+        let timer = timer.into_iter().chain(self.retries()).min();
+        if timer != self.timer {
+            self.timer = timer;
+            self.out.push_back(Action::Timer(timer));
+        }
+    }
+
+    /// The record of an attempt is complete: its output is stored and its files are here.
+    fn apply(&mut self, step: &NodeId, record: Box<Record>, now_ms: u64) {
+        let secrets: Vec<_> = record
+            .outputs
+            .iter()
+            .filter(|output| output.secret)
+            .cloned()
+            .collect();
+        if !secrets.is_empty() {
+            let values = secrets.iter().map(|output| output.value.clone()).collect();
+            self.out.push_back(Action::Mask(values));
+        }
+        let input = Input::Finished {
+            step: step.clone(),
+            record,
+        };
+        self.decide(input, now_ms);
+        self.facts.reveal(step, &secrets);
+    }
+
+    /// The group and the container of a step.
+    fn whereabouts(&self, step: &NodeId) -> Option<(NodeId, String)> {
+        let place = self.state.nodes.get(step)?;
+        match &place.node.kind {
+            Kind::Step(written) => Some((place.group.clone()?, written.container.clone()?)),
+            _ => None,
+        }
+    }
+
+    fn next_connection(&mut self) -> u32 {
+        self.connections += 1;
+        self.connections
+    }
+
+    /// Eight characters of the alphabet of pod names.
+    fn suffix(&mut self) -> String {
+        const LETTERS: &[u8; 30] = b"123456789bcdfghjklmnpqrstvwxyz";
+        (0..8)
+            .map(|_| {
+                // splitmix64: names have to differ, nobody has to be unable to guess them.
+                self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let mut z = self.seed;
+                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                char::from(LETTERS[((z ^ (z >> 31)) % 30) as usize])
+            })
+            .collect()
+    }
+}
+
+/// What a backend could not do, in the errors of the format.
+pub fn classify(failure: &backend::Failure) -> Failure {
+    use backend::FailureKind as K;
+    let error = match failure.kind {
+        K::Image => ErrorKind::PluginImageFailure,
+        K::Authentication => ErrorKind::Authentication,
+        K::Authorization => ErrorKind::Authorization,
+        K::Connectivity => ErrorKind::Connectivity,
+        K::Resources => ErrorKind::ResourceLimitsFailure,
+        K::Configuration => ErrorKind::ConfigurationFailure,
+        K::Timeout => ErrorKind::Timeout,
+        K::Gone | K::Infrastructure => ErrorKind::InfrastructureFailure,
+    };
+    Failure {
+        error,
+        message: failure.message.clone(),
+        help: failure.help.clone(),
+    }
+}
+
+/// A stop is worth sending again when it hurries.
+fn hurries(sent: Option<(StopReason, u64)>, grace_ms: u64) -> bool {
+    sent.is_none_or(|(_, sent)| grace_ms < sent)
+}

@@ -1,0 +1,844 @@
+//! The conversation with one container's addon: starts, output, records.
+//!
+//! Nothing is remembered over a connection but what was received: on each one the hello says what this driver has, the
+//! welcome says what the addon is doing, and the difference is made up.
+
+use addon::frame::{
+    Attempt, Hello, Record, Refusal, Report, Request, Start, State as AddonState, StopReason,
+    VERSION,
+};
+use addon::link::{Frame, INITIAL_CREDIT};
+use engine::event::Failure;
+use engine::{Input, classify};
+use pipeline::plan::NodeId;
+
+use super::{Action, Core, hurries};
+
+/// Credit is granted, and output acknowledged, in steps of this: often enough that a flood never waits, rarely enough
+/// that single lines cost no messages.
+const STEP: u64 = INITIAL_CREDIT as u64 / 4;
+/// Bytes of report files that one attempt may hand over.
+const COLLECT_MAX: u64 = 64 * 1024 * 1024;
+/// How long an addon may take to hand its report files over before the step's end is recorded without them.
+const COLLECT_MS: u64 = 60_000;
+
+/// The conversation on the current channel, and what is kept beyond it.
+#[derive(Default)]
+pub(super) struct Session {
+    welcomed: bool,
+    /// The addon waits for a start.
+    idle: bool,
+    /// Whose output streams now.
+    streaming: Option<Attempt>,
+    /// The stop that was sent on this channel.
+    stop: Option<(StopReason, u64)>,
+    /// Bytes of messages since credit was granted last.
+    owed: u64,
+    collecting: Option<Collecting>,
+    /// Resolved for the attempt that is to start next. Kept over connections.
+    start: Option<Box<Start>>,
+    /// Received, not applied yet: output or files are missing. Kept over connections.
+    pending: Option<Pending>,
+    /// Records of attempts that are over: to be settled once all is committed.
+    settle: Vec<Attempt>,
+    /// How often a start was sent: only a planted bug looks at it.
+    sent: u32,
+}
+
+struct Pending {
+    record: Box<Record>,
+    /// The files of its reports are here, or given up.
+    collected: bool,
+    flushed: bool,
+}
+
+struct Collecting {
+    id: u32,
+    until_ms: u64,
+}
+
+impl Session {
+    /// The channel is gone.
+    pub(super) fn cut(&mut self) {
+        self.welcomed = false;
+        self.idle = false;
+        self.streaming = None;
+        self.stop = None;
+        self.owed = 0;
+        self.collecting = None;
+        self.settle.clear();
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.collecting
+            .as_ref()
+            .map(|collecting| collecting.until_ms)
+    }
+}
+
+impl Core {
+    fn session(&mut self, group: &NodeId, container: &str) -> Option<&mut Session> {
+        let container = self.groups.get_mut(group)?.containers.get_mut(container)?;
+        Some(&mut container.session)
+    }
+
+    /// Sends a request on a container's channel, if there is one.
+    fn request(&mut self, group: &NodeId, container: &str, request: &Request) {
+        let Some(entry) = self.groups.get(group) else {
+            return;
+        };
+        let channel = entry.containers.get(container).and_then(|c| c.channel);
+        if let (Some(connection), Some(channel)) = (entry.connection(), channel) {
+            self.out.push_back(Action::Send {
+                connection,
+                channel,
+                frame: Frame::Message(request.to_bytes()),
+            });
+        }
+    }
+
+    fn key(&self, step: &NodeId, number: u32) -> Attempt {
+        Attempt {
+            run: self.state.run.clone(),
+            step: step.0.clone(),
+            number,
+        }
+    }
+
+    /// Whether this attempt is the one that the state believes to run.
+    fn runs(&self, attempt: &Attempt) -> bool {
+        attempt.run == self.state.run
+            && self
+                .state
+                .nodes
+                .get(&NodeId(attempt.step.clone()))
+                .is_some_and(|place| place.phase.may_run() && place.attempt() == attempt.number)
+    }
+
+    /// The attempt that the state believes to run in a container.
+    fn running_in(&self, group: &NodeId, container: &str) -> Option<Attempt> {
+        self.state.active.iter().find_map(|id| {
+            let place = self.state.nodes.get(id)?;
+            let (its_group, its_container) = self.whereabouts(id)?;
+            (place.phase.may_run() && its_group == *group && its_container == container)
+                .then(|| self.key(id, place.attempt()))
+        })
+    }
+
+    pub(super) fn frame(&mut self, connection: u32, channel: u32, frame: Frame, now_ms: u64) {
+        let Some((group, container)) = self.groups.iter().find_map(|(group, entry)| {
+            if entry.connection() != Some(connection) {
+                return None;
+            }
+            let mut containers = entry.containers.iter();
+            let (name, _) = containers.find(|(_, c)| c.channel == Some(channel))?;
+            Some((group.clone(), name.clone()))
+        }) else {
+            return;
+        };
+        match frame {
+            Frame::Opened => self.hello(&group, &container),
+            Frame::Close(why) => self.closed(&group, &container, &why, now_ms),
+            Frame::Message(body) => {
+                let length = body.len() as u64;
+                match Report::from_bytes(&body) {
+                    Ok(report) => self.report(&group, &container, report, now_ms),
+                    Err(error) => self.out.push_back(Action::Warn(format!(
+                        "the addon of {container} sent what cannot be read: {error}"
+                    ))),
+                }
+                self.grant(&group, &container, length);
+            }
+            Frame::Ping => self.out.push_back(Action::Send {
+                connection,
+                channel,
+                frame: Frame::Pong,
+            }),
+            Frame::Open(_) | Frame::Credit(_) | Frame::Pong => {}
+        }
+    }
+
+    fn grant(&mut self, group: &NodeId, container: &str, length: u64) {
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        let connection = entry.connection();
+        let Some(container) = entry.containers.get_mut(container) else {
+            return;
+        };
+        container.session.owed += length;
+        let owed = container.session.owed;
+        if owed >= STEP
+            && let (Some(connection), Some(channel)) = (connection, container.channel)
+        {
+            container.session.owed = 0;
+            self.out.push_back(Action::Send {
+                connection,
+                channel,
+                frame: Frame::Credit(owed as u32),
+            });
+        }
+    }
+
+    fn hello(&mut self, group: &NodeId, container: &str) {
+        let attempt = self.running_in(group, container);
+        let acked = attempt.as_ref().map_or(0, |attempt| {
+            let key = (NodeId(attempt.step.clone()), attempt.number);
+            self.logs.get(&key).map_or(0, |log| log.stored)
+        });
+        let mut epoch = self.state.epoch;
+        if self.planted.old_epoch {
+            epoch = 1;
+        }
+        let hello = Request::Hello(Hello {
+            version: VERSION,
+            run: self.state.run.clone(),
+            epoch,
+            attempt,
+            acked,
+        });
+        self.request(group, container, &hello);
+    }
+
+    fn report(&mut self, group: &NodeId, container: &str, report: Report, now_ms: u64) {
+        match report {
+            Report::Welcome { state, .. } => self.welcome(group, container, state, now_ms),
+            Report::Refused(refusal) => self.refused(group, container, refusal, now_ms),
+            Report::Started { attempt, at_ms } => {
+                let step = NodeId(attempt.step.clone());
+                if self.runs(&attempt) {
+                    let input = Input::Started {
+                        step,
+                        attempt: attempt.number,
+                        started_ms: at_ms,
+                    };
+                    self.decide(input, now_ms);
+                }
+            }
+            Report::Ready {
+                attempt, warning, ..
+            } => self.ready(&attempt, warning, now_ms),
+            Report::Output {
+                offset,
+                at_ms,
+                bytes,
+            } => self.output(group, container, offset, at_ms, bytes),
+            Report::Gap { offset, bytes } => self.gap(group, container, offset, bytes),
+            Report::Finished(record) => self.record(group, container, record, now_ms),
+            Report::File {
+                id,
+                path,
+                offset,
+                bytes,
+            } => {
+                let Some(session) = self.session(group, container) else {
+                    return;
+                };
+                let ours = session.collecting.as_ref().is_some_and(|c| c.id == id);
+                if let Some(pending) = session.pending.as_ref().filter(|_| ours) {
+                    let attempt = &pending.record.attempt;
+                    let (step, attempt) = (NodeId(attempt.step.clone()), attempt.number);
+                    self.out.push_back(Action::File {
+                        step,
+                        attempt,
+                        path,
+                        offset,
+                        bytes,
+                    });
+                }
+            }
+            Report::Collected { id, left, .. } => {
+                let Some(session) = self.session(group, container) else {
+                    return;
+                };
+                if session.collecting.as_ref().is_some_and(|c| c.id == id) {
+                    session.collecting = None;
+                    if let Some(pending) = &mut session.pending {
+                        pending.collected = true;
+                    }
+                    for (path, why) in left {
+                        self.out
+                            .push_back(Action::Warn(format!("{path} was not collected: {why}")));
+                    }
+                }
+            }
+            Report::Attached { .. } | Report::Detached { .. } => {}
+        }
+    }
+
+    fn ready(&mut self, attempt: &Attempt, warning: Option<String>, now_ms: u64) {
+        if self.runs(attempt) {
+            let input = Input::Ready {
+                step: NodeId(attempt.step.clone()),
+                attempt: attempt.number,
+                warning,
+            };
+            self.decide(input, now_ms);
+        }
+    }
+
+    fn welcome(&mut self, group: &NodeId, container: &str, state: AddonState, now_ms: u64) {
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        entry.welcomed(container);
+        let Some(session) = self.session(group, container) else {
+            return;
+        };
+        session.welcomed = true;
+        match state {
+            AddonState::Idle => session.idle = true,
+            AddonState::Running {
+                attempt,
+                at_ms,
+                ready,
+                ..
+            } => {
+                session.streaming = Some(attempt.clone());
+                if self.runs(&attempt) {
+                    let input = Input::Started {
+                        step: NodeId(attempt.step.clone()),
+                        attempt: attempt.number,
+                        started_ms: at_ms,
+                    };
+                    self.decide(input, now_ms);
+                    if ready {
+                        self.ready(&attempt, None, now_ms);
+                    }
+                } else {
+                    // Given up by this run before: it must not hold the container.
+                    let stop = Request::Stop {
+                        attempt,
+                        grace_ms: 0,
+                        reason: StopReason::Abort,
+                    };
+                    self.request(group, container, &stop);
+                }
+            }
+            AddonState::Done(record) => {
+                session.streaming = Some(record.attempt.clone());
+                self.record(group, container, record, now_ms);
+            }
+        }
+    }
+
+    fn refused(&mut self, group: &NodeId, container: &str, refusal: Refusal, now_ms: u64) {
+        match refusal {
+            Refusal::OldEpoch { seen } if seen > self.state.epoch => {
+                self.over = true;
+                self.out.push_back(Action::TakenOver { seen });
+            }
+            // A connection of our own that we have replaced already.
+            Refusal::OldEpoch { .. } => {}
+            Refusal::Busy(attempt) if !self.runs(&attempt) => {
+                if let Some(session) = self.session(group, container) {
+                    session.settle.push(attempt);
+                }
+            }
+            refusal => {
+                let why = match refusal {
+                    Refusal::OtherRun => "it belongs to another run".to_owned(),
+                    Refusal::Busy(attempt) => format!("it still runs {}", attempt.step),
+                    Refusal::Protocol(why) => why,
+                    Refusal::OldEpoch { .. } => return,
+                };
+                let failure =
+                    classify::infrastructure(format!("the addon of {container} refused: {why}"));
+                if let Some(entry) = self.groups.get_mut(group)
+                    && let Some(container) = entry.containers.get_mut(container)
+                {
+                    container.up = Some(Err(failure));
+                }
+                self.reconcile(now_ms);
+            }
+        }
+    }
+
+    fn output(
+        &mut self,
+        group: &NodeId,
+        container: &str,
+        offset: u64,
+        at_ms: u64,
+        mut bytes: Vec<u8>,
+    ) {
+        let Some((step, attempt)) = self.streams(group, container) else {
+            return;
+        };
+        let planted = self.planted.lost_line;
+        let log = self.logs.entry((step.clone(), attempt)).or_default();
+        let end = offset + bytes.len() as u64;
+        if end <= log.received {
+            return;
+        }
+        if offset > log.received {
+            // The addon tells its gaps; what is missing without being told is marked all the same.
+            let (from, missing) = (log.received, offset - log.received);
+            self.out.push_back(Action::Gap {
+                step: step.clone(),
+                attempt,
+                offset: from,
+                bytes: missing,
+            });
+        } else if planted && offset < log.received {
+            log.received = end;
+            return;
+        } else {
+            bytes.drain(..(log.received - offset) as usize);
+        }
+        let offset = end - bytes.len() as u64;
+        log.received = end;
+        self.out.push_back(Action::Store {
+            step,
+            attempt,
+            offset,
+            at_ms,
+            bytes,
+        });
+    }
+
+    fn gap(&mut self, group: &NodeId, container: &str, offset: u64, bytes: u64) {
+        let Some((step, attempt)) = self.streams(group, container) else {
+            return;
+        };
+        let log = self.logs.entry((step.clone(), attempt)).or_default();
+        let end = offset + bytes;
+        if end > log.received {
+            let from = log.received;
+            log.received = end;
+            self.out.push_back(Action::Gap {
+                step,
+                attempt,
+                offset: from,
+                bytes: end - from,
+            });
+        }
+    }
+
+    /// The attempt whose output streams, if the run still takes it.
+    fn streams(&mut self, group: &NodeId, container: &str) -> Option<(NodeId, u32)> {
+        let attempt = self.session(group, container)?.streaming.clone()?;
+        self.runs(&attempt)
+            .then(|| (NodeId(attempt.step), attempt.number))
+    }
+
+    fn record(&mut self, group: &NodeId, container: &str, record: Box<Record>, now_ms: u64) {
+        let runs = self.runs(&record.attempt);
+        let planted = self.planted;
+        let Some(session) = self.session(group, container) else {
+            return;
+        };
+        if !runs {
+            // Applied before, or given up: in the journal either way, once all is committed.
+            session.settle.push(record.attempt.clone());
+            if planted.result_twice {
+                self.out.push_back(Action::Commit(
+                    self.asked,
+                    vec![engine::event::Stamped {
+                        at_ms: now_ms,
+                        event: engine::event::Event::AttemptFinished {
+                            step: NodeId(record.attempt.step.clone()),
+                            record,
+                        },
+                    }],
+                ));
+            }
+            return;
+        }
+        let attempt = record.attempt.clone();
+        let same = session
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.record.attempt == attempt);
+        if !same {
+            session.pending = Some(Pending {
+                record,
+                collected: false,
+                flushed: false,
+            });
+        }
+        if planted.settled_before_commit {
+            self.request(group, container, &Request::Settled { attempt });
+        }
+        self.tend_records(group, now_ms);
+    }
+
+    /// The shell has stored output.
+    pub(super) fn stored(&mut self, step: &NodeId, attempt: u32, offset: u64, now_ms: u64) {
+        let Some(log) = self.logs.get_mut(&(step.clone(), attempt)) else {
+            return;
+        };
+        log.stored = log.stored.max(offset);
+        let (stored, due) = (log.stored, log.stored >= log.acked + STEP);
+        let Some((group, container)) = self.whereabouts(step) else {
+            return;
+        };
+        if due {
+            if let Some(log) = self.logs.get_mut(&(step.clone(), attempt)) {
+                log.acked = stored;
+            }
+            let acked = Request::Acked {
+                attempt: self.key(step, attempt),
+                offset: stored,
+            };
+            self.request(&group, &container, &acked);
+        }
+        self.tend_records(&group, now_ms);
+    }
+
+    /// Brings pending records to their application: flush, collect, apply; and settles what is committed.
+    pub(super) fn tend_records(&mut self, group: &NodeId, now_ms: u64) {
+        let Some(entry) = self.groups.get(group) else {
+            return;
+        };
+        let waiting: Vec<String> = entry
+            .containers
+            .iter()
+            .filter(|(_, c)| c.session.pending.is_some() || !c.session.settle.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for container in waiting {
+            self.tend_record(group, &container, now_ms);
+            if self.committed() {
+                self.settle(group, &container);
+            }
+        }
+    }
+
+    fn settle(&mut self, group: &NodeId, container: &str) {
+        let Some(session) = self.session(group, container).filter(|s| s.welcomed) else {
+            return;
+        };
+        let settle = std::mem::take(&mut session.settle);
+        for attempt in settle {
+            if let Some(session) = self.session(group, container) {
+                // The channel keeps its order: a start sent after this finds the addon idle.
+                session.idle = true;
+                session.streaming = None;
+                session.stop = None;
+                session.sent = 0;
+            }
+            self.logs
+                .remove(&(NodeId(attempt.step.clone()), attempt.number));
+            self.request(group, container, &Request::Settled { attempt });
+        }
+    }
+
+    fn tend_record(&mut self, group: &NodeId, container: &str, now_ms: u64) {
+        let Some(pending) = self
+            .session(group, container)
+            .and_then(|session| session.pending.as_ref())
+        else {
+            return;
+        };
+        let attempt = pending.record.attempt.clone();
+        let (end, flushed, collected) = (
+            pending.record.output_bytes,
+            pending.flushed,
+            pending.collected,
+        );
+        let step = NodeId(attempt.step.clone());
+        if !self.runs(&attempt) {
+            if let Some(session) = self.session(group, container) {
+                session.pending = None;
+                session.settle.push(attempt);
+            }
+            return;
+        }
+        let log = self.logs.entry((step.clone(), attempt.number)).or_default();
+        if log.received < end {
+            return;
+        }
+        if !flushed {
+            let offset = log.received;
+            if let Some(pending) = self
+                .session(group, container)
+                .and_then(|s| s.pending.as_mut())
+            {
+                pending.flushed = true;
+            }
+            self.out.push_back(Action::Flush {
+                step,
+                attempt: attempt.number,
+                offset,
+            });
+            return;
+        }
+        if log.stored < end {
+            return;
+        }
+        if !collected && !self.collect(group, container, &step, now_ms) {
+            return;
+        }
+        if let Some(pending) = self.session(group, container).and_then(|s| {
+            s.collecting = None;
+            s.settle.push(attempt);
+            s.pending.take()
+        }) {
+            self.apply(&step, pending.record, now_ms);
+        }
+    }
+
+    /// Asks for the files of a step's reports; whether there is nothing more to wait for.
+    fn collect(&mut self, group: &NodeId, container: &str, step: &NodeId, now_ms: u64) -> bool {
+        let globs = self.planner.reports(step);
+        if globs.is_empty() {
+            return true;
+        }
+        let id = self.collections + 1;
+        let Some(session) = self.session(group, container) else {
+            return true;
+        };
+        if !session.welcomed {
+            return false;
+        }
+        match &session.collecting {
+            Some(collecting) if now_ms >= collecting.until_ms => {
+                self.out.push_back(Action::Warn(format!(
+                    "the report files of {step} did not come within {} s",
+                    COLLECT_MS / 1000
+                )));
+                true
+            }
+            Some(_) => false,
+            None => {
+                session.collecting = Some(Collecting {
+                    id,
+                    until_ms: now_ms + COLLECT_MS,
+                });
+                self.collections = id;
+                let collect = Request::Collect {
+                    id,
+                    globs,
+                    max_bytes: COLLECT_MAX,
+                };
+                self.request(group, container, &collect);
+                false
+            }
+        }
+    }
+
+    /// An entered step: as soon as its addon waits for it, its start is resolved and may be recorded.
+    pub(super) fn prepare(&mut self, step: &NodeId, attempt: u32, now_ms: u64) {
+        let Some((group, container)) = self.whereabouts(step) else {
+            return;
+        };
+        let Some(entry) = self.groups.get(&group) else {
+            return;
+        };
+        let Some(known) = entry.containers.get(&container) else {
+            let failure = Failure {
+                error: engine::event::ErrorKind::ConfigurationFailure,
+                message: format!("the pod {} has no container {container}", entry.pod.name),
+                help: None,
+            };
+            return self.start_failed(step, attempt, failure, now_ms);
+        };
+        if let Some(Err(failure)) = &known.up {
+            return self.start_failed(step, attempt, failure.clone(), now_ms);
+        }
+        let image = match entry.images.get(&container) {
+            Some(Ok(image)) => image,
+            Some(Err(failure)) => {
+                return self.start_failed(step, attempt, failure.clone(), now_ms);
+            }
+            None => return,
+        };
+        if !known.session.welcomed || !known.session.idle {
+            return;
+        }
+        match self.planner.start(step, attempt, &self.facts, image) {
+            Ok(mut start) => {
+                start.attempt = self.key(step, attempt);
+                if let Some(session) = self.session(&group, &container) {
+                    session.start = Some(Box::new(start));
+                    session.pending = None;
+                }
+                let step = step.clone();
+                self.decide(Input::Starting { step, attempt }, now_ms);
+            }
+            Err(failure) => self.start_failed(step, attempt, failure, now_ms),
+        }
+    }
+
+    fn start_failed(&mut self, step: &NodeId, attempt: u32, failure: Failure, now_ms: u64) {
+        let input = Input::StartFailed {
+            step: step.clone(),
+            attempt,
+            failure,
+        };
+        self.decide(input, now_ms);
+    }
+
+    /// A start that is in the journal: sent to an addon that waits, again on every connection until it says that it runs.
+    pub(super) fn start(&mut self, step: &NodeId, attempt: u32, now_ms: u64) {
+        if self.broken(step, attempt, now_ms) {
+            return;
+        }
+        let Some((group, container)) = self.whereabouts(step) else {
+            return;
+        };
+        let key = self.key(step, attempt);
+        let twice = self.planted.start_twice;
+        let Some(entry) = self.groups.get_mut(&group) else {
+            return;
+        };
+        let image = entry.images.get(&container).cloned();
+        let Some(session) = self.session(&group, &container) else {
+            return;
+        };
+        if !session.welcomed || !session.idle {
+            return;
+        }
+        let resolved = session
+            .start
+            .as_ref()
+            .is_some_and(|start| start.attempt == key);
+        if !resolved {
+            // Taken over between the record of the start and the addon having it.
+            let image = match image {
+                Some(Ok(image)) => image,
+                Some(Err(failure)) => return self.start_failed(step, attempt, failure, now_ms),
+                None => return,
+            };
+            match self.planner.start(step, attempt, &self.facts, &image) {
+                Ok(mut start) => {
+                    start.attempt = key.clone();
+                    if let Some(session) = self.session(&group, &container) {
+                        session.start = Some(Box::new(start));
+                    }
+                }
+                Err(failure) => return self.start_failed(step, attempt, failure, now_ms),
+            }
+        }
+        let Some(session) = self.session(&group, &container) else {
+            return;
+        };
+        let Some(start) = session.start.clone() else {
+            return;
+        };
+        session.idle = false;
+        session.streaming = Some(key);
+        session.sent += 1;
+        if twice {
+            // The bug: the number is of this sending, not of the attempt.
+            let mut other = start.clone();
+            other.attempt.number += 1;
+            self.request(&group, &container, &Request::Start(start));
+            self.request(
+                &group,
+                &container,
+                &Request::Settled {
+                    attempt: self.key(step, attempt),
+                },
+            );
+            self.request(&group, &container, &Request::Start(other));
+            return;
+        }
+        self.request(&group, &container, &Request::Start(start));
+    }
+
+    /// A running attempt: an addon that knows nothing of it has lost it.
+    pub(super) fn follow(&mut self, step: &NodeId, attempt: u32, now_ms: u64) {
+        if self.broken(step, attempt, now_ms) {
+            return;
+        }
+        let Some((group, container)) = self.whereabouts(step) else {
+            return;
+        };
+        if let Some(session) = self.session(&group, &container) {
+            // It runs: what it was started with, secrets among it, is not needed any more.
+            session.start = None;
+            if session.welcomed && session.idle {
+                let reason = classify::infrastructure(format!(
+                    "the addon of {container} does not know the attempt any more"
+                ));
+                self.lose(step, attempt, reason, now_ms);
+            }
+        }
+    }
+
+    /// Whether the container of a running attempt is gone; then the attempt is lost.
+    fn broken(&mut self, step: &NodeId, attempt: u32, now_ms: u64) -> bool {
+        let Some((group, container)) = self.whereabouts(step) else {
+            return false;
+        };
+        let failure = self
+            .groups
+            .get(&group)
+            .and_then(|entry| entry.containers.get(&container))
+            .and_then(|container| container.up.as_ref()?.as_ref().err())
+            .cloned();
+        match failure {
+            Some(failure) => {
+                self.lose(step, attempt, failure, now_ms);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn stop(&mut self, step: &NodeId, attempt: u32, reason: StopReason, grace_ms: u64) {
+        let Some((group, container)) = self.whereabouts(step) else {
+            return;
+        };
+        let key = self.key(step, attempt);
+        let Some(session) = self.session(&group, &container) else {
+            return;
+        };
+        // An addon that waits has not had the start yet: that goes first, then this.
+        if session.welcomed && !session.idle && hurries(session.stop, grace_ms) {
+            session.stop = Some((reason, grace_ms));
+            let stop = Request::Stop {
+                attempt: key,
+                grace_ms,
+                reason,
+            };
+            self.request(&group, &container, &stop);
+        }
+    }
+
+    /// There will be no more of this attempt: its record, if it came, with what is missing of its output; else its loss.
+    pub(super) fn lose(&mut self, step: &NodeId, attempt: u32, reason: Failure, now_ms: u64) {
+        let log = self
+            .logs
+            .get(&(step.clone(), attempt))
+            .copied()
+            .unwrap_or_default();
+        let pending = self.whereabouts(step).and_then(|(group, container)| {
+            let session = self.session(&group, &container)?;
+            let ours = session.pending.as_ref().is_some_and(|p| {
+                p.record.attempt.number == attempt && p.record.attempt.step == step.0
+            });
+            session.pending.take().filter(|_| ours)
+        });
+        self.out.push_back(Action::Flush {
+            step: step.clone(),
+            attempt,
+            offset: log.received,
+        });
+        match pending {
+            Some(pending) => {
+                let missing = pending.record.output_bytes.saturating_sub(log.received);
+                if missing > 0 {
+                    self.out.push_back(Action::Gap {
+                        step: step.clone(),
+                        attempt,
+                        offset: log.received,
+                        bytes: missing,
+                    });
+                }
+                self.apply(step, pending.record, now_ms);
+            }
+            None => {
+                let input = Input::AttemptLost {
+                    step: step.clone(),
+                    attempt,
+                    reason,
+                    stored: log.received,
+                };
+                self.decide(input, now_ms);
+            }
+        }
+    }
+}

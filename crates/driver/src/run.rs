@@ -1,0 +1,566 @@
+//! The shell around the machine: files, sockets, tasks and the clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use addon::link::{self, Decoder, Frame};
+use engine::event::{Interrupt, Stamped};
+use pipeline::plan::NodeId;
+use pipeline::pod;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::backend::{Backend, EventKind, PodEvent, PodRef};
+use crate::core::{Action, Core, Event};
+use crate::job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
+use crate::journal::{self, Journal};
+use crate::reports;
+use crate::store::{Logs, Written};
+
+/// Batches of frames that may wait for the machine: a reader stays one read ahead for a few connections.
+const BATCHES: usize = 8;
+/// Bytes of one read from a carrier: what the credit of one channel lets come at once.
+const READ: usize = link::INITIAL_CREDIT as usize;
+
+/// Drives a run to its end, or to an error that leaves it for a later driver.
+///
+/// Its pods live on when this future is dropped: whoever wants them gone sends [`Interrupt::Abort`] and awaits the end.
+pub async fn run(
+    job: Job,
+    observer: Observer,
+    interrupts: mpsc::Receiver<Interrupt>,
+) -> Result<Outcome, Error> {
+    let clock = Clock::new();
+    let path = job.dir.join("journal");
+    let (journal, events) = if job.resume {
+        Journal::open(&path)?
+    } else {
+        (Journal::create(&path)?, Vec::new())
+    };
+    let mut logs = Logs::new(&job.dir.join("logs"), job.secrets.clone());
+    let seed = std::hash::RandomState::new().build_hasher().finish();
+    let core = if job.resume {
+        let mut failed = None;
+        let core = Core::resume(
+            &events,
+            job.planner.clone(),
+            seed,
+            clock.now(),
+            |step, attempt| {
+                logs.stored(step, attempt).unwrap_or_else(|source| {
+                    let path = logs.path(step, attempt);
+                    failed.get_or_insert(Error::Store { path, source });
+                    0
+                })
+            },
+        )
+        .map_err(|source| Error::Bug {
+            run: job.run.clone(),
+            source,
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        core
+    } else {
+        Core::create(&job.run, job.planner.clone(), seed, clock.now())
+    };
+    let (results, results_in) = mpsc::unbounded_channel();
+    let (frames, frames_in) = mpsc::channel(BATCHES);
+    let (pods, pods_in) = mpsc::unbounded_channel();
+    let shell = Shell {
+        job,
+        core,
+        clock,
+        journal,
+        logs,
+        observer,
+        backlog: VecDeque::new(),
+        tasks: JoinSet::new(),
+        by_pod: BTreeMap::new(),
+        connections: BTreeMap::new(),
+        results,
+        frames,
+        pods,
+        timer: None,
+    };
+    shell
+        .drive(&events, interrupts, results_in, frames_in, pods_in)
+        .await
+}
+
+/// Wall-clock time that never jumps: the system's at the start, and what has passed since.
+#[derive(Clone, Copy)]
+struct Clock {
+    wall_ms: u64,
+    since: Instant,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            wall_ms: wall.map_or(0, |wall| wall.as_millis() as u64),
+            since: Instant::now(),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.wall_ms + self.since.elapsed().as_millis() as u64
+    }
+
+    fn until(&self, at_ms: u64) -> tokio::time::Instant {
+        // A timer fires on the millisecond after, never before the time that was asked for.
+        let from_start = Duration::from_millis(at_ms.saturating_sub(self.wall_ms));
+        tokio::time::Instant::from_std(self.since + from_start)
+    }
+}
+
+struct Connection {
+    frames: mpsc::UnboundedSender<Vec<u8>>,
+    task: AbortHandle,
+}
+
+struct Shell {
+    job: Job,
+    core: Core,
+    clock: Clock,
+    journal: Journal,
+    logs: Logs,
+    observer: Observer,
+    /// Notices that the owner has no room for.
+    backlog: VecDeque<Notice>,
+    /// All tasks end with the run.
+    tasks: JoinSet<()>,
+    /// What is under way for a pod by its name.
+    by_pod: BTreeMap<String, Vec<AbortHandle>>,
+    connections: BTreeMap<u32, Connection>,
+    // Unbounded: one answer for each question of the machine.
+    results: mpsc::UnboundedSender<Event>,
+    frames: mpsc::Sender<Vec<Event>>,
+    pods: mpsc::UnboundedSender<(NodeId, PodEvent)>,
+    timer: Option<u64>,
+}
+
+impl Shell {
+    async fn drive(
+        mut self,
+        before: &[Stamped],
+        mut interrupts: mpsc::Receiver<Interrupt>,
+        mut results: mpsc::UnboundedReceiver<Event>,
+        mut frames: mpsc::Receiver<Vec<Event>>,
+        mut pods: mpsc::UnboundedReceiver<(NodeId, PodEvent)>,
+    ) -> Result<Outcome, Error> {
+        for stamped in before {
+            self.tell(Notice::Event(stamped.clone()));
+        }
+        let mut listening = true;
+        let observer = self.observer.clone();
+        loop {
+            let outcome = self.perform()?;
+            // Pod events that were sent before what is decided now belong before it.
+            while let Ok((group, event)) = pods.try_recv() {
+                self.pod_event(group, event)?;
+            }
+            if let Some(outcome) = outcome {
+                while let Some(notice) = self.backlog.pop_front() {
+                    let _ = self.observer.send(notice).await;
+                }
+                return Ok(outcome);
+            }
+            let timer = self.timer.map(|at| self.clock.until(at));
+            let slow = self.backlog.len() >= OBSERVER_DEPTH;
+            let event = tokio::select! {
+                biased;
+                interrupt = interrupts.recv(), if listening => match interrupt {
+                    Some(interrupt) => vec![Event::Interrupt(interrupt)],
+                    None => { listening = false; Vec::new() }
+                },
+                event = results.recv() => event.into_iter().collect(),
+                Some((group, event)) = pods.recv() => { self.pod_event(group, event)?; Vec::new() }
+                () = sleep(timer), if timer.is_some() => vec![Event::Wake],
+                batch = frames.recv(), if !slow => batch.unwrap_or_default(),
+                permit = observer.reserve(), if !self.backlog.is_empty() => {
+                    match (permit, self.backlog.pop_front()) {
+                        (Ok(permit), Some(notice)) => permit.send(notice),
+                        // Nobody listens any more.
+                        _ => self.backlog.clear(),
+                    }
+                    Vec::new()
+                }
+            };
+            if matches!(event[..], [Event::Wake]) {
+                self.timer = None;
+            }
+            for event in event {
+                self.core.handle(event, self.clock.now());
+                // Output is stored before more of it is taken: memory stays small.
+                if let Some(outcome) = self.perform()? {
+                    while let Some(notice) = self.backlog.pop_front() {
+                        let _ = self.observer.send(notice).await;
+                    }
+                    return Ok(outcome);
+                }
+            }
+        }
+    }
+
+    /// Does all that the machine wants; the outcome once the run is over.
+    fn perform(&mut self) -> Result<Option<Outcome>, Error> {
+        while let Some(action) = self.core.poll() {
+            match action {
+                Action::Commit(number, events) => {
+                    self.journal.append(&events)?;
+                    for stamped in events {
+                        self.tell(Notice::Event(stamped));
+                    }
+                    self.core.handle(Event::Committed(number), self.clock.now());
+                }
+                Action::Preflight { group, spec } => {
+                    let (backend, access) = self.backend();
+                    let (pod, name) = (spec.name.clone(), spec.name.clone());
+                    self.ask(&name, async move {
+                        let answers = backend.preflight(&spec, &access).await;
+                        Event::Preflighted {
+                            group,
+                            pod,
+                            answers,
+                        }
+                    });
+                }
+                Action::Create { group, spec } => {
+                    let (backend, access) = self.backend();
+                    let events = self.events(&group, &spec);
+                    let name = spec.name.clone();
+                    self.ask(&name, async move {
+                        let result = backend.create(&spec, &access, events).await;
+                        let pod = spec.name.clone();
+                        Event::Created { group, pod, result }
+                    });
+                }
+                Action::Container {
+                    group,
+                    spec,
+                    container,
+                } => {
+                    let (backend, access) = self.backend();
+                    let events = self.events(&group, &spec);
+                    let name = spec.name.clone();
+                    self.ask(&name, async move {
+                        let result = backend.container(&spec, &access, &container, events).await;
+                        Event::Container {
+                            group,
+                            pod: spec.name.clone(),
+                            container,
+                            result,
+                        }
+                    });
+                }
+                Action::Connect { pod, connection } => self.connect(pod, connection),
+                Action::Hangup(connection) => {
+                    if let Some(connection) = self.connections.remove(&connection) {
+                        connection.task.abort();
+                    }
+                }
+                Action::Watch { pod } => {
+                    let (backend, _) = self.backend();
+                    let name = pod.name.clone();
+                    self.ask(&name, async move {
+                        let failure = backend.gone(&pod).await;
+                        Event::Gone {
+                            group: NodeId(pod.group.clone()),
+                            pod: pod.name.clone(),
+                            failure,
+                        }
+                    });
+                }
+                Action::Delete { pod } => {
+                    for task in self.by_pod.remove(&pod.name).unwrap_or_default() {
+                        task.abort();
+                    }
+                    let (backend, _) = self.backend();
+                    let name = pod.name.clone();
+                    // Every step has ended or is lost: nothing is left that a grace would help.
+                    self.ask(&name, async move {
+                        let result = backend.delete(&pod, Duration::ZERO).await;
+                        Event::Deleted {
+                            group: NodeId(pod.group.clone()),
+                            pod: pod.name.clone(),
+                            result,
+                        }
+                    });
+                }
+                Action::Send {
+                    connection,
+                    channel,
+                    frame,
+                } => self.send(connection, channel, &frame),
+                Action::Store {
+                    step,
+                    attempt,
+                    at_ms,
+                    bytes,
+                    ..
+                } => {
+                    let written = self.logs.append(&step, attempt, at_ms, &bytes);
+                    self.stored(step, attempt, at_ms, written)?;
+                }
+                Action::Gap {
+                    step,
+                    attempt,
+                    bytes,
+                    ..
+                } => {
+                    let written = self.logs.gap(&step, attempt, bytes);
+                    let offset = self.stored(step.clone(), attempt, self.clock.now(), written)?;
+                    self.tell(Notice::Gap {
+                        step,
+                        attempt,
+                        offset,
+                        bytes,
+                    });
+                }
+                Action::Flush { step, attempt, .. } => {
+                    let written = self.logs.flush(&step, attempt);
+                    self.stored(step, attempt, self.clock.now(), written)?;
+                }
+                Action::Mask(values) => {
+                    self.logs.mask(values).map_err(|source| Error::Store {
+                        path: self.job.dir.join("logs"),
+                        source,
+                    })?;
+                }
+                Action::File {
+                    step,
+                    attempt,
+                    path,
+                    offset,
+                    bytes,
+                } => {
+                    let dir = self.job.dir.join("reports");
+                    let kept = reports::path(&dir, &step, attempt, &path);
+                    if let Err(error) = reports::write(&kept, offset, &bytes) {
+                        let text = format!("cannot keep the report {}: {error}", kept.display());
+                        self.tell(Notice::Warning(text));
+                    }
+                }
+                Action::Timer(at) => self.timer = at,
+                Action::Warn(text) => self.tell(Notice::Warning(text)),
+                Action::Finish(outcome) => return Ok(Some(outcome)),
+                Action::TakenOver { seen } => {
+                    return Err(Error::TakenOver {
+                        run: self.job.run.clone(),
+                        seen,
+                        ours: self.core.state().epoch,
+                    });
+                }
+                Action::Bug(source) => {
+                    return Err(Error::Bug {
+                        run: self.job.run.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn backend(&self) -> (Arc<dyn Backend>, crate::backend::Access) {
+        (self.job.backend.clone(), self.job.access.clone())
+    }
+
+    /// Asks the backend in a task of its own; the answer comes as an event, or not at all once the pod is being removed.
+    fn ask(&mut self, pod: &str, question: impl Future<Output = Event> + Send + 'static) {
+        let results = self.results.clone();
+        let task = self.tasks.spawn(async move {
+            // The machine may have ended meanwhile.
+            let _ = results.send(question.await);
+        });
+        let tasks = self.by_pod.entry(pod.to_owned()).or_default();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Where the backend sends what it has to say of a pod.
+    fn events(&mut self, group: &NodeId, spec: &pod::Spec) -> crate::backend::Events {
+        let (to, mut from) = mpsc::unbounded_channel();
+        let (pods, group) = (self.pods.clone(), group.clone());
+        let task = self.tasks.spawn(async move {
+            while let Some(event) = from.recv().await {
+                let _ = pods.send((group.clone(), event));
+            }
+        });
+        self.by_pod.entry(spec.name.clone()).or_default().push(task);
+        to
+    }
+
+    fn connect(&mut self, pod: PodRef, connection: u32) {
+        let (backend, _) = self.backend();
+        let (results, batches) = (self.results.clone(), self.frames.clone());
+        let (frames, queue) = mpsc::unbounded_channel();
+        let task = self.tasks.spawn(async move {
+            let carrier = match backend.connect(&pod).await {
+                Ok(carrier) => carrier,
+                Err(failure) => {
+                    let result = Err(failure);
+                    let _ = results.send(Event::Connected { connection, result });
+                    return;
+                }
+            };
+            let result = Ok(());
+            let _ = results.send(Event::Connected { connection, result });
+            let (from, to) = tokio::io::split(carrier);
+            tokio::select! {
+                () = read(from, connection, &batches) => {}
+                () = write(to, queue) => {}
+            }
+            // Behind the frames that came before.
+            let _ = batches.send(vec![Event::Disconnected { connection }]).await;
+        });
+        self.connections
+            .insert(connection, Connection { frames, task });
+    }
+
+    fn send(&mut self, connection: u32, channel: u32, frame: &Frame) {
+        let mut bytes = Vec::new();
+        if let Err(error) = link::encode(channel, frame, &mut bytes) {
+            self.tell(Notice::Warning(format!(
+                "a message to a step's container cannot be sent: {error}"
+            )));
+            return;
+        }
+        if let Some(connection) = self.connections.get(&connection) {
+            // A connection that has ended says so by itself.
+            let _ = connection.frames.send(bytes);
+        }
+    }
+
+    /// Tells the machine and the owner what is in the store; the offset where it was written.
+    fn stored(
+        &mut self,
+        step: NodeId,
+        attempt: u32,
+        at_ms: u64,
+        written: std::io::Result<Written>,
+    ) -> Result<u64, Error> {
+        let written = written.map_err(|source| Error::Store {
+            path: self.logs.path(&step, attempt),
+            source,
+        })?;
+        let end = written.offset + written.bytes.len() as u64;
+        if !written.bytes.is_empty() {
+            self.tell(Notice::Output {
+                step: step.clone(),
+                attempt,
+                offset: written.offset,
+                at_ms,
+                bytes: written.bytes,
+            });
+        }
+        let event = Event::Stored {
+            step,
+            attempt,
+            offset: written.source,
+        };
+        self.core.handle(event, self.clock.now());
+        Ok(end)
+    }
+
+    /// A line of the group's Initialize log.
+    fn pod_event(&mut self, group: NodeId, event: PodEvent) -> Result<(), Error> {
+        if let Some(node) = engine::initialize(self.core.state(), &group) {
+            let mark = match event.kind {
+                EventKind::Normal => "",
+                EventKind::Warning => "warning: ",
+            };
+            let line = format!("{mark}{}\n", event.message);
+            let written = self.logs.append(&node, 0, event.at_ms, line.as_bytes());
+            let written = written.and_then(|_| self.logs.flush(&node, 0));
+            written.map_err(|source| Error::Store {
+                path: self.logs.path(&node, 0),
+                source,
+            })?;
+        }
+        self.tell(Notice::Pod { group, event });
+        Ok(())
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        if !self.backlog.is_empty() {
+            self.backlog.push_back(notice);
+            return;
+        }
+        if let Err(mpsc::error::TrySendError::Full(notice)) = self.observer.try_send(notice) {
+            self.backlog.push_back(notice);
+        }
+    }
+}
+
+async fn sleep(until: Option<tokio::time::Instant>) {
+    if let Some(until) = until {
+        tokio::time::sleep_until(until).await;
+    }
+}
+
+/// Reads frames until the connection ends or breaks the rules.
+async fn read(
+    mut from: impl tokio::io::AsyncRead + Unpin,
+    connection: u32,
+    batches: &mpsc::Sender<Vec<Event>>,
+) {
+    let mut decoder = Decoder::default();
+    let mut buffer = vec![0; READ];
+    loop {
+        let Ok(read @ 1..) = from.read(&mut buffer).await else {
+            return;
+        };
+        decoder.push(&buffer[..read]);
+        let mut batch = Vec::new();
+        loop {
+            match decoder.take() {
+                Ok(Some((channel, frame))) => batch.push(Event::Frame {
+                    connection,
+                    channel,
+                    frame,
+                }),
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+        if !batch.is_empty() && batches.send(batch).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes frames until the connection ends.
+async fn write(
+    mut to: impl tokio::io::AsyncWrite + Unpin,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+) {
+    while let Some(mut bytes) = queue.recv().await {
+        while let Ok(more) = queue.try_recv() {
+            bytes.extend_from_slice(&more);
+        }
+        if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
+            return;
+        }
+    }
+    // The machine hung up: what is left is dropped with the carrier.
+    std::future::pending::<()>().await;
+}
+
+/// Where the journal of the run in this directory is.
+pub fn journal_path(dir: &std::path::Path) -> PathBuf {
+    dir.join("journal")
+}
+
+/// The events of the run in this directory, also while it is driven.
+pub fn history(dir: &std::path::Path) -> Result<Vec<Stamped>, journal::Error> {
+    journal::read(&journal_path(dir))
+}
