@@ -9,6 +9,7 @@
 //! Read [`frame::Request`] and [`frame::Report`] first: they are the whole conversation.
 
 pub mod attempt;
+mod finder;
 mod forms;
 pub mod frame;
 pub mod link;
