@@ -255,6 +255,18 @@ pipeline:
             ),
         ),
         case(
+            "a step's condition in a stage's words",
+            steps(
+                "- step: {type: Wait, name: c, identifier: c, spec: {}, when: {pipelineStatus: All}}\n",
+            ),
+        ),
+        case(
+            "whole settings",
+            steps(
+                "- step: {type: Wait, name: a, identifier: a, spec: {}, when: <+input>.default(x), strategy: <+pipeline.variables.x>}\n",
+            ),
+        ),
+        case(
             "variables",
             group(
                 "variables: [{name: 1a, type: String, value: x}, {name: b, type: Number, value: x}, {name: b, type: Text, value: x}]\n",
@@ -464,6 +476,26 @@ fn references_and_entities() {
         case(
             "git",
             "connector: {name: a, identifier: a, type: Github, spec: {type: Repo, authentication: {type: Http, spec: {type: UsernameToken, spec: {}}}}}\n",
+        ),
+        case(
+            "unknown step",
+            group(
+                "",
+                "",
+                "\
+- step:
+    type: Run
+    name: r
+    identifier: build
+    spec:
+      connectorRef: d
+      image: alpine
+      command: |
+        echo <+execution.steps.g.steps.build.x> <+execution.steps.other.x>
+      envVariables:
+        A: <+steps.biuld.output.outputVariables.X>
+",
+            ),
         ),
         case(
             "entity twice",

@@ -1,5 +1,7 @@
 //! Real pipelines of other people: they must not be refused. They lie beside the checkout and are never copied here.
 
+#![expect(clippy::disallowed_methods, reason = "the corpus lies in files")]
+
 use std::path::PathBuf;
 
 use pipeline::model::{Options, read};

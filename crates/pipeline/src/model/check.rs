@@ -6,6 +6,8 @@ mod duplicates;
 mod groups;
 mod mounts;
 mod portable;
+pub(super) mod references;
+mod wholes;
 
 use super::load::Options;
 use super::lower::Cx;
@@ -20,6 +22,7 @@ pub(super) fn pipeline(pipeline: &Pipeline, options: Options, cx: &mut Cx) {
     for stage in stages(&pipeline.stages) {
         duplicates::steps(stage, cx);
         groups::stage(stage, cx);
+        wholes::stage(stage, cx);
         portable.stage(stage);
     }
     portable.finish(cx);

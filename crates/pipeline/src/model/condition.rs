@@ -19,13 +19,15 @@ words! {
     }
 }
 
-/// `when:`. `stageStatus` in a step or group and `pipelineStatus` in a stage mean the same thing, one level apart.
+/// `when:`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct When {
     /// Where it is written.
     pub span: Span,
-    /// `stageStatus` or `pipelineStatus`.
+    /// `stageStatus` in a step or group, `pipelineStatus` in a stage: the same thing, one level apart.
     pub status: Option<Spanned<Status>>,
+    /// The key of the status, as written.
+    pub key: Option<Spanned<&'static str>>,
     /// An expression that must also hold: JEXL, with or without `<+…>` around its parts; so a text without `<+`,
     /// a literal here, is an expression too.
     pub condition: Option<Param<String>>,
@@ -34,20 +36,24 @@ pub struct When {
 impl Lower for When {
     fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
         let mut fields = Fields::of(node, name, cx)?;
-        let key = ["stageStatus", "pipelineStatus"]
+        let keys = [STAGE_STATUS, PIPELINE_STATUS];
+        let key = keys
             .into_iter()
-            .find(|key| fields.node(key).is_some());
-        if key.is_none() {
-            fields.required("stageStatus", cx);
-        }
-        let status = key.and_then(|key| fields.value(key, cx));
+            .find_map(|key| Some(Spanned::new(key, fields.entry(key)?.key.span)));
+        let status = key.and_then(|key| fields.value(key.value, cx));
         let condition = fields.value("condition", cx);
         let span = fields.span;
         fields.finish(cx);
         Some(Self {
             span,
             status,
+            key,
             condition,
         })
     }
 }
+
+/// The status that a step or a group asks for.
+pub(super) const STAGE_STATUS: &str = "stageStatus";
+/// The status that a stage asks for.
+pub(super) const PIPELINE_STATUS: &str = "pipelineStatus";

@@ -110,6 +110,7 @@ fn root(document: &Node, loaded: &mut Loaded, cx: &mut Cx) {
                             .help("give one pipeline at a time"),
                     );
                 } else {
+                    check::references::pipeline(value, cx);
                     loaded.pipeline = loaded.pipeline.take().or(pipeline);
                 }
             }

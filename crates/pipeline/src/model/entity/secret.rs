@@ -39,8 +39,8 @@ impl std::ops::Deref for Secret {
     }
 }
 
-/// Where a local run finds the value of a secret.
-#[derive(Debug, Clone, PartialEq)]
+/// Where a local run finds the value of a secret. Its `Debug` does not show an inline one.
+#[derive(Clone, PartialEq)]
 pub enum SecretValue {
     /// In the file itself.
     Inline(Spanned<String>),
@@ -69,6 +69,17 @@ model! {
         project: Option<Spanned<String>> = "projectIdentifier";
         /// What it is.
         kind: Option<Spanned<SecretKind>> = "type" required;
+    }
+}
+
+impl std::fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(value) => f.debug_tuple("Inline").field(&value.span).finish(),
+            Self::Path(path) => f.debug_tuple("Path").field(path).finish(),
+            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            Self::Elsewhere(_) => f.write_str("Elsewhere"),
+        }
     }
 }
 
@@ -102,15 +113,20 @@ fn value(node: &Node, cx: &mut Cx) -> Option<SecretValue> {
         .and_then(|mapping| mapping.get("valueType"))
         .and_then(Node::as_text)
         .is_some_and(|kind| kind != "Inline");
-    let places = [inline.as_ref(), path.as_ref(), env.as_ref()];
-    if let [first, second, ..] = places.into_iter().flatten().collect::<Vec<_>>()[..] {
+    // The place is the keys: an excerpt that is about a value would show the secret itself.
+    let keys: Vec<_> = ["value", "file", "env"]
+        .into_iter()
+        .filter(|key| fields.node(key).is_some())
+        .collect();
+    if let [first, second, ..] = keys[..] {
+        let place = |key: &str| fields.key_span(key).unwrap_or(fields.span);
         cx.push(
             Diagnostic::error(
                 code::ONE_OF,
                 "a secret's value is in one place: `value`, `file` or `env`",
             )
-            .at(second.span, "a second one")
-            .at(first.span, "the first one")
+            .at(place(second), "a second one")
+            .at(place(first), "the first one")
             .help("keep one of them"),
         );
     }
