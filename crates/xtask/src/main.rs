@@ -3,6 +3,7 @@
 //! `cargo xtask` lists the commands. It uses few crates on purpose: it is the first thing that a fresh clone builds.
 
 mod command;
+mod images;
 mod layers;
 mod machine;
 mod suite;
@@ -14,6 +15,7 @@ use anyhow::{Result, bail};
 
 const HELP: &str = "\
 cargo xtask test [ARGS]      run every test of the workspace; ARGS go to `cargo test`
+cargo xtask images [NAME]    build the images of images/ from Debian packages; --fresh builds them again
 cargo xtask check-layers     check that crates depend on each other inwards only, and that the pure ones are pure";
 
 fn main() -> ExitCode {
@@ -35,6 +37,11 @@ fn dispatch(args: &[String]) -> Result<()> {
     match command.as_str() {
         "test" => suite::run(rest),
         "check-layers" => layers::check(),
+        "images" => {
+            let fresh = rest.iter().any(|a| a == "--fresh");
+            let names: Vec<String> = rest.iter().filter(|a| *a != "--fresh").cloned().collect();
+            images::build(&names, fresh)
+        }
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(())
