@@ -67,6 +67,27 @@ impl Docker {
         }
     }
 
+    /// Stops a container within `grace` and removes it.
+    async fn remove(&self, id: String, grace: Duration) -> Result<(), Failure> {
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(30);
+        if seconds > 0 {
+            let stop = StopContainerOptionsBuilder::new().t(seconds).build();
+            // One that is over or gone needs no stop; whatever else is wrong, the removal says.
+            let _ = self.client.stop_container(&id, Some(stop)).await;
+        }
+        let remove = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        match self.client.remove_container(&id, Some(remove)).await {
+            Ok(())
+            | Err(Error::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(()),
+            Err(error) => Err(failure(&format!("remove the container {id}"), &error)),
+        }
+    }
+
     async fn state(&self, name: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
         match self.client.inspect_container(name, None).await {
             Ok(found) => Ok(Some(found)),
@@ -194,7 +215,11 @@ impl Backend for Docker {
             message: format!("the pod {} has no container", spec.name),
             help: None,
         })?;
-        images::ensure(&self.client, first, access, Some(&events)).await?;
+        let lite_engine = pod::Container {
+            name: pod::LITE_ENGINE.to_owned(),
+            ..first.clone()
+        };
+        images::ensure(&self.client, &lite_engine, access, Some(&events)).await?;
         let image = &first.image.reference;
         self.agent.ensure(&self.client, image).await?;
         volumes::create(&self.client, spec).await?;
@@ -348,28 +373,19 @@ impl Backend for Docker {
         } else {
             Deleted::Deleted
         };
-        let seconds = i32::try_from(grace.as_secs()).unwrap_or(30);
-        let removals = found.into_iter().filter_map(|c| c.id).map(|id| async move {
-            let stop = StopContainerOptionsBuilder::new().t(seconds).build();
-            if seconds > 0 {
-                // One that is over or gone needs no stop; whatever else is wrong, the removal says.
-                let _ = self.client.stop_container(&id, Some(stop)).await;
+        // The anchor last: an engine keeps a container whose network others have joined.
+        let anchor = format!("/{}", names::anchor(&pod.name));
+        let (anchors, steps): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|c| c.names.iter().flatten().any(|name| *name == anchor));
+        for part in [steps, anchors] {
+            let removals = part
+                .into_iter()
+                .filter_map(|c| c.id)
+                .map(|id| self.remove(id, grace));
+            for removed in futures_util::future::join_all(removals).await {
+                removed?;
             }
-            let remove = RemoveContainerOptionsBuilder::new()
-                .force(true)
-                .v(true)
-                .build();
-            match self.client.remove_container(&id, Some(remove)).await {
-                Ok(())
-                | Err(Error::DockerResponseServerError {
-                    status_code: 404 | 409,
-                    ..
-                }) => Ok(()),
-                Err(error) => Err(failure(&format!("remove the container {id}"), &error)),
-            }
-        });
-        for removed in futures_util::future::join_all(removals).await {
-            removed?;
         }
         volumes::remove(&self.client, &pod.name).await?;
         Ok(outcome)

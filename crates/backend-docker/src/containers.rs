@@ -45,7 +45,6 @@ pub(crate) fn anchor(spec: &Spec, image: &str, agent: &Agent) -> ContainerCreate
             ipc_mode: Some("shareable".to_owned()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
-            init: Some(true),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
