@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod core;
+pub mod fake;
 pub mod job;
 pub mod journal;
 pub mod planner;

@@ -176,10 +176,10 @@ impl Shell {
             let slow = self.backlog.len() >= OBSERVER_DEPTH;
             let event = tokio::select! {
                 biased;
-                interrupt = interrupts.recv(), if listening => match interrupt {
-                    Some(interrupt) => vec![Event::Interrupt(interrupt)],
-                    None => { listening = false; Vec::new() }
-                },
+                interrupt = interrupts.recv(), if listening => {
+                    listening = interrupt.is_some();
+                    interrupt.into_iter().map(Event::Interrupt).collect()
+                }
                 event = results.recv() => event.into_iter().collect(),
                 Some((group, event)) = pods.recv() => { self.pod_event(group, event)?; Vec::new() }
                 () = sleep(timer), if timer.is_some() => vec![Event::Wake],

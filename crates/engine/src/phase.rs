@@ -47,8 +47,10 @@ pub enum Change {
 pub enum Sort {
     /// It has children.
     Composite,
-    /// It needs a record (or, for Initialize, a pod) to succeed.
-    Leaf,
+    /// It needs its pod to succeed.
+    Initialize,
+    /// It needs its record to succeed.
+    Step,
 }
 
 impl Phase {
@@ -56,23 +58,23 @@ impl Phase {
     pub fn next(self, sort: Sort, change: Change) -> Option<Self> {
         use Change as C;
         use Phase as P;
-        use Sort::{Composite, Leaf};
+        use Sort::{Composite, Initialize, Step};
         Some(match (sort, self, change) {
             (_, P::Waiting, C::Enter) => P::Entered,
             // What was not entered can only be skipped: nothing of it ran, so it can neither succeed nor fail.
             (_, P::Waiting, C::Finish(Status::Skipped)) => P::Finished(Status::Skipped),
-            (Leaf, P::Entered, C::Starting) => P::Starting,
-            (Leaf, P::Starting, C::Started) => P::Running,
-            (Leaf, P::Running, C::Ready) => P::Ready,
-            (Leaf, P::Starting | P::Running | P::Ready, C::Record) => P::Recorded,
-            // Initialize: its record is the pod that is up.
-            (Leaf, P::Entered, C::Record) => P::Recorded,
-            (Leaf, P::Starting | P::Running | P::Ready, C::Lose) => P::Lost,
-            (Leaf, P::Recorded, C::Finish(status)) | (Composite, P::Entered, C::Finish(status)) => {
-                P::Finished(status)
-            }
-            // No step is green without its record.
-            (Leaf, P::Entered | P::Lost, C::Finish(status)) if status != Status::Success => {
+            (Step, P::Entered, C::Starting) => P::Starting,
+            (Step, P::Starting, C::Started) => P::Running,
+            (Step, P::Running, C::Ready) => P::Ready,
+            (Step, P::Starting | P::Running | P::Ready, C::Record)
+            | (Initialize, P::Entered, C::Record) => P::Recorded,
+            (Step, P::Starting | P::Running | P::Ready, C::Lose) => P::Lost,
+            (Composite, P::Entered, C::Finish(status))
+            | (Initialize | Step, P::Recorded, C::Finish(status)) => P::Finished(status),
+            // No step is green without its record, no Initialize without its pod.
+            (Initialize | Step, P::Entered | P::Lost, C::Finish(status))
+                if status != Status::Success =>
+            {
                 P::Finished(status)
             }
             _ => return None,

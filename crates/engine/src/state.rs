@@ -164,7 +164,8 @@ impl Place {
     /// Which rules hold for it.
     pub fn sort(&self) -> Sort {
         match self.node.kind {
-            Kind::Initialize | Kind::Step(_) => Sort::Leaf,
+            Kind::Initialize => Sort::Initialize,
+            Kind::Step(_) => Sort::Step,
             _ => Sort::Composite,
         }
     }

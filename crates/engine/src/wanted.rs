@@ -134,10 +134,8 @@ pub fn wanted(state: &State) -> Vec<Effect> {
                 }
                 step(state, id, place, &mut effects);
             }
-            _ if place.children.is_none() => {
-                if decide::halted(state, id).is_none() {
-                    effects.push(Effect::Expand { node: id.clone() });
-                }
+            _ if place.children.is_none() && decide::halted(state, id).is_none() => {
+                effects.push(Effect::Expand { node: id.clone() });
             }
             _ => {}
         }

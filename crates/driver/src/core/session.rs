@@ -419,7 +419,7 @@ impl Core {
     fn streams(&mut self, group: &NodeId, container: &str) -> Option<(NodeId, u32)> {
         let attempt = self.session(group, container)?.streaming.clone()?;
         self.runs(&attempt)
-            .then(|| (NodeId(attempt.step), attempt.number))
+            .then_some((NodeId(attempt.step), attempt.number))
     }
 
     fn record(&mut self, group: &NodeId, container: &str, record: Box<Record>, now_ms: u64) {
@@ -817,28 +817,25 @@ impl Core {
             attempt,
             offset: log.received,
         });
-        match pending {
-            Some(pending) => {
-                let missing = pending.record.output_bytes.saturating_sub(log.received);
-                if missing > 0 {
-                    self.out.push_back(Action::Gap {
-                        step: step.clone(),
-                        attempt,
-                        offset: log.received,
-                        bytes: missing,
-                    });
-                }
-                self.apply(step, pending.record, now_ms);
-            }
-            None => {
-                let input = Input::AttemptLost {
+        if let Some(pending) = pending {
+            let missing = pending.record.output_bytes.saturating_sub(log.received);
+            if missing > 0 {
+                self.out.push_back(Action::Gap {
                     step: step.clone(),
                     attempt,
-                    reason,
-                    stored: log.received,
-                };
-                self.decide(input, now_ms);
+                    offset: log.received,
+                    bytes: missing,
+                });
             }
+            self.apply(step, pending.record, now_ms);
+        } else {
+            let input = Input::AttemptLost {
+                step: step.clone(),
+                attempt,
+                reason,
+                stored: log.received,
+            };
+            self.decide(input, now_ms);
         }
     }
 }

@@ -1,0 +1,264 @@
+//! A planner that is a script: a tree written down.
+
+use std::collections::BTreeMap;
+
+use addon::frame::{Attempt, Program, Start};
+use engine::event::{ErrorKind, Failure};
+use engine::facts::{Facts, Value};
+use pipeline::plan::{Kind, Node, NodeId, Order, Step};
+use pipeline::pod;
+
+use crate::backend::ImageFacts;
+use crate::planner::Planner;
+
+/// A node and what is in it.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    /// The node; its id is made when the tree is.
+    pub node: Node,
+    /// In order.
+    pub children: Vec<Leaf>,
+    /// The acts of a step, as words. `{ID.NAME}` stands for an output of the step with that identifier.
+    pub words: Vec<String>,
+    /// Globs of its reports.
+    pub reports: Vec<String>,
+}
+
+/// A node of this kind; [`Script::new`] gives it its place.
+pub fn node(name: &str, kind: Kind, order: Order, children: Vec<Leaf>) -> Leaf {
+    Leaf {
+        node: Node {
+            id: NodeId(String::new()),
+            kind,
+            identifier: name.to_owned(),
+            name: name.to_owned(),
+            order,
+            timeout_ms: None,
+        },
+        children,
+        words: Vec::new(),
+        reports: Vec::new(),
+    }
+}
+
+/// A step that does `words`, in a container of its own.
+pub fn step(name: &str, words: &str) -> Leaf {
+    let kind = Kind::Step(Step {
+        r#type: "Run".to_owned(),
+        background: false,
+        container: Some(format!("step-{}", name.to_lowercase())),
+    });
+    let mut leaf = node(name, kind, Order::Sequence, Vec::new());
+    leaf.words = words.split(' ').map(str::to_owned).collect();
+    leaf
+}
+
+/// A containerized group.
+pub fn group(name: &str, children: Vec<Leaf>) -> Leaf {
+    let mut all = vec![node(
+        "Initialize",
+        Kind::Initialize,
+        Order::Sequence,
+        Vec::new(),
+    )];
+    all.extend(children);
+    node(name, Kind::StepGroup { pod: true }, Order::Sequence, all)
+}
+
+/// A `parallel` block.
+pub fn parallel(name: &str, children: Vec<Leaf>) -> Leaf {
+    node(name, Kind::Parallel, Order::Parallel, children)
+}
+
+/// A step group without a pod of its own.
+pub fn sequence(name: &str, children: Vec<Leaf>) -> Leaf {
+    let kind = Kind::StepGroup { pod: false };
+    node(name, kind, Order::Sequence, children)
+}
+
+impl Leaf {
+    /// As a Background step.
+    #[must_use]
+    pub fn background(mut self) -> Self {
+        if let Kind::Step(step) = &mut self.node.kind {
+            step.background = true;
+            "Background".clone_into(&mut step.r#type);
+        }
+        self
+    }
+
+    /// With a time that it may take.
+    #[must_use]
+    pub fn timeout(mut self, ms: u64) -> Self {
+        self.node.timeout_ms = Some(ms);
+        self
+    }
+
+    /// With report files.
+    #[must_use]
+    pub fn reports(mut self, glob: &str) -> Self {
+        self.reports.push(glob.to_owned());
+        self
+    }
+
+    fn place(&mut self, parent: &str) {
+        let id = if parent.is_empty() {
+            "pipeline".to_owned()
+        } else {
+            format!("{parent}.{}", self.node.identifier)
+        };
+        for child in &mut self.children {
+            child.place(&id);
+        }
+        self.node.id = NodeId(id);
+    }
+
+    fn flatten(self, into: &mut BTreeMap<NodeId, Leaf>) {
+        for child in &self.children {
+            child.clone().flatten(into);
+        }
+        into.insert(self.node.id.clone(), self);
+    }
+}
+
+/// The planner.
+pub struct Script {
+    root: Node,
+    nodes: BTreeMap<NodeId, Leaf>,
+}
+
+impl Script {
+    /// A pipeline of these stages.
+    pub fn new(stages: Vec<Leaf>) -> Self {
+        let mut root = node("pipeline", Kind::Pipeline, Order::Sequence, stages);
+        root.place("");
+        let node = root.node.clone();
+        let mut nodes = BTreeMap::new();
+        root.flatten(&mut nodes);
+        Self { root: node, nodes }
+    }
+
+    fn leaf(&self, id: &NodeId) -> Result<&Leaf, Failure> {
+        self.nodes.get(id).ok_or_else(|| Failure {
+            error: ErrorKind::ConfigurationFailure,
+            message: format!("there is no {id}"),
+            help: None,
+        })
+    }
+
+    fn containers(leaf: &Leaf, into: &mut Vec<pod::Container>) {
+        if let Kind::Step(step) = &leaf.node.kind
+            && let Some(name) = &step.container
+        {
+            into.push(pod::Container {
+                name: name.clone(),
+                steps: vec![leaf.node.id.0.clone()],
+                image: pod::Image {
+                    reference: "host:/".to_owned(),
+                    connector: None,
+                    pull: pod::Pull::IfNotPresent,
+                },
+                background: step.background,
+                security: pod::Security::default(),
+                resources: pod::Resources::default(),
+            });
+        }
+        for child in &leaf.children {
+            Self::containers(child, into);
+        }
+    }
+}
+
+impl Planner for Script {
+    fn root(&self) -> Node {
+        self.root.clone()
+    }
+
+    fn expand(&self, node: &NodeId, _: &Facts) -> Result<Vec<Node>, Failure> {
+        let leaf = self.leaf(node)?;
+        Ok(leaf.children.iter().map(|c| c.node.clone()).collect())
+    }
+
+    fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<pod::Spec, Failure> {
+        let mut containers = Vec::new();
+        Self::containers(self.leaf(group)?, &mut containers);
+        Ok(pod::Spec {
+            name: format!("harnesscd-fake-{suffix}"),
+            run: facts.run.clone(),
+            group: group.0.clone(),
+            connector: None,
+            namespace: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            os: "linux".to_owned(),
+            arch: None,
+            service_account: None,
+            automount: None,
+            priority_class: None,
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            host_names: Vec::new(),
+            run_as_user: None,
+            security: pod::Security::default(),
+            init_timeout_ms: 480_000,
+            volumes: Vec::new(),
+            containers,
+            agent_connector: None,
+            overlay: None,
+            network: pod::Network::Private,
+        })
+    }
+
+    fn start(
+        &self,
+        step: &NodeId,
+        attempt: u32,
+        facts: &Facts,
+        _: &ImageFacts,
+    ) -> Result<Start, Failure> {
+        let leaf = self.leaf(step)?;
+        let mut argv = Vec::new();
+        for word in &leaf.words {
+            let mut word = word.clone();
+            for (id, fact) in &facts.nodes {
+                let identifier = id.0.rsplit('.').next().unwrap_or_default();
+                for (name, value) in &fact.outputs {
+                    let pattern = format!("{{{identifier}.{name}}}");
+                    word = match value {
+                        Value::Plain(value) | Value::Secret(value) => word.replace(&pattern, value),
+                        Value::Forgotten if word.contains(&pattern) => {
+                            return Err(Failure {
+                                error: ErrorKind::ConfigurationFailure,
+                                message: format!("the secret output {name} of {id} is not kept"),
+                                help: None,
+                            });
+                        }
+                        Value::Forgotten => word,
+                    };
+                }
+            }
+            argv.push(word);
+        }
+        Ok(Start {
+            attempt: Attempt {
+                run: facts.run.clone(),
+                step: step.0.clone(),
+                number: attempt,
+            },
+            program: Program::Exec { argv, before: None },
+            env: Vec::new(),
+            workdir: pod::WORKSPACE.to_owned(),
+            secrets: Vec::new(),
+            outputs: Vec::new(),
+            background: matches!(&leaf.node.kind, Kind::Step(step) if step.background),
+            readiness: None,
+            timeout_ms: 0,
+        })
+    }
+
+    fn reports(&self, step: &NodeId) -> Vec<String> {
+        self.nodes
+            .get(step)
+            .map_or_else(Vec::new, |leaf| leaf.reports.clone())
+    }
+}
