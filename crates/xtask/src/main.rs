@@ -3,9 +3,13 @@
 //! `cargo xtask` lists the commands. It uses few crates on purpose: it is the first thing that a fresh clone builds.
 
 mod command;
+mod examples;
+mod git_server;
+mod http;
 mod images;
 mod layers;
 mod machine;
+mod registry;
 mod suite;
 mod tools;
 
@@ -16,6 +20,9 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 cargo xtask test [ARGS]      run every test of the workspace; ARGS go to `cargo test`
 cargo xtask images [NAME]    build the images of images/ from Debian packages; --fresh builds them again
+cargo xtask registry up|down  two registries on loopback with these images, one open, one with a login
+cargo xtask examples [WORD]   run the pipelines of examples/ for real and compare what comes out
+cargo xtask serve             what examples/real talks to: both registries and a git server, until Ctrl-C
 cargo xtask check-layers     check that crates depend on each other inwards only, and that the pure ones are pure";
 
 fn main() -> ExitCode {
@@ -37,6 +44,9 @@ fn dispatch(args: &[String]) -> Result<()> {
     match command.as_str() {
         "test" => suite::run(rest),
         "check-layers" => layers::check(),
+        "examples" => examples::run(rest),
+        "serve" => examples::serve(),
+        "registry" => registry::command(rest),
         "images" => {
             let fresh = rest.iter().any(|a| a == "--fresh");
             let names: Vec<String> = rest.iter().filter(|a| *a != "--fresh").cloned().collect();

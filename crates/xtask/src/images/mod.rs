@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use self::describe::Description;
+pub(crate) use self::layout::{blob_path, read};
 use crate::command::{root, target};
 
 /// The directory of the layout of an image.

@@ -1,0 +1,168 @@
+//! `cargo xtask examples`: every pipeline under `examples/` is run for real by the built binary, and what comes out is
+//! compared with the `.expected` file beside it.
+//!
+//! An example runs in a copy of its folder. Where its expectation says `uses: servers`, two registries with the
+//! repository's images and a git server with the folder's `app` are up meanwhile.
+
+mod expected;
+mod servers;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::expected::Expected;
+use self::servers::Servers;
+use crate::command::{Cmd, root, target};
+
+/// Runs all examples, or those whose name holds one of the words.
+pub(crate) fn run(words: &[String]) -> Result<()> {
+    let binary = binary(true)?;
+    let mut files = Vec::new();
+    find(&root().join("examples"), &mut files)?;
+    files.sort();
+    files.retain(|f| {
+        words.is_empty()
+            || words
+                .iter()
+                .any(|w| f.to_string_lossy().contains(w.as_str()))
+    });
+    if files.is_empty() {
+        bail!("no example is named so");
+    }
+    let mut servers = None;
+    let mut wrong = 0;
+    for file in &files {
+        let shown = file.strip_prefix(root()).unwrap_or(file).with_extension("");
+        let began = Instant::now();
+        match one(&binary, file, &mut servers).with_context(|| shown.display().to_string()) {
+            Ok(()) => println!(
+                "example {} as expected, {:.1} s",
+                shown.display(),
+                began.elapsed().as_secs_f32()
+            ),
+            Err(e) => {
+                wrong += 1;
+                println!("example {e:#}");
+            }
+        }
+    }
+    if wrong > 0 {
+        bail!(
+            "{wrong} of {} examples did not end as expected",
+            files.len()
+        );
+    }
+    Ok(())
+}
+
+/// The binary that a person would run: built with the release profile, as the README's first command does.
+pub(crate) fn binary(release: bool) -> Result<PathBuf> {
+    let profile: &[&str] = if release { &["--release"] } else { &[] };
+    Cmd::cargo()
+        .args(["build", "--quiet", "--bin", "stepyard"])
+        .args(profile)
+        .run()?;
+    Ok(target()
+        .join(if release { "release" } else { "debug" })
+        .join("stepyard"))
+}
+
+fn find(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find(&path, files)?;
+        } else if path.extension().is_some_and(|e| e == "expected") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn one(binary: &Path, file: &Path, servers: &mut Option<Servers>) -> Result<()> {
+    let expected = Expected::parse(&std::fs::read_to_string(file)?)?;
+    let folder = file.parent().context("a file without a folder")?;
+    let work = tempfile::tempdir()?;
+    let copy = work.path().join("example");
+    let mut ports = Vec::new();
+    if expected.uses_servers {
+        if servers.is_none() {
+            *servers = Some(Servers::start()?);
+        }
+        let servers = servers.as_ref().context("just started")?;
+        ports = servers.ports();
+    }
+    copy_with(folder, &copy, &ports)?;
+    let pipeline = expected
+        .pipeline
+        .clone()
+        .map_or_else(|| file.with_extension("yaml"), |p| folder.join(p));
+    let pipeline = pipeline.file_name().context("a pipeline without a name")?;
+    let state = work.path().join("state");
+    let mut command = Command::new(binary);
+    command
+        .args(["run", "--output", "plain"])
+        .args(&expected.args)
+        .arg(pipeline)
+        .current_dir(&copy)
+        .stdin(Stdio::null())
+        // History of its own; images are shared with the person's, as they are costly.
+        .env("STEPYARD_HOME", &state)
+        .envs(expected.env.iter().map(|(k, v)| (k, v)));
+    let out = command
+        .output()
+        .with_context(|| format!("could not start {}", binary.display()))?;
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let wrong = expected.compare(out.status.code(), &text);
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "\n{}\n--- what it printed ---\n{}",
+        wrong.join("\n"),
+        text.trim_end()
+    )
+}
+
+/// Copies a folder; in its YAML files the usual ports become those that the servers have.
+fn copy_with(from: &Path, to: &Path, ports: &[(u16, u16)]) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let path = entry?.path();
+        let target = to.join(path.file_name().context("no name")?);
+        if path.is_dir() {
+            copy_with(&path, &target, ports)?;
+        } else if path.extension().is_some_and(|e| e == "yaml") {
+            let mut text = std::fs::read_to_string(&path)?;
+            for (usual, now) in ports {
+                text = text.replace(&format!("127.0.0.1:{usual}"), &format!("127.0.0.1:{now}"));
+            }
+            std::fs::write(target, text)?;
+        } else {
+            std::fs::copy(&path, target)?;
+        }
+    }
+    Ok(())
+}
+
+/// `cargo xtask serve`: what `examples/real` needs, on the usual ports, until somebody ends it.
+pub(crate) fn serve() -> Result<()> {
+    let servers = Servers::start()?;
+    for (usual, now) in servers.ports() {
+        if usual != now {
+            bail!("port {usual} is taken; end what listens there");
+        }
+    }
+    println!("{}", servers::WORDS);
+    println!("Ctrl-C ends them.");
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,1 @@
+"""Counts visits in Redis."""
