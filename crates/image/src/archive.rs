@@ -30,16 +30,12 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn open(&self) -> io::Result<Section> {
-        Ok(Section {
+    pub(crate) fn open(&self) -> Section {
+        Section {
             file: self.file.clone(),
             at: self.offset,
             end: self.offset + self.len,
-        })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+        }
     }
 
     /// Whether the manifest names the digest of these very bytes.
@@ -198,10 +194,8 @@ impl Files {
     fn read(&self, image: &str, name: &str) -> Result<Vec<u8>, Error> {
         let source = self.find(image, name, false)?;
         let mut bytes = Vec::new();
-        let section = source
-            .open()
-            .and_then(|s| s.take(LONGEST_DOCUMENT).read_to_end(&mut bytes));
-        section.map_err(|e| Error::File {
+        let read = source.open().take(LONGEST_DOCUMENT).read_to_end(&mut bytes);
+        read.map_err(|e| Error::File {
             path: source.path,
             source: e,
         })?;

@@ -9,6 +9,7 @@
 //! they are read, a layer's blob and its tar while they stream through. This crate mounts nothing and runs nothing.
 
 mod archive;
+pub mod build;
 mod error;
 mod manifest;
 mod pull;

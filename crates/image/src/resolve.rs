@@ -95,10 +95,8 @@ impl Client {
         let mut digest = top.clone();
         let mut parsed = manifest::parse(&image, &self.store.blob(&digest)?).ok()?;
         if let Parsed::Index(list) = &parsed {
-            digest = manifest::choose(&image, list, &want.platform)
-                .ok()?
-                .digest
-                .clone();
+            let chosen = manifest::choose(&image, list, &want.platform).ok()?;
+            digest.clone_from(&chosen.digest);
             parsed = manifest::parse(&image, &self.store.blob(&digest)?).ok()?;
         }
         let Parsed::Manifest(manifest) = parsed else {
@@ -265,7 +263,7 @@ impl Client {
     }
 }
 
-fn accepting<'a>(mut request: Request<'a>) -> Request<'a> {
+fn accepting(mut request: Request<'_>) -> Request<'_> {
     request
         .headers
         .insert(ACCEPT, HeaderValue::from_static(manifest::ACCEPT));

@@ -91,10 +91,12 @@ impl Grant {
     }
 }
 
+/// Registries say `token`, OAuth 2 says `access_token`; Docker Hub says both.
 #[derive(Deserialize)]
-struct Token {
+struct Answer {
     token: Option<String>,
-    access_token: Option<String>,
+    #[serde(rename = "access_token")]
+    oauth: Option<String>,
     expires_in: Option<u64>,
 }
 
@@ -135,11 +137,11 @@ impl Registry {
             return Err(super::refusal(ask, at, response).await);
         }
         let bytes = self.document(ask, at, response).await?;
-        let token: Token = serde_json::from_slice(&bytes)
+        let token: Answer = serde_json::from_slice(&bytes)
             .map_err(|e| refused(format!("its token service answered no token: {e}")))?;
         let text = token
             .token
-            .or(token.access_token)
+            .or(token.oauth)
             .ok_or_else(|| refused("its token service answered no token".into()))?;
         let lasts =
             Duration::from_secs(token.expires_in.unwrap_or(SHORTEST_TOKEN)).saturating_sub(MARGIN);

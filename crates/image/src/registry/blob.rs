@@ -93,7 +93,7 @@ impl Read for Following {
                         .flow
                         .moved
                         .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 mod auth;
 pub(crate) mod blob;
+mod push;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, OnceLock};
@@ -189,7 +190,7 @@ impl Registry {
                 at.base, at.prefix, ask.name.repository, request.path
             )
         };
-        let key = self.key(ask, at);
+        let key = Self::key(ask, at);
         let ours = url.starts_with(&at.base);
         let mut grant = if ours { self.grant(&key) } else { None };
         let mut tried = false;
@@ -255,7 +256,7 @@ impl Registry {
         Ok(login.map(|(user, password)| Grant::basic(user, password)))
     }
 
-    fn key(&self, ask: &Ask<'_>, at: &Endpoint) -> String {
+    fn key(ask: &Ask<'_>, at: &Endpoint) -> String {
         let user = ask
             .login
             .filter(|_| at.origin)

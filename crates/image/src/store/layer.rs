@@ -149,8 +149,14 @@ impl Store {
         let layer = layer.get(..19).unwrap_or(layer).to_owned();
         match trouble {
             // The stream of a download that ended carries its own error.
-            Trouble::Stream(e) if e.get_ref().is_some_and(|e| e.is::<Error>()) => {
-                match e.into_inner().map(|e| e.downcast::<Error>()) {
+            Trouble::Stream(e)
+                if e.get_ref()
+                    .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>) =>
+            {
+                match e
+                    .into_inner()
+                    .map(<dyn std::error::Error + Send + Sync>::downcast::<Error>)
+                {
                     Some(Ok(e)) => *e,
                     _ => Error::Broken {
                         image: wanted.image.into(),
@@ -165,6 +171,13 @@ impl Store {
                 why: other.to_string(),
             },
         }
+    }
+
+    /// Whether nothing is left to be synced.
+    pub(crate) fn settled(&self, diffs: &[String]) -> bool {
+        diffs
+            .iter()
+            .all(|d| self.layer_dir(d).join("synced").exists())
     }
 
     /// Brings layers to the disk for good, and marks them so. Blocks for as long as the disk takes.

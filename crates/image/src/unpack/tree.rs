@@ -1,125 +1,23 @@
-//! A layer's tar stream becomes a directory that overlay can use as a lower one.
-//!
-//! Layers are written by strangers. Names are resolved by the kernel inside the layer's directory
-//! (`openat2` with `RESOLVE_IN_ROOT`): a link in the layer may point anywhere, but nothing is ever opened, made or
-//! linked outside, as `..` and absolute links end at the layer's own root. A name with a `..` of its own is refused.
-//!
-//! Whiteouts become what overlay reads: a character device 0/0 for a removed file (any user may make that one since
-//! Linux 5.8), and `overlay.opaque=y` for a directory that hides the one below. The latter is set both as
-//! `trusted.` (where this process may) and as `user.`, so that one directory serves mounts with and without `userxattr`.
-//!
-//! Ownership: root gives files the owners that the layer names. Anybody else owns all of them, and in a user namespace
-//! with one uid they are root's in the container; [`Report::owners`] counts what that changed. There is no record of the
-//! lost owners beside a layer: a container that needs real uids needs a store that root (or root of a namespace with a
-//! full range of uids) unpacked.
+//! The directory that a layer becomes, entry by entry.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Timespec, Timestamps, Uid,
-    XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr, futimens, linkat, lsetxattr, makedev,
-    mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
+    XattrFlags, chmodat, chownat, fchmod, fsetxattr, futimens, linkat, lsetxattr, makedev, mkdirat,
+    mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-/// Bytes read at once from a blob: large enough that a system call costs nothing beside inflating.
-const CHUNK: usize = 128 * 1024;
+use super::entry::{Meta, clean, link_name, meta};
+use super::{CHUNK, Report, Trouble, remove_tree};
 
-/// What unpacking a layer could not keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Report {
-    /// Entries unpacked.
-    pub entries: u64,
-    /// Bytes of regular files.
-    pub bytes: u64,
-    /// Entries whose owner could not be set.
-    pub owners: u64,
-    /// Device nodes that could not be made.
-    pub devices: u64,
-    /// Extended attributes that this user or filesystem does not take.
-    pub xattrs: u64,
-}
-
-/// Why a stream could not be unpacked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
-    /// The stream itself: cut, not gzip, not tar.
-    #[error("its data cannot be read: {0}")]
-    Stream(io::Error),
-    /// An entry that is refused or makes no sense.
-    #[error("entry `{name}`: {why}")]
-    Entry { name: String, why: String },
-    /// This machine's disk.
-    #[error("`{name}`: {source}")]
-    Disk { name: String, source: io::Error },
-}
-
-/// Unpacks the stream (plain, gzip or zstd) into `into`, an empty directory, and returns what it could not keep,
-/// the digest of the stream as it came and the digest of the tar within (the diff id). The stream is read to its end.
-pub(crate) fn unpack(stream: impl Read, into: &Path) -> Result<(Report, String, String), Trouble> {
-    let mut blob = BufReader::with_capacity(CHUNK, Hashed::new(stream));
-    let magic = blob.fill_buf().map_err(Trouble::Stream)?;
-    if magic.starts_with(&[0x1f, 0x8b]) {
-        let (report, diff, inner) = tarball(flate2::bufread::MultiGzDecoder::new(blob), into)?;
-        Ok((report, finish(inner.into_inner())?, diff))
-    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let decoder = zstd::Decoder::with_buffer(blob).map_err(Trouble::Stream)?;
-        let (report, diff, inner) = tarball(decoder, into)?;
-        Ok((report, finish(inner.finish())?, diff))
-    } else {
-        let (report, diff, inner) = tarball(blob, into)?;
-        Ok((report, finish(inner)?, diff))
-    }
-}
-
-fn finish<R: Read>(mut blob: BufReader<Hashed<R>>) -> Result<String, Trouble> {
-    io::copy(&mut blob, &mut io::sink()).map_err(Trouble::Stream)?;
-    Ok(crate::manifest::digest_text(blob.into_inner().hasher))
-}
-
-fn tarball<R: Read>(stream: R, into: &Path) -> Result<(Report, String, R), Trouble> {
-    let mut archive = tar::Archive::new(Hashed::new(stream));
-    let report = Unpacker::new(into)?.all(&mut archive)?;
-    let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(Trouble::Stream)?;
-    Ok((
-        report,
-        crate::manifest::digest_text(rest.hasher),
-        rest.inner,
-    ))
-}
-
-/// A reader that hashes what passes.
-struct Hashed<R> {
-    inner: R,
-    hasher: Sha256,
-}
-
-impl<R> Hashed<R> {
-    fn new(inner: R) -> Self {
-        Self {
-            inner,
-            hasher: Sha256::new(),
-        }
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        self.hasher.update(&buf[..n]);
-        Ok(n)
-    }
-}
-
-struct Unpacker {
+pub(super) struct Unpacker {
     root: OwnedFd,
     /// The directory of the last entry: most entries follow one of the same directory.
     last: Option<(PathBuf, OwnedFd)>,
@@ -130,19 +28,10 @@ struct Unpacker {
     buffer: Vec<u8>,
 }
 
-/// What of an entry is set on the file it became.
-struct Meta {
-    uid: u32,
-    gid: u32,
-    mode: RawMode,
-    mtime: Timespec,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-type Step<T> = Result<T, Trouble>;
+pub(super) type Step<T> = Result<T, Trouble>;
 
 impl Unpacker {
-    fn new(into: &Path) -> Step<Self> {
+    pub(super) fn new(into: &Path) -> Step<Self> {
         let root = openat(
             CWD,
             into,
@@ -163,7 +52,7 @@ impl Unpacker {
         })
     }
 
-    fn all<R: Read>(mut self, archive: &mut tar::Archive<R>) -> Step<Report> {
+    pub(super) fn all<R: Read>(mut self, archive: &mut tar::Archive<R>) -> Step<Report> {
         for entry in archive.entries().map_err(Trouble::Stream)? {
             let mut entry = entry.map_err(Trouble::Stream)?;
             self.entry(&mut entry)?;
@@ -214,7 +103,7 @@ impl Unpacker {
             t if t.is_symlink() => {
                 let target = link_name(entry, &name)?;
                 self.fresh(&dir, base, &name, || symlinkat(&target, &dir, base))?;
-                self.finish(&dir, base, &path, &meta, true, &name)?;
+                self.finish(&dir, base, &meta, true, &name)?;
             }
             t if t.is_hard_link() => {
                 let target = clean(entry.link_name_bytes().as_deref().unwrap_or_default())?;
@@ -248,10 +137,10 @@ impl Unpacker {
                 self.fresh(&dir, base, &name, || {
                     mknodat(&dir, base, FileType::Fifo, mode, 0)
                 })?;
-                self.finish(&dir, base, &path, &meta, false, &name)?;
+                self.finish(&dir, base, &meta, false, &name)?;
             }
             t if t.is_character_special() || t.is_block_special() => {
-                self.device(&dir, base, &path, &meta, &name, entry)?;
+                self.device(&dir, base, &meta, &name, entry)?;
             }
             other => {
                 return Err(refused(
@@ -265,9 +154,8 @@ impl Unpacker {
 
     /// `./` itself.
     fn top(&mut self, meta: &Meta) -> Step<()> {
-        if self.as_root && fchown(&self.root, uid(meta), gid(meta)).is_err() {
-            self.report.owners += 1;
-        }
+        let root = self.open_dir(Path::new("")).map_err(|e| disk("/", e))?;
+        self.owner(&root, OsStr::new("."), meta, "/")?;
         self.dirs.insert(PathBuf::new(), (meta.mode, meta.mtime));
         Ok(())
     }
@@ -300,7 +188,7 @@ impl Unpacker {
             Err(e) => return Err(disk(name, e)),
         }
         self.owner(dir, base, meta, name)?;
-        self.xattrs(dir, base, path, meta, name)?;
+        self.xattrs(dir, base, meta, name)?;
         self.dirs.insert(path.to_owned(), (meta.mode, meta.mtime));
         Ok(())
     }
@@ -333,11 +221,7 @@ impl Unpacker {
                 })?;
             self.report.bytes += n as u64;
         }
-        if self.as_root && fchown(&file, uid(meta), gid(meta)).is_err() {
-            self.report.owners += 1;
-        } else if !self.as_root && (meta.uid, meta.gid) != (0, 0) {
-            self.report.owners += 1;
-        }
+        self.owner(dir, base, meta, name)?;
         fchmod(&file, Mode::from_raw_mode(meta.mode)).map_err(|e| disk(name, e))?;
         for (key, value) in &meta.xattrs {
             self.xattr(
@@ -352,7 +236,6 @@ impl Unpacker {
         &mut self,
         dir: &OwnedFd,
         base: &OsStr,
-        path: &Path,
         meta: &Meta,
         name: &str,
         entry: &tar::Entry<'_, R>,
@@ -382,7 +265,7 @@ impl Unpacker {
         match self.fresh(dir, base, name, || {
             mknodat(dir, base, kind, mode, makedev(major, minor))
         }) {
-            Ok(()) => self.finish(dir, base, path, meta, false, name),
+            Ok(()) => self.finish(dir, base, meta, false, name),
             Err(Trouble::Disk { source, .. })
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
@@ -472,7 +355,6 @@ impl Unpacker {
         &mut self,
         dir: &OwnedFd,
         base: &OsStr,
-        path: &Path,
         meta: &Meta,
         link: bool,
         name: &str,
@@ -482,7 +364,7 @@ impl Unpacker {
             chmodat(dir, base, Mode::from_raw_mode(meta.mode), AtFlags::empty())
                 .map_err(|e| disk(name, e))?;
         }
-        self.xattrs(dir, base, path, meta, name)?;
+        self.xattrs(dir, base, meta, name)?;
         utimensat(dir, base, &times(meta.mtime), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| disk(name, e))
     }
@@ -492,7 +374,13 @@ impl Unpacker {
             self.report.owners += u64::from((meta.uid, meta.gid) != (0, 0));
             return Ok(());
         }
-        match chownat(dir, base, uid(meta), gid(meta), AtFlags::SYMLINK_NOFOLLOW) {
+        match chownat(
+            dir,
+            base,
+            Some(uid(meta)),
+            Some(gid(meta)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        ) {
             Ok(()) => Ok(()),
             Err(Errno::PERM | Errno::INVAL) => {
                 self.report.owners += 1;
@@ -502,14 +390,7 @@ impl Unpacker {
         }
     }
 
-    fn xattrs(
-        &mut self,
-        dir: &OwnedFd,
-        base: &OsStr,
-        _path: &Path,
-        meta: &Meta,
-        name: &str,
-    ) -> Step<()> {
+    fn xattrs(&mut self, dir: &OwnedFd, base: &OsStr, meta: &Meta, name: &str) -> Step<()> {
         if meta.xattrs.is_empty() {
             return Ok(());
         }
@@ -625,7 +506,7 @@ fn disk(name: &str, e: Errno) -> Trouble {
     }
 }
 
-fn refused(name: &str, why: &str) -> Trouble {
+pub(super) fn refused(name: &str, why: &str) -> Trouble {
     Trouble::Entry {
         name: name.into(),
         why: why.into(),
@@ -642,85 +523,6 @@ fn broken_path(name: &str, e: Errno) -> Trouble {
     }
 }
 
-/// The entry's name relative to the layer's root. Leading `/` and `./` mean the root, as every engine reads them.
-fn clean(bytes: &[u8]) -> Step<PathBuf> {
-    let path = Path::new(OsStr::from_bytes(bytes));
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(part) => out.push(part),
-            Component::RootDir | Component::CurDir => {}
-            _ => {
-                return Err(refused(
-                    &path.display().to_string(),
-                    "its name leads out of the layer with `..`",
-                ));
-            }
-        }
-    }
-    if bytes.contains(&0) {
-        return Err(refused(
-            &path.display().to_string(),
-            "its name holds a zero byte",
-        ));
-    }
-    Ok(out)
-}
-
-fn link_name<R: Read>(entry: &tar::Entry<'_, R>, name: &str) -> Step<PathBuf> {
-    match entry.link_name_bytes() {
-        Some(bytes) if !bytes.is_empty() => Ok(Path::new(OsStr::from_bytes(&bytes)).to_owned()),
-        _ => Err(refused(name, "a link to nothing")),
-    }
-}
-
-fn meta<R: Read>(entry: &mut tar::Entry<'_, R>) -> Step<Meta> {
-    let header = entry.header();
-    let id = |n: io::Result<u64>| {
-        n.map_err(Trouble::Stream)
-            .map(|n| u32::try_from(n).unwrap_or(0))
-    };
-    let mut meta = Meta {
-        uid: id(header.uid())?,
-        gid: id(header.gid())?,
-        mode: header.mode().map_err(Trouble::Stream)? as RawMode & 0o7777,
-        mtime: Timespec {
-            tv_sec: header.mtime().unwrap_or(0).cast_signed(),
-            tv_nsec: 0,
-        },
-        xattrs: Vec::new(),
-    };
-    let Some(pax) = entry.pax_extensions().map_err(Trouble::Stream)? else {
-        return Ok(meta);
-    };
-    for record in pax {
-        let record = record.map_err(Trouble::Stream)?;
-        let (key, value) = (record.key_bytes(), record.value_bytes());
-        if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            // These are overlay's own words: a layer that speaks them could show files it must not.
-            if !name.starts_with(b"trusted.") && !name.starts_with(b"user.overlay.") {
-                meta.xattrs.push((name.to_owned(), value.to_owned()));
-            }
-        } else if key == b"mtime"
-            && let Some(time) = std::str::from_utf8(value).ok().and_then(pax_time)
-        {
-            meta.mtime = time;
-        }
-    }
-    Ok(meta)
-}
-
-/// `1700000000.25`
-fn pax_time(text: &str) -> Option<Timespec> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let tv_sec = whole.parse().ok()?;
-    let digits: String = part.chars().chain("000000000".chars()).take(9).collect();
-    Some(Timespec {
-        tv_sec,
-        tv_nsec: digits.parse().ok()?,
-    })
-}
-
 fn times(mtime: Timespec) -> Timestamps {
     Timestamps {
         last_access: mtime,
@@ -728,44 +530,10 @@ fn times(mtime: Timespec) -> Timestamps {
     }
 }
 
-fn uid(meta: &Meta) -> Option<Uid> {
-    Some(Uid::from_raw(meta.uid))
+fn uid(meta: &Meta) -> Uid {
+    Uid::from_raw(meta.uid)
 }
 
-fn gid(meta: &Meta) -> Option<Gid> {
-    Some(Gid::from_raw(meta.gid))
-}
-
-/// Removes a tree without ever following a link, also where its directories deny their owner.
-pub(crate) fn remove_tree(dir: impl AsFd, base: &OsStr) -> io::Result<()> {
-    match unlinkat(&dir, base, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(e) => return Err(e.into()),
-    }
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = match openat(&dir, base, flags, Mode::empty()) {
-        Err(Errno::ACCESS) => {
-            chmodat(&dir, base, Mode::from_raw_mode(0o700), AtFlags::empty())?;
-            openat(&dir, base, flags, Mode::empty())?
-        }
-        done => done?,
-    };
-    let mut widened = false;
-    for entry in rustix::fs::Dir::read_from(&fd)? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." {
-            continue;
-        }
-        if let Err(e) = remove_tree(&fd, name) {
-            if widened || e.kind() != io::ErrorKind::PermissionDenied {
-                return Err(e);
-            }
-            fchmod(&fd, Mode::from_raw_mode(0o700))?;
-            widened = true;
-            remove_tree(&fd, name)?;
-        }
-    }
-    Ok(unlinkat(&dir, base, AtFlags::REMOVEDIR)?)
+fn gid(meta: &Meta) -> Gid {
+    Gid::from_raw(meta.gid)
 }
