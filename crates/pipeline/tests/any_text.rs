@@ -137,6 +137,36 @@ proptest! {
     }
 }
 
+/// As deep as YAML may be: recursion over the tree and the model stays within a test's stack of 2 MiB.
+#[test]
+fn the_deepest_nesting_is_survived() {
+    for (open, close) in [
+        (
+            "{stepGroup: {name: g, identifier: g, strategy: {matrix: {a: [1]}}, steps: [",
+            "]}}",
+        ),
+        ("{parallel: [", "]}"),
+        ("{insert: {name: i, identifier: i, steps: [", "]}}"),
+        (
+            "{step: {type: Plugin, name: p, identifier: p, spec: {settings: {a: [",
+            "]}}}}",
+        ),
+    ] {
+        for depth in [10, 36, 48, 200] {
+            let steps = open.repeat(depth) + &close.repeat(depth);
+            survives(&format!(
+                "pipeline: {{stages: [{{stage: {{type: Custom, spec: {{execution: {{steps: [{steps}]}}}}}}}}]}}"
+            ));
+        }
+    }
+    let stages = "{parallel: [".repeat(70) + &"]}".repeat(70);
+    survives(&format!("pipeline: {{stages: [{stages}]}}"));
+    let retry = "{type: Retry, spec: {onRetryFailure: {action: ".repeat(48) + &"}}}".repeat(48);
+    survives(&format!(
+        "pipeline: {{stages: [{{stage: {{failureStrategies: [{{onFailure: {{action: {retry}}}}}]}}}}]}}"
+    ));
+}
+
 #[test]
 fn nothing_is_said_of_the_whole_pipeline() {
     let loaded = survives(WHOLE);

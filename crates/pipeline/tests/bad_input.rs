@@ -43,6 +43,8 @@ pipeline:
         type: Deployment
         spec:
           deploymentType: AWS_SAM
+          service: {serviceRef: s}
+          environment: {environmentRef: e}
           execution:
             steps:
 ";
@@ -494,6 +496,27 @@ fn references_and_entities() {
         echo <+execution.steps.g.steps.build.x> <+execution.steps.other.x>
       envVariables:
         A: <+steps.biuld.output.outputVariables.X>
+",
+            ),
+        ),
+        case(
+            "expressions",
+            group(
+                "",
+                "",
+                "\
+- step:
+    type: Run
+    name: r
+    identifier: build
+    when: {stageStatus: Success, condition: <+pipeline.name> ==}
+    spec:
+      connectorRef: d
+      image: <+pipeline.variables.image
+      command: |-
+        echo one
+
+        echo <+pipeline.>
 ",
             ),
         ),

@@ -186,6 +186,9 @@ codes! {
     EXTENSION = "SY0403";
     /// A failure type that older servers do not know.
     NEWER_FAILURE = "SY0404";
+
+    /// An expression that cannot be read.
+    BAD_EXPRESSION = "SY0501";
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A tree to its value.
 
+use std::sync::Arc;
+
 use super::ast::{Binary, Expr, Kind, Unary};
 use super::error::{Error, Problem, nearest};
 use super::functors;
@@ -170,27 +172,42 @@ impl<'s> Evaluation<'s> {
         if expr.path_into(&mut path) {
             return self.path(expr, &path);
         }
-        let at = |problem| Error::new(expr.span.clone(), problem);
-        match &expr.kind {
-            Kind::Member(of, name) => {
-                let of = self.expr(of)?;
-                methods::member(&of, name).map_err(at)
-            }
-            Kind::Index(of, index) => {
-                // `pipeline.variables[<+stage.name>]`: a path whose last part has yet to be evaluated.
-                let key = self.expr(index)?;
-                let mut path = Vec::with_capacity(8);
-                if let Value::Text(key) = &key
-                    && of.path_into(&mut path)
-                {
-                    path.push(key);
-                    return self.path(expr, &path);
-                }
-                let of = self.expr(of)?;
-                methods::index(&of, &key).map_err(at)
-            }
-            _ => Ok(Value::Null),
+        // The parts from the base outwards, each evaluated once.
+        let mut base = expr;
+        let mut parts = Vec::new();
+        while let Kind::Member(of, _) | Kind::Index(of, _) = &base.kind {
+            parts.push(base);
+            base = of;
         }
+        parts.reverse();
+        let mut keys = Vec::with_capacity(parts.len());
+        for part in &parts {
+            keys.push(match &part.kind {
+                Kind::Member(_, name) => Value::Text(Arc::from(&**name)),
+                Kind::Index(_, index) => self.expr(index)?,
+                _ => Value::Null,
+            });
+        }
+        // `pipeline.variables[<+stage.name>]`, `steps.build<+strategy.identifierPostFix>.output`: the scope is asked
+        // for as much of the path as is text, since it may know no value for its beginning.
+        let (mut value, known) = if let Kind::Name(root) = &base.kind {
+            let texts = keys.iter().map_while(|key| match key {
+                Value::Text(text) => Some(&**text),
+                _ => None,
+            });
+            let path: Vec<&str> = std::iter::once(&**root).chain(texts).collect();
+            (self.path(expr, &path)?, path.len() - 1)
+        } else {
+            (self.expr(base)?, 0)
+        };
+        for (part, key) in parts.iter().zip(&keys).skip(known) {
+            let next = match &part.kind {
+                Kind::Member(_, name) => methods::member(&value, name),
+                _ => methods::index(&value, key),
+            };
+            value = next.map_err(|problem| Error::new(part.span.clone(), problem))?;
+        }
+        Ok(value)
     }
 
     fn path(&mut self, expr: &Expr, path: &[&str]) -> Result<Value, Error> {

@@ -173,33 +173,7 @@ impl<'a> Parser<'a> {
         let start = expr.span.start;
         loop {
             if self.eat(".")? {
-                let name = self.next.clone();
-                let member = match name.kind {
-                    TokenKind::Name(member) => {
-                        self.bump()?;
-                        member.into()
-                    }
-                    TokenKind::Int(_) => {
-                        self.bump()?;
-                        self.text[name.span.clone()].into()
-                    }
-                    TokenKind::Text | TokenKind::Nested => {
-                        let index = self.primary()?;
-                        let end = index.span.end;
-                        expr = node(start..end, Kind::Index(Box::new(expr), Box::new(index)))?;
-                        continue;
-                    }
-                    _ => return Err(self.expected("a name after `.`")),
-                };
-                expr = if self.at("(") {
-                    let (arguments, end) = self.arguments()?;
-                    node(
-                        start..end,
-                        Kind::Call(Some(Box::new(expr)), member, arguments),
-                    )?
-                } else {
-                    node(start..name.span.end, Kind::Member(Box::new(expr), member))?
-                };
+                expr = self.member(expr, start)?;
             } else if self.eat("[")? {
                 let index = self.ternary()?;
                 let end = self.expect("]", "`]`")?;
@@ -208,6 +182,69 @@ impl<'a> Parser<'a> {
                 return Ok(expr);
             }
         }
+    }
+
+    /// What follows a `.`; apart from `postfix`, whose frame every level of nesting has on the stack.
+    fn member(&mut self, of: Expr, start: usize) -> Result<Expr, Error> {
+        if let Some(glued) = self.glued()? {
+            let end = glued.span.end;
+            return node(start..end, Kind::Index(Box::new(of), Box::new(glued)));
+        }
+        let name = self.next.clone();
+        let member = match name.kind {
+            TokenKind::Name(member) => {
+                self.bump()?;
+                member.into()
+            }
+            TokenKind::Int(_) => {
+                self.bump()?;
+                self.text[name.span.clone()].into()
+            }
+            TokenKind::Text | TokenKind::Nested => {
+                let index = self.primary()?;
+                let end = index.span.end;
+                return node(start..end, Kind::Index(Box::new(of), Box::new(index)));
+            }
+            _ => return Err(self.expected("a name after `.`")),
+        };
+        if self.at("(") {
+            let (arguments, end) = self.arguments()?;
+            let kind = Kind::Call(Some(Box::new(of)), member, arguments);
+            return node(start..end, kind);
+        }
+        node(start..name.span.end, Kind::Member(Box::new(of), member))
+    }
+
+    /// A name that is put together without white space: `build<+strategy.identifierPostFix>`, `<+a>_<+b>`. None, and
+    /// nothing taken, where a name or a nested expression stands alone.
+    fn glued(&mut self) -> Result<Option<Expr>, Error> {
+        let first = self.next.span.clone();
+        let part = |kind: &TokenKind<'_>| matches!(kind, TokenKind::Name(_) | TokenKind::Nested);
+        // The token after the next is not read yet: the text tells whether it touches.
+        let rest = &self.text[first.end..];
+        let touches = match self.next.kind {
+            TokenKind::Name(_) => rest.starts_with(lex::OPEN),
+            TokenKind::Nested => {
+                rest.starts_with(lex::OPEN)
+                    || rest.starts_with(|next: char| next.is_alphanumeric() || next == '_')
+            }
+            _ => false,
+        };
+        if !touches {
+            return Ok(None);
+        }
+        let mut parts = Vec::new();
+        let mut end = first.start;
+        while self.next.span.start == end && part(&self.next.kind) {
+            end = self.next.span.end;
+            if let TokenKind::Name(name) = self.next.kind {
+                parts.push(Part::Text(name.into()));
+                self.bump()?;
+            } else {
+                parts.push(Part::Expr(self.primary()?));
+            }
+        }
+        node(first.start..end, Kind::Text(parts)).map(Some)
     }
 
     fn arguments(&mut self) -> Result<(Vec<Expr>, usize), Error> {

@@ -90,6 +90,13 @@ fn values() {
         ("n<+pipeline.variables.count>", "n3".into()),
         ("<+pipeline.variables[\"my key\"]>", "spaced".into()),
         ("<+pipeline.variables.\"my key\">", "spaced".into()),
+        // Names put together from parts, as loops need them.
+        ("<+pipeline.variables.ta<+\"g\">>", "v1.2.3".into()),
+        (
+            "<+steps.<+\"bu\">il<+\"d\">.output.outputVariables.VERSION>",
+            "7".into(),
+        ),
+        ("<+pipeline.variables.<+\"tag\">.length()>", 6.into()),
         ("<+pipeline.variables.get(\"x-y\")>", "dashed".into()),
         (
             "<+pipeline.variables.get(<+\"ta\" + \"g\">)>",

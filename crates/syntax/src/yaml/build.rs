@@ -169,6 +169,17 @@ impl Build<'_> {
                 } else {
                     Kind::String
                 };
+                // A block's span runs to the next token: its white space belongs to nothing.
+                let span = if matches!(style, Style::Literal | Style::Folded) {
+                    let written = &self.text[span.start as usize..span.end as usize];
+                    Span::new(
+                        self.id,
+                        span.start,
+                        span.start + written.trim_end().len() as u32,
+                    )
+                } else {
+                    span
+                };
                 let scalar = Scalar {
                     text: text.into(),
                     style,

@@ -1,6 +1,8 @@
 //! The tree.
 
-use super::scalar::{Kind, Scalar};
+use std::ops::Range;
+
+use super::scalar::{Kind, Scalar, Style};
 use crate::span::Span;
 
 /// A value and its place. What an alias stands for has the place of its anchor.
@@ -90,6 +92,39 @@ impl Node {
         self.as_scalar()
             .filter(|scalar| scalar.kind != Kind::Null)
             .map(|scalar| &*scalar.text)
+    }
+
+    /// Where bytes of a scalar's text are written, where that can be told: not in texts that are folded or hold
+    /// escapes.
+    pub fn place(&self, range: Range<usize>) -> Option<Span> {
+        let scalar = self.as_scalar()?;
+        let (text, written) = (&*scalar.text, self.span.len() as usize);
+        let at = |offset: usize| Span {
+            start: self.span.start + (range.start + offset) as u32,
+            end: self.span.start + (range.end + offset) as u32,
+            ..self.span
+        };
+        match scalar.style {
+            Style::Plain if written == text.len() => Some(at(0)),
+            Style::Single | Style::Double if written == text.len() + 2 => Some(at(1)),
+            Style::Literal => {
+                // Every line but the first and the blank ones is indented by as much.
+                let indented = |text: &str| {
+                    text.split('\n')
+                        .skip(1)
+                        .filter(|line| !line.is_empty())
+                        .count()
+                };
+                let body = text.trim_end();
+                let (extra, lines) = (written.checked_sub(body.len())?, indented(body));
+                let indent = if lines == 0 { 0 } else { extra / lines };
+                // The line that the range begins in counts, although the text before it ends with its break.
+                let before = &text[..range.start];
+                let own = usize::from(before.ends_with('\n'));
+                (indent * lines == extra).then(|| at(indent * (indented(before) + own)))
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is null.

@@ -28,6 +28,35 @@ fn every_node_has_its_place() {
 }
 
 #[test]
+fn parts_of_a_text_have_their_place() {
+    let texts = [
+        "a: one <x> two\n",
+        "a: 'one <x>'\n",
+        "a: \"one <x>\"\n",
+        "a:\n  b: |-\n    one\n\n      two <x>\n    three\n\n  c: 1\n",
+        "a: |\n  <x>\n  y\n",
+        "a: |\n  y\n  <x>",
+    ];
+    for text in texts {
+        let (sources, parsed) = read(text);
+        let mut node = &parsed.documents[0];
+        while let Some(mapping) = node.as_mapping() {
+            node = &mapping.entries[0].value;
+        }
+        let at = node.as_text().unwrap().find("<x>").unwrap();
+        let place = node
+            .place(at..at + 3)
+            .unwrap_or_else(|| panic!("no place in {text:?}"));
+        assert_eq!(sources.slice(place), "<x>", "{text:?}");
+    }
+    for text in ["a: \"\\n<x>\"\n", "a: >\n  y\n  <x>\n", "a: y\n  <x>\n"] {
+        let (_, parsed) = read(text);
+        let node = &parsed.documents[0].as_mapping().unwrap().entries[0].value;
+        assert_eq!(node.place(1..2), None, "{text:?}");
+    }
+}
+
+#[test]
 fn documents_after_a_broken_one_are_read() {
     let (_, parsed) = read("a: [1\n---\nb: 2\n---\n---\nc: 3\n");
     assert_eq!(parsed.diagnostics.len(), 1, "{:?}", parsed.diagnostics);

@@ -95,6 +95,34 @@ impl Portable {
                 "add `failureStrategies` with `AllErrors` and `StageRollback`",
             );
         }
+        if let StageSpec::Deployment(deployment) = &stage.spec {
+            let service = [
+                deployment.service.is_some(),
+                deployment.services.is_some(),
+                deployment.service_config.is_some(),
+            ];
+            let environment = [
+                deployment.environment.is_some(),
+                deployment.environments.is_some(),
+                deployment.environment_group.is_some(),
+                deployment.infrastructure.is_some(),
+            ];
+            let keys = [
+                ("service", service.contains(&true)),
+                ("environment", environment.contains(&true)),
+                ("deploymentType", deployment.deployment_type.is_some()),
+            ];
+            for (key, there) in keys {
+                if !there {
+                    self.push(
+                        code::REQUIRED_ELSEWHERE,
+                        format!("a Deployment stage without `{key}` is refused by other servers"),
+                        common.identifier.span(),
+                        &format!("add `{key}`"),
+                    );
+                }
+            }
+        }
         let Some(execution) = stage.execution() else {
             return;
         };

@@ -1,12 +1,13 @@
-//! Expressions that read steps: each step that they name is there.
+//! Expressions: each can be read, and each step that they name is there.
 //!
 //! It works on the tree, not on the model, so that it sees every text, also in specs that are kept as they are. Where
-//! templates or chained pipelines bring steps that are not in the text, nothing can be said.
+//! templates or chained pipelines bring steps that are not in the text, nothing can be said of names.
 
 use std::collections::HashSet;
 
-use syntax::yaml::{Node, Style, Value};
-use syntax::{Diagnostic, Span, code};
+use syntax::expr::{Expr, Kind, Template, parse_condition};
+use syntax::yaml::{Node, Value};
+use syntax::{Diagnostic, code};
 
 use super::super::lower::{Cx, nearest};
 
@@ -22,9 +23,7 @@ const IMPLICIT: [&str; 4] = [
 pub(in super::super) fn pipeline(root: &Node, cx: &mut Cx) {
     let mut known = Known::default();
     known.collect(root);
-    if !known.open {
-        walk(root, &known, cx);
-    }
+    walk(root, &known, cx);
 }
 
 /// The identifiers of steps and groups.
@@ -71,123 +70,80 @@ impl<'n> Known<'n> {
 
 fn walk(node: &Node, known: &Known<'_>, cx: &mut Cx) {
     match &node.value {
-        Value::Mapping(mapping) => mapping
-            .entries
-            .iter()
-            .for_each(|entry| walk(&entry.value, known, cx)),
+        Value::Mapping(mapping) => {
+            for entry in &mapping.entries {
+                let condition = entry
+                    .value
+                    .as_mapping()
+                    .filter(|_| &*entry.key.text == "when");
+                match condition.and_then(|when| when.get("condition")) {
+                    Some(condition) => text(condition, true, known, cx),
+                    None => walk(&entry.value, known, cx),
+                }
+            }
+        }
         Value::Sequence(items) => items.iter().for_each(|item| walk(item, known, cx)),
-        Value::Scalar(scalar) => {
-            for (at, identifier) in references(&scalar.text) {
-                if known.has(identifier) {
-                    continue;
-                }
-                // The place is exact where the text stands in the file as it is.
-                let exact =
-                    scalar.style == Style::Plain && node.span.len() as usize == scalar.text.len();
-                let start = node.span.start + at as u32;
-                let span = if exact {
-                    Span::new(node.span.source, start, start + identifier.len() as u32)
-                } else {
-                    node.span
-                };
-                let message = format!("no step or step group has the identifier `{identifier}`");
-                let diagnostic = Diagnostic::error(code::UNKNOWN_STEP, message).at(span, "");
-                cx.push(match nearest(identifier, known.steps.iter().copied()) {
-                    Some(near) if exact => diagnostic
-                        .help(format!("did you mean `{near}`?"))
-                        .fix(span, near),
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                    None => diagnostic
-                        .help("an expression reads a step by its identifier, not by its name"),
-                });
-            }
-        }
+        Value::Scalar(_) => text(node, false, known, cx),
     }
 }
 
-/// The identifiers after `steps.` and `rollbackSteps.` inside `<+…>`, with their offsets. What is put together from
-/// parts, or stands in quotes, is left out.
-fn references(text: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    let mut depth = 0_usize;
-    let mut quote = None;
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        let byte = bytes[at];
-        if depth == 0 {
-            if text[at..].starts_with("<+") {
-                depth = 1;
-                at += 2;
-                continue;
-            }
-            at += text[at..].find("<+").unwrap_or(bytes.len() - at);
-            continue;
-        }
-        match (quote, byte) {
-            (Some(open), _) if byte == open => quote = None,
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (None, b'>') => depth -= 1,
-            (None, b'<') if bytes.get(at + 1) == Some(&b'+') => depth += 1,
-            (None, b's' | b'r') if begins_word(bytes, at) => {
-                let rest = &bytes[at..];
-                let key = [&b"steps."[..], b"rollbackSteps."]
-                    .into_iter()
-                    .find(|key| rest.starts_with(key));
-                if let Some(key) = key {
-                    let start = at + key.len();
-                    let length = bytes[start..]
-                        .iter()
-                        .take_while(|byte| is_word(**byte))
-                        .count();
-                    let after = bytes.get(start + length);
-                    if length > 0 && !matches!(after, Some(b'<' | b'-' | b'$')) {
-                        found.push((start, &text[start..start + length]));
-                    }
-                    at = start + length;
-                    continue;
-                }
-            }
-            _ => {}
-        }
-        at += 1;
+/// One text: a condition is one expression as a whole, any other holds expressions in `<+…>`.
+fn text(node: &Node, condition: bool, known: &Known<'_>, cx: &mut Cx) {
+    let Some(text) = node.as_text() else { return };
+    if text.starts_with("<+input>") || !(condition || text.contains("<+")) || text.trim().is_empty()
+    {
+        return;
     }
-    found
+    let parsed = if condition {
+        parse_condition(text).map(|expr| expr.walk(&mut |expr| step(expr, node, text, known, cx)))
+    } else {
+        Template::parse(text)
+            .map(|template| template.walk(&mut |expr| step(expr, node, text, known, cx)))
+    };
+    if let Err(error) = parsed {
+        let place = node.place(error.span.clone()).unwrap_or(node.span);
+        cx.push(
+            Diagnostic::error(code::BAD_EXPRESSION, error.to_string())
+                .at(place, "")
+                .help("an expression is `<+…>`; texts in it stand in quotes"),
+        );
+    }
 }
 
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
+/// One node of an expression: where it is `….steps.identifier`, the identifier must be one.
+fn step(expr: &Expr, node: &Node, text: &str, known: &Known<'_>, cx: &mut Cx) {
+    let Kind::Member(of, identifier) = &expr.kind else {
+        return;
+    };
+    if known.open || !matches!(last(of), Some("steps" | "rollbackSteps")) || known.has(identifier) {
+        return;
+    }
+    // An identifier that is put together from parts ends where the next part begins.
+    let end = expr.span.end;
+    let start = end.saturating_sub(identifier.len());
+    if text.get(start..end) != Some(&**identifier) || text[end..].starts_with(['<', '-', '$']) {
+        return;
+    }
+    let exact = node.place(start..end);
+    let message = format!("no step or step group has the identifier `{identifier}`");
+    let diagnostic =
+        Diagnostic::error(code::UNKNOWN_STEP, message).at(exact.unwrap_or(node.span), "");
+    cx.push(match nearest(identifier, known.steps.iter().copied()) {
+        Some(near) => {
+            let diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+            match exact {
+                Some(span) => diagnostic.fix(span, near),
+                None => diagnostic,
+            }
+        }
+        None => diagnostic.help("an expression reads a step by its identifier, not by its name"),
+    });
 }
 
-/// Whether a word begins here: not in the middle of one, and not after a step's own identifier.
-fn begins_word(bytes: &[u8], at: usize) -> bool {
-    at == 0 || !is_word(bytes[at - 1])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::references;
-
-    #[test]
-    fn steps_are_found_inside_expressions_only() {
-        let names = |text| {
-            references(text)
-                .into_iter()
-                .map(|(_, name)| name)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            names("<+steps.a.output.x> and <+execution.steps.g.steps.b.status>"),
-            ["a", "g", "b"]
-        );
-        assert_eq!(
-            names("<+<+execution.rollbackSteps.r.x>.split(\",\")[0]> steps.c"),
-            ["r"]
-        );
-        assert!(names("steps.a <+json.select(\"steps.a\", <+pipeline.name>)>").is_empty());
-        assert!(
-            names("<+steps.a<+stepGroup.identifierPostFix>.x> <+mysteps.b> <+steps.a-b.x> é<+é>")
-                .is_empty()
-        );
+/// The last name of a path.
+fn last(expr: &Expr) -> Option<&str> {
+    match &expr.kind {
+        Kind::Name(name) | Kind::Member(_, name) => Some(name),
+        _ => None,
     }
 }
