@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use pipeline::model::{self, Entities, Options, Pipeline, SecretValue};
 use syntax::{Diagnostic, SourceId, Sources, Span};
 
+use crate::inputs::Given;
 use crate::problem::Problem;
 use crate::texts;
 
@@ -13,7 +14,7 @@ use crate::texts;
 pub(crate) struct Documents {
     /// Every text.
     pub(crate) sources: Sources,
-    /// The pipeline's text first, then those of the entities.
+    /// The pipeline's text first, then those of the entities, then the inputs.
     pub(crate) ids: Vec<SourceId>,
     /// The pipeline.
     pub(crate) pipeline: Option<Pipeline>,
@@ -25,7 +26,11 @@ pub(crate) struct Documents {
 
 impl Documents {
     /// Reads the pipeline's file and the directories of entities.
-    pub(crate) fn read(pipeline: &Path, entities: &[PathBuf]) -> Result<Self, Problem> {
+    pub(crate) fn read(
+        pipeline: &Path,
+        entities: &[PathBuf],
+        given: Option<&Given>,
+    ) -> Result<Self, Problem> {
         let mut documents = Self::default();
         documents.file(pipeline)?;
         let main = std::fs::canonicalize(pipeline).ok();
@@ -37,19 +42,29 @@ impl Documents {
                 }
             }
         }
-        documents.load();
+        let inputs = given.map_or(&[][..], |given| &given.paths);
+        let before = documents.ids.len();
+        for file in inputs {
+            documents.file(file)?;
+        }
+        documents.load(before, given)?;
         Ok(documents)
     }
 
-    /// Reads texts that are known already.
-    pub(crate) fn of(texts: impl IntoIterator<Item = (String, String)>) -> Self {
+    /// Reads texts that were kept with a run: the pipeline and its entities, then the inputs.
+    pub(crate) fn of(
+        texts: Vec<(String, String)>,
+        inputs: Vec<(String, String)>,
+        given: &Given,
+    ) -> Result<Self, Problem> {
         let mut documents = Self::default();
-        for (name, text) in texts {
+        let before = texts.len();
+        for (name, text) in texts.into_iter().chain(inputs) {
             let id = documents.sources.add(name, text);
             documents.ids.push(id);
         }
-        documents.load();
-        documents
+        documents.load(before, Some(given))?;
+        Ok(documents)
     }
 
     fn file(&mut self, path: &Path) -> Result<(), Problem> {
@@ -60,17 +75,39 @@ impl Documents {
         Ok(())
     }
 
-    fn load(&mut self) {
-        let loaded = model::read(&self.sources, self.ids.iter().copied(), Options::default());
+    /// Lowers the documents of the first `before` texts; the others are inputs.
+    fn load(&mut self, before: usize, given: Option<&Given>) -> Result<(), Problem> {
+        let mut documents = Vec::new();
+        let mut inputs = Vec::new();
+        for (at, id) in self.ids.iter().enumerate() {
+            let parsed = syntax::yaml::parse(&self.sources, *id);
+            self.diagnostics.extend(parsed.diagnostics);
+            if at < before {
+                documents.extend(parsed.documents)
+            } else {
+                inputs.extend(parsed.documents)
+            }
+        }
+        if let Some(given) = given {
+            for document in &mut documents {
+                self.diagnostics
+                    .extend(given.apply(document, &inputs, &self.sources)?);
+            }
+        }
+        let loaded = model::load(&documents, Options::default());
         self.pipeline = loaded.pipeline;
         self.entities = loaded.entities;
         self.diagnostics.extend(loaded.diagnostics);
         syntax::diagnostic::sort(&mut self.diagnostics);
+        Ok(())
     }
 
     /// Tells the warnings; errors end the command.
     pub(crate) fn pipeline(&self) -> Result<&Pipeline, Problem> {
-        texts::tell(&self.diagnostics, &self.sources);
+        // What other servers would refuse is no news to somebody who runs it here; `validate` tells it.
+        let here = |d: &&Diagnostic| d.is_error() || !d.code.as_str().starts_with("SY04");
+        let told: Vec<_> = self.diagnostics.iter().filter(here).cloned().collect();
+        texts::tell(&told, &self.sources);
         let errors = self.diagnostics.iter().filter(|d| d.is_error()).count();
         if errors > 0 {
             let count = crate::screen::words::count(errors as u64, "error");

@@ -4,16 +4,22 @@
 //! are kept ([`home`]). It reads files and the environment, so that nothing further in has to. Read [`cmd`] first: a file
 //! a command. What is cheap starts nothing: only commands that talk to a pod have an asynchronous runtime.
 
+mod access;
 mod args;
 mod attach;
+mod backends;
 mod cmd;
 mod documents;
+mod drive;
 mod extras;
 mod home;
+mod inputs;
+mod interrupts;
 mod local;
 mod meta;
 mod out;
 mod past;
+mod planner;
 mod problem;
 mod screen;
 mod secrets;
@@ -28,6 +34,13 @@ use args::{Cli, Command};
 use problem::{Exit, Problem};
 
 fn main() -> ExitCode {
+    // The process of a pod: before anything else, and before any thread.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|arg| arg == backend_native::ARGUMENT)
+    {
+        return backend_native::pod_main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -56,6 +69,9 @@ fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Validate(args) => cmd::validate::run(args, cli.output),
         Command::Explain(args) => cmd::explain::run(args, cli.output),
         Command::Completions(args) => cmd::completions::run(args),
+        Command::Run(args) => cmd::run::run(args, cli.output),
+        Command::Exec(args) => cmd::exec::run(args),
+        Command::Sweep(args) => cmd::sweep::run(args, cli.output),
         Command::Runs(args) => cmd::runs::run(args, cli.output),
         Command::Inspect(args) => cmd::inspect::run(args, cli.output),
         _ => Err(Problem::failed("this command is not there yet")),

@@ -81,6 +81,19 @@ impl Secrets {
         })
     }
 
+    /// Every value that is known, so that no log shows one.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let all = self
+            .given
+            .values()
+            .chain(self.environment.values())
+            .chain(self.documents.values());
+        let mut values: Vec<_> = all.filter(|value| !value.is_empty()).cloned().collect();
+        values.sort();
+        values.dedup();
+        values
+    }
+
     /// The problem of a secret that nothing gives.
     pub(crate) fn missing(reference: &str, wanted_by: &str) -> Problem {
         Problem::invalid(format!(

@@ -54,7 +54,7 @@ pub use infra::{
 };
 pub use load::{Loaded, Options, load, read};
 pub use name::{Identifier, Name, Ref, Scope, is_identifier, is_name, is_variable};
-pub use param::{Input, Param};
+pub use param::{Input, Malformed, Param};
 pub use pipeline::{Barrier, FlowControl, InsertStages, ParallelStages, Pipeline, StageEntry};
 pub use resources::{
     AliasScope, Amounts, OutputAlias, OutputType, OutputVariable, ReportPaths, ReportType, Reports,

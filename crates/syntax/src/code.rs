@@ -189,6 +189,11 @@ codes! {
 
     /// An expression that cannot be read.
     BAD_EXPRESSION = "SY0501";
+
+    /// A runtime input without a value.
+    MISSING_INPUT = "SY0601";
+    /// A value that its runtime input does not allow.
+    BAD_INPUT_VALUE = "SY0602";
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! The commands, a file each.
 
 pub(crate) mod completions;
+pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod inspect;
+pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod sweep;
 pub(crate) mod validate;

@@ -103,14 +103,16 @@ const PREFIX: &str = "<+input>";
 
 /// Why a text that begins as a runtime input is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Malformed {
-    says: String,
-    mend: &'static str,
+pub struct Malformed {
+    /// What is wrong.
+    pub says: String,
+    /// What to write.
+    pub mend: &'static str,
 }
 
 impl Input {
     /// Reads `<+input>` and the chain of calls after it.
-    pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
         let wrong = |says: String| Malformed {
             says,
             mend: "write `<+input>`, then any of `.default(…)`, `.allowedValues(…)`, `.regex(…)`, `.executionInput()`",

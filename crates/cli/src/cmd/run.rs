@@ -1,0 +1,281 @@
+//! `stepyard run`: a pipeline, here.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipeline::model::{Element, Param, Pipeline, Ref, SecretValue, StageEntry, Step, StepSpec};
+
+use crate::access;
+use crate::args::{BackendName, NetworkName, Output, Run, SecretArgs};
+use crate::documents::Documents;
+use crate::drive::{self, Drive};
+use crate::home::{Home, RunDir};
+use crate::inputs::Given;
+use crate::local::Local;
+use crate::meta::{self, Meta, Role, Snapshot};
+use crate::planner::{Options, Written};
+use crate::problem::{Exit, Problem};
+use crate::screen::show::now_ms;
+use crate::secrets::Secrets;
+
+/// Runs a pipeline to its end.
+pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
+    let given = Given::read(&args.source.set, &args.source.inputs)?;
+    let documents = Documents::read(&args.source.pipeline, &args.source.entities, Some(&given))?;
+    let pipeline = documents.pipeline()?;
+    let secrets = secrets(&args.secrets, &documents)?;
+    let locals = args
+        .local
+        .iter()
+        .map(|text| Local::parse(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    check(pipeline, &documents, &secrets)?;
+    let references = registries(pipeline);
+    let (access, mut warnings) = access::logins(
+        references.iter().map(String::as_str),
+        &documents.entities,
+        &secrets,
+    )?;
+    for local in &locals {
+        if !clones(pipeline) {
+            warnings.push(format!(
+                "`--local {}` stands in for nothing: the pipeline has no GitClone step",
+                local.repo
+            ));
+        }
+    }
+
+    let home = Home::find()?;
+    let run = home.create()?;
+    let meta = keep(args, &documents, &given, pipeline, &locals, &run)?;
+    let options = options(&meta, &documents, given.outputs.clone(), &locals, &run)?;
+    let planner = Written::new(pipeline.clone(), secrets.clone(), options);
+    let drive = Drive {
+        planner: Arc::new(planner),
+        access,
+        secrets: secrets.values(),
+        backend: args.backend,
+        entities: args.source.entities.first().cloned(),
+        resume: false,
+        warnings,
+        run,
+    };
+    drive::drive(drive, &home, output, args.timestamps)
+}
+
+/// The secrets of the command line, of the environment, and of the documents.
+pub(crate) fn secrets(args: &SecretArgs, documents: &Documents) -> Result<Secrets, Problem> {
+    let mut secrets = Secrets::read(args, std::env::vars_os())?;
+    for secret in &documents.entities.secrets {
+        let id = secret.common.identifier.as_str().to_owned();
+        let value = match &secret.value {
+            SecretValue::Inline(value) => value.value.clone(),
+            SecretValue::Path(path) => {
+                let beside = Path::new(documents.sources.get(path.span.source).name())
+                    .parent()
+                    .map(Path::to_owned);
+                let file = beside.unwrap_or_default().join(&path.value);
+                let text = std::fs::read_to_string(&file).map_err(|e| {
+                    Problem::system(
+                        format_args!("read {} for the secret `{id}`", file.display()),
+                        &e,
+                    )
+                })?;
+                text.strip_suffix('\n').map_or(text.clone(), str::to_owned)
+            }
+            SecretValue::Env(name) => match std::env::var(&name.value) {
+                Ok(value) => value,
+                // Another source may have it; who needs it and finds none says so.
+                Err(_) => continue,
+            },
+            SecretValue::Elsewhere(_) => continue,
+        };
+        secrets.document(id, value);
+    }
+    Ok(secrets)
+}
+
+/// What a run needs and nobody gave is told before anything starts.
+fn check(pipeline: &Pipeline, documents: &Documents, secrets: &Secrets) -> Result<(), Problem> {
+    let mut wanted = BTreeSet::new();
+    let text = documents
+        .ids
+        .first()
+        .map_or("", |id| documents.sources.get(*id).text());
+    for part in text.split("secrets.getValue(").skip(1) {
+        let rest = part.trim_start_matches(['"', '\'', '\\', ' ']);
+        let end = rest.find(['"', '\'', '\\', ')']).unwrap_or(0);
+        // An id that is itself an expression is known only later.
+        if end > 0 && !rest[..end].contains("<+") {
+            wanted.insert(rest[..end].trim().to_owned());
+        }
+    }
+    for variable in pipeline.variables.iter().flat_map(|v| &v.0) {
+        let secret = variable
+            .kind
+            .as_ref()
+            .is_some_and(|k| k.value == pipeline::model::VariableType::Secret);
+        if secret
+            && let Some(Param::Literal(reference)) = &variable.value
+            && !reference.value.is_empty()
+        {
+            wanted.insert(reference.value.clone());
+        }
+    }
+    let missing: Vec<_> = wanted
+        .into_iter()
+        .filter(|reference| secrets.get(reference).is_none())
+        .collect();
+    match missing.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Secrets::missing(one, "the pipeline")),
+        many => Err(Problem::invalid(format!(
+            "{} secrets have no value: {}",
+            many.len(),
+            many.join(", ")
+        ))
+        .help(Secrets::ways(&many[0]))),
+    }
+}
+
+/// Every step of a pipeline.
+fn steps(pipeline: &Pipeline) -> Vec<&Step> {
+    fn stages<'p>(entries: &'p [StageEntry], found: &mut Vec<&'p Step>) {
+        for entry in entries {
+            match entry {
+                StageEntry::Stage(stage) => {
+                    if let Some(execution) = stage.execution() {
+                        elements(&execution.steps, found);
+                    }
+                }
+                StageEntry::Parallel(block) => stages(&block.stages, found),
+                StageEntry::Insert(_) => {}
+            }
+        }
+    }
+    fn elements<'p>(list: &'p [Element], found: &mut Vec<&'p Step>) {
+        for element in list {
+            if let Element::Step(step) = element {
+                found.push(step);
+            }
+            elements(element.children(), found);
+        }
+    }
+    let mut found = Vec::new();
+    stages(&pipeline.stages, &mut found);
+    found
+}
+
+fn clones(pipeline: &Pipeline) -> bool {
+    steps(pipeline)
+        .iter()
+        .any(|step| matches!(step.spec, StepSpec::GitClone(_)))
+}
+
+/// The references of the connectors that images are pulled through.
+pub(crate) fn registries(pipeline: &Pipeline) -> BTreeSet<String> {
+    let reference = |p: Option<&Param<Ref>>| p.and_then(Param::literal).map(ToString::to_string);
+    let mut found = BTreeSet::new();
+    for step in steps(pipeline) {
+        let (container, local) = match &step.spec {
+            StepSpec::Run(run) => (&run.container, false),
+            StepSpec::Plugin(plugin) => (&plugin.container, false),
+            StepSpec::Background(background) => (&background.container, false),
+            StepSpec::GitClone(clone) => {
+                if let Some(Param::Literal(list)) = &clone.base_image_connectors {
+                    found.extend(list.value.iter().filter_map(|p| reference(Some(p))));
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        // What is on this machine is not pulled: its connector is not asked for.
+        let image = container.image.as_ref().map_or("", |p| p.text());
+        let here = local
+            || ["host:", "oci:", "oci-archive:", "docker-archive:"]
+                .iter()
+                .any(|head| image.starts_with(head));
+        if !here {
+            found.extend(reference(container.connector_ref.as_ref()));
+        }
+    }
+    found
+}
+
+/// Keeps what the run was asked for.
+fn keep(
+    args: &Run,
+    documents: &Documents,
+    given: &Given,
+    pipeline: &Pipeline,
+    locals: &[Local],
+    run: &RunDir,
+) -> Result<Meta, Problem> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let redact = documents.redact();
+    let mut texts = Vec::new();
+    for (at, id) in documents.ids.iter().enumerate() {
+        let role = if at == 0 {
+            Role::Pipeline
+        } else if at < documents.ids.len() - given.paths.len() {
+            Role::Entities
+        } else {
+            Role::Inputs
+        };
+        let file = if at == 0 {
+            "pipeline.yaml".to_owned()
+        } else {
+            format!("text-{at}.yaml")
+        };
+        meta::snapshot(run, &documents.sources, *id, &file, &redact)?;
+        texts.push(Snapshot {
+            file,
+            name: documents.sources.get(*id).name().to_owned(),
+            role,
+        });
+    }
+    let meta = Meta {
+        version: meta::VERSION,
+        created_ms: now_ms(),
+        name: pipeline.title().to_owned(),
+        pipeline: absolute(&args.source.pipeline),
+        entities: args.source.entities.iter().map(absolute).collect(),
+        texts,
+        set: args.source.set.clone(),
+        only: args.only.clone(),
+        from: args.from.clone(),
+        local: locals
+            .iter()
+            .map(|l| (l.repo.clone(), l.dir.clone()))
+            .collect(),
+        secrets_file: args.secrets.secrets_file.as_ref().map(absolute),
+        backend: args.backend,
+        host_network: args.network == NetworkName::Host,
+    };
+    meta.write(run)?;
+    Ok(meta)
+}
+
+fn options(
+    meta: &Meta,
+    documents: &Documents,
+    outputs: std::collections::BTreeMap<(String, String), String>,
+    locals: &[Local],
+    run: &RunDir,
+) -> Result<Options, Problem> {
+    let mut copies = Vec::new();
+    for (at, local) in locals.iter().enumerate() {
+        let to = run.join(&format!("local/{at}"));
+        local.copy(&to)?;
+        copies.push((local.repo.clone(), to));
+    }
+    Ok(Options {
+        entities: documents.entities.clone(),
+        host_network: meta.host_network,
+        native: meta.backend == BackendName::Native,
+        local: copies,
+        git_image: Options::git_image(),
+        outputs,
+    })
+}

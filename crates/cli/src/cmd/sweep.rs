@@ -1,0 +1,118 @@
+//! `stepyard sweep`: what lost commands left is removed.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::args::{BackendName, Output, Sweep};
+use crate::backends;
+use crate::home::Home;
+use crate::meta::Meta;
+use crate::out;
+use crate::past::{self, State};
+use crate::problem::{Exit, Problem};
+use crate::screen::words;
+
+/// What a sweep removed.
+#[derive(Debug, Default, Serialize)]
+struct Removed {
+    pods: Vec<String>,
+    runs: Vec<String>,
+    kept: Vec<String>,
+    failed: Vec<String>,
+}
+
+/// Between SIGTERM and SIGKILL: nobody waits for what these steps still want to say.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Removes the pods of runs that no command drives.
+pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
+    let home = Home::find()?;
+    let only = args
+        .run
+        .as_deref()
+        .map(|id| home.run(Some(id)))
+        .transpose()?;
+    let runs = home.list()?;
+    let mut backends_used = vec![BackendName::Native];
+    for dir in &runs {
+        if Meta::read(dir).is_ok_and(|m| m.backend == BackendName::Docker)
+            && !backends_used.contains(&BackendName::Docker)
+        {
+            backends_used.push(BackendName::Docker);
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Problem::system("start", &e))?;
+    let mut removed = Removed::default();
+    runtime.block_on(async {
+        for name in backends_used {
+            let backend = match backends::open(name, &home, None).await {
+                Ok(backend) => backend,
+                Err(problem) => {
+                    removed.failed.push(problem.to_string());
+                    continue;
+                }
+            };
+            let pods = backend.list().await.map_err(|e| backends::problem(&e))?;
+            for pod in pods {
+                if only.as_ref().is_some_and(|run| run.id != pod.run) {
+                    continue;
+                }
+                // A pod of a run that somebody drives is theirs; one of another home's run is not ours to judge.
+                let driven = match runs.iter().find(|run| run.id == pod.run) {
+                    Some(run) => past::state(run, &past::view(run)?) == State::Running,
+                    None => name != BackendName::Native,
+                };
+                if driven {
+                    removed.kept.push(pod.name);
+                    continue;
+                }
+                match backend.delete(&pod, GRACE).await {
+                    Ok(_) => removed.pods.push(pod.name),
+                    Err(failure) => removed
+                        .failed
+                        .push(format!("{}: {}", pod.name, failure.message)),
+                }
+            }
+        }
+        Ok::<_, Problem>(())
+    })?;
+    if args.history {
+        for run in &runs {
+            if only.as_ref().is_some_and(|only| only.id != run.id) {
+                continue;
+            }
+            if matches!(past::state(run, &past::view(run)?), State::Running) {
+                continue;
+            }
+            std::fs::remove_dir_all(run.path()).map_err(|e| {
+                Problem::system(format_args!("remove {}", run.path().display()), &e)
+            })?;
+            removed.runs.push(run.id.clone());
+        }
+    }
+    let failed = !removed.failed.is_empty();
+    if output == Output::Json {
+        out::json(&removed)?;
+    } else {
+        let pods = words::count(removed.pods.len() as u64, "pod");
+        let kept = if removed.kept.is_empty() {
+            String::new()
+        } else {
+            format!(", {} in use", removed.kept.len())
+        };
+        let history = if args.history {
+            format!(", {}", words::count(removed.runs.len() as u64, "run"))
+        } else {
+            String::new()
+        };
+        out::text(&format!("{pods}{history} removed{kept}\n"))?;
+        for text in &removed.failed {
+            eprintln!("failed to remove {text}");
+        }
+    }
+    Ok(if failed { Exit::Failed } else { Exit::Success })
+}

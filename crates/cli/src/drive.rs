@@ -1,0 +1,99 @@
+//! Driving a run with a screen: what `run` and `resume` have in common.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use driver::Job;
+use driver::backend::{Access, Backend};
+use driver::planner::Planner;
+use engine::event::Status;
+
+use crate::args::{BackendName, Output};
+use crate::backends;
+use crate::extras;
+use crate::home::{Home, RunDir};
+use crate::interrupts;
+use crate::planner::Keeping;
+use crate::problem::{Exit, Problem};
+use crate::screen::show::{self, Mode, Terminal};
+use crate::screen::summary::Extras;
+
+/// What is to be driven.
+pub(crate) struct Drive {
+    /// The run's directory.
+    pub(crate) run: RunDir,
+    /// What its nodes become.
+    pub(crate) planner: Arc<dyn Planner>,
+    /// Logins of registries.
+    pub(crate) access: Access,
+    /// Values that nothing may show.
+    pub(crate) secrets: Vec<String>,
+    /// What makes its pods.
+    pub(crate) backend: BackendName,
+    /// Where volumes of ConfigMaps and Secrets come from.
+    pub(crate) entities: Option<PathBuf>,
+    /// The run began in another process.
+    pub(crate) resume: bool,
+    /// What is to be said first.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Drives it to its end.
+pub(crate) fn drive(
+    drive: Drive,
+    home: &Home,
+    output: Output,
+    timestamps: bool,
+) -> Result<Exit, Problem> {
+    let terminal = Terminal::stdout();
+    let mode = match output {
+        Output::Json => Mode::Json,
+        Output::Auto if terminal.live && !timestamps => Mode::Live,
+        _ => Mode::Plain { times: timestamps },
+    };
+    let extras = Arc::new(Mutex::new(if drive.resume {
+        extras::of(&drive.run)
+    } else {
+        Extras::default()
+    }));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Problem::system("start", &e))?;
+    let (observer, voice, show) = show::start(mode, terminal, extras.clone())
+        .map_err(|e| Problem::system("start the screen", &e))?;
+    for warning in &drive.warnings {
+        voice.say(format!("warning: {warning}"));
+    }
+    let id = drive.run.id.clone();
+    let dir = drive.run.path().to_owned();
+    let outcome = runtime.block_on(async {
+        let backend: Arc<dyn Backend> = backends::open(drive.backend, home, drive.entities).await?;
+        let interrupts = interrupts::watch(voice.clone())?;
+        let planner = Keeping::new(drive.planner, drive.run.clone(), extras.clone());
+        let job = Job {
+            run: id.clone(),
+            dir,
+            planner: Arc::new(planner),
+            backend,
+            access: drive.access,
+            secrets: drive.secrets,
+            resume: drive.resume,
+        };
+        driver::run(job, observer, interrupts)
+            .await
+            .map_err(|e| Problem::failed(e.to_string()))
+    });
+    // The screen ends when the driver has let go of it; its error is a closed pipe, which is no failure of the run.
+    let _ = show.join();
+    // What a pod left in a worker thread must not hold the command up.
+    runtime.shutdown_background();
+    let outcome = outcome?;
+    drop(extras.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(match outcome.status {
+        Status::Success | Status::IgnoreFailed | Status::Skipped => Exit::Success,
+        Status::Failed | Status::Expired => Exit::Failed,
+        Status::Aborted => Exit::Aborted,
+    })
+}

@@ -1,0 +1,147 @@
+//! Values into a pipeline.
+
+use super::*;
+
+const PIPELINE: &str = "pipeline:
+  identifier: p
+  variables:
+    - {name: version, type: String, value: <+input>}
+    - {name: a.b, type: Number, value: 1}
+    - {name: level, type: String, value: '<+input>.default(low).allowedValues(low,high)'}
+  stages:
+    - stage:
+        identifier: build
+        type: Custom
+        variables:
+          - {name: target, type: String, value: <+input>}
+        spec:
+          execution:
+            steps:
+              - parallel:
+                  - step: {identifier: compile, type: Run, spec: {image: <+input>, command: make}}
+";
+
+fn document(text: &str) -> (Sources, Node) {
+    let mut sources = Sources::new();
+    let id = sources.add("p.yaml", text);
+    let mut parsed = syntax::yaml::parse(&sources, id);
+    assert!(parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
+    (sources, parsed.documents.remove(0))
+}
+
+fn apply(set: &[&str], files: &[&str]) -> Result<(Node, Vec<String>), Problem> {
+    let (mut sources, mut pipeline) = document(PIPELINE);
+    let set: Vec<_> = set.iter().map(|s| (*s).to_owned()).collect();
+    let given = Given::read(&set, &[])?;
+    let mut documents = Vec::new();
+    for (at, file) in files.iter().enumerate() {
+        let id = sources.add(format!("i{at}.yaml"), *file);
+        documents.extend(syntax::yaml::parse(&sources, id).documents);
+    }
+    let diagnostics = given.apply(&mut pipeline, &documents, &sources)?;
+    let told = diagnostics.iter().map(|d| {
+        format!(
+            "{}: {}",
+            sources.start(d.span().expect("a place")).line,
+            d.message
+        )
+    });
+    Ok((pipeline, told.collect()))
+}
+
+fn value(pipeline: &mut Node, path: &str) -> String {
+    let parts: Vec<_> = path.split('.').collect();
+    let node = find(get_mut(pipeline, "pipeline").expect("a pipeline"), &parts).expect(path);
+    node.as_text().expect("text").to_owned()
+}
+
+#[test]
+fn values_get_to_their_places() {
+    let set = [
+        "version=1.2",
+        "a.b=7",
+        "stages.build.variables.target=x86",
+        "pipeline.stages.build.spec.execution.steps.compile.spec.image=debian",
+    ];
+    let (mut pipeline, told) = apply(&set, &[]).expect("applied");
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(value(&mut pipeline, "variables.version.value"), "1.2");
+    assert_eq!(value(&mut pipeline, "variables.level.value"), "low");
+    assert_eq!(
+        value(&mut pipeline, "stages.build.variables.target.value"),
+        "x86"
+    );
+    assert_eq!(
+        value(&mut pipeline, "stages.build.steps.compile.spec.image"),
+        "debian"
+    );
+}
+
+#[test]
+fn files_and_input_sets_come_before_set() {
+    let plain = "version: 1\nstages.build.variables.target: arm\n";
+    let set = "inputSet:\n  identifier: i\n  pipeline:\n    identifier: p\n    variables:\n      - {name: version, type: String, value: '2'}\n    stages:\n      - stage:\n          identifier: build\n          spec:\n            execution:\n              steps:\n                - parallel:\n                    - step: {identifier: compile, spec: {image: alpine}}\n";
+    let (mut pipeline, told) = apply(&["level=high"], &[plain, set]).expect("applied");
+    assert!(told.is_empty(), "{told:?}");
+    for (path, expected) in [
+        ("variables.version.value", "2"),
+        ("variables.level.value", "high"),
+        ("stages.build.variables.target.value", "arm"),
+        ("stages.build.steps.compile.spec.image", "alpine"),
+    ] {
+        assert_eq!(value(&mut pipeline, path), expected, "{path}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_place() {
+    let (_, told) = apply(&["stages.build.steps.compile.spec.image=x"], &[]).expect("applied");
+    assert_eq!(
+        told,
+        [
+            "4: the runtime input `version` has no value",
+            "12: the runtime input `stages.build.variables.target` has no value"
+        ]
+    );
+}
+
+#[test]
+fn a_value_that_is_not_allowed_is_told() {
+    let set = [
+        "level=medium",
+        "version=1",
+        "stages.build.variables.target=x",
+        "stages.build.steps.compile.spec.image=y",
+    ];
+    let (_, told) = apply(&set, &[]).expect("applied");
+    assert_eq!(
+        told,
+        ["6: `medium` is not a value that the runtime input `level` allows"]
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (set, says) in [
+        ("version", "`--set version` is not `NAME=VALUE`"),
+        ("=1", "is not `NAME=VALUE`"),
+        ("versoin=1", "did you mean `version`?"),
+        ("nothing.like.it=1", "it has a.b, level, "),
+    ] {
+        let problem = apply(&[set], &[]).unwrap_err().to_string();
+        assert!(problem.contains(says), "{problem}");
+    }
+    let problem = apply(&[], &["- a\n"]).unwrap_err().to_string();
+    assert!(problem.contains("i0.yaml holds no inputs"), "{problem}");
+}
+
+#[test]
+fn outputs_of_steps_are_kept_apart() {
+    let given = Given::read(
+        &["stages.a.spec.execution.steps.b.output.outputVariables.TAG=1".to_owned()],
+        &[],
+    )
+    .expect("given");
+    assert!(given.set.is_empty());
+    assert_eq!(given.outputs[&("b".to_owned(), "TAG".to_owned())], "1");
+}
