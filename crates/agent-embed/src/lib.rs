@@ -4,6 +4,7 @@
 //! its size is what makes it fit. `STEPYARD_AGENT=<path>` names a ready one instead (a release's, one for another platform).
 //! On other systems than Linux nothing is built here: there it is an agent for the engine's platform that must be named.
 
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
@@ -17,10 +18,11 @@ pub const TARGET: &str = env!("STEPYARD_AGENT_TARGET");
 /// SHA-256 of [`AGENT`], hexadecimal: the name of its ConfigMap, and what is compared before it is used.
 pub fn digest() -> &'static str {
     static DIGEST: LazyLock<String> = LazyLock::new(|| {
-        Sha256::digest(AGENT)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let mut text = String::new();
+        for byte in Sha256::digest(AGENT) {
+            write!(text, "{byte:02x}").expect("a string takes all");
+        }
+        text
     });
     &DIGEST
 }

@@ -1,9 +1,17 @@
-//! Steps in the real agent, over its real socket.
+//! Steps in the real agent, over its real socket: how they start, end, and what they leave.
 
 mod support;
 
-use addon::frame::Exit;
-use support::{Agent, Driver, attempt, run, script, var};
+use addon::frame::{Exit, OutputVar, Program, Report, Request, Shell, State, StopReason};
+use support::{Agent, attempt, begin, run, script, var};
+
+fn stop(grace_ms: u64) -> Request {
+    Request::Stop {
+        attempt: attempt(0),
+        grace_ms,
+        reason: StopReason::Abort,
+    }
+}
 
 #[test]
 fn a_script_runs_and_leaves_its_output_and_its_record() {
@@ -21,28 +29,357 @@ fn a_script_runs_and_leaves_its_output_and_its_record() {
         .collect();
     assert_eq!(outputs, [("V", "two\nlines")]);
     assert!(record.warnings.is_empty(), "{:?}", record.warnings);
+    assert!(record.peak_memory > 0);
 }
 
 #[test]
-fn a_script_runs_through_lite_engine() {
+fn outputs_come_whatever_way_the_script_ends() {
+    for (text, code) in [
+        ("V=1; exit 0", 0),
+        ("V=1; exit 7", 7),
+        ("V=1; false; V=2", 1),
+        ("V=1; trap 'echo mine' EXIT", 0),
+        ("V=1; [ -z x ] && echo no", 1),
+        ("V=1; set -eux; true # a comment", 0),
+        ("V=1; cat <<END\ntext\nEND", 0),
+        ("V=1; true \\", 0),
+    ] {
+        let agent = Agent::new();
+        let mut start = script(text);
+        start.outputs = vec![var("V")];
+        let (record, log) = run(&agent, start);
+        assert_eq!(record.exit, Exit::Code(code), "{text}: {log}");
+        let value = record.outputs.first().map(|output| output.value.as_str());
+        assert_eq!(value, Some("1"), "{text}: {log}");
+        assert!(
+            !log.contains("stepyard"),
+            "{text}: our lines are not traced: {log}"
+        );
+    }
+}
+
+#[test]
+fn dotenv_files_are_outputs_and_secret_ones_stay_secret() {
     let agent = Agent::new();
-    let socket = agent.dir.path().join("lite-engine");
-    let mut engine = std::process::Command::new(support::binary())
-        .args(["lite-engine", "--slices"])
-        .arg(agent.dir.path())
-        .arg("--listen")
-        .arg(&socket)
-        .spawn()
-        .expect("lite-engine starts");
-    let mut driver = Driver::connect(&socket, 7);
-    driver.frame(7, &addon::link::Frame::Open("step-a".to_owned()));
-    driver.hello(1, None, 0);
-    driver.say(&addon::frame::Request::Start(Box::new(script(
-        "echo over the router",
-    ))));
+    let start = script(
+        "echo 'A=plain' >> $DRONE_OUTPUT; echo 'B=\"x y\"' >> $HARNESS_OUTPUT_FILE
+         echo \"C=__B64__$(printf 'l1\\nl2' | base64)\" >> $DRONE_OUTPUT
+         echo 'T=token' >> $HARNESS_OUTPUT_SECRET_FILE",
+    );
+    let (record, _) = run(&agent, start);
+    let outputs: Vec<_> = record
+        .outputs
+        .iter()
+        .map(|o| (o.name.as_str(), o.value.as_str(), o.secret))
+        .collect();
+    assert_eq!(
+        outputs,
+        [
+            ("A", "plain", false),
+            ("B", "x y", false),
+            ("C", "l1\nl2", false),
+            ("T", "token", true)
+        ]
+    );
+}
+
+#[test]
+fn python_exports_after_an_early_exit() {
+    let agent = Agent::new();
+    let mut start = script("");
+    start.program = Program::Script {
+        shell: Shell::Python,
+        text: "import os, sys\nos.environ['V'] = 'ü\\n2'\nprint('hi')\nsys.exit(3)".to_owned(),
+    };
+    start.outputs = vec![OutputVar {
+        secret: true,
+        ..var("V")
+    }];
+    let (record, log) = run(&agent, start);
+    if let Exit::NotStarted(why) = &record.exit {
+        assert!(why.contains("python3"), "{why}");
+        return;
+    }
+    assert_eq!(record.exit, Exit::Code(3), "{log}");
+    assert_eq!(record.outputs[0].value, "ü\n2");
+    assert!(record.outputs[0].secret);
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_mend() {
+    let plain = tempfile::NamedTempFile::new().expect("a file");
+    let plain = plain.path().display().to_string();
+    for (argv, words) in [
+        (
+            vec!["no-such-program"],
+            "the image has no `no-such-program`",
+        ),
+        (vec!["/no/such"], "the image has no /no/such"),
+        (vec![plain.as_str()], "may not be executed"),
+        (vec![], "there is no command"),
+    ] {
+        let agent = Agent::new();
+        let mut start = script("");
+        start.program = Program::Exec {
+            argv: argv.into_iter().map(str::to_owned).collect(),
+            before: None,
+        };
+        let (record, _) = run(&agent, start);
+        let Exit::NotStarted(why) = &record.exit else {
+            panic!("{:?}", record.exit);
+        };
+        assert!(why.contains(words), "{why}");
+    }
+}
+
+#[test]
+fn a_program_runs_after_its_script_with_its_words_unharmed() {
+    let agent = Agent::new();
+    let mut start = script("");
+    start.program = Program::Exec {
+        argv: vec![
+            "printf".into(),
+            "%s|".into(),
+            "a b".into(),
+            "it's".into(),
+            "$HOME".into(),
+            "\"*\"".into(),
+        ],
+        before: Some("echo before; set -- changed".to_owned()),
+    };
+    let (record, log) = run(&agent, start);
+    assert_eq!(record.exit, Exit::Code(0));
+    assert_eq!(log, "before\na b|it's|$HOME|\"*\"|");
+}
+
+#[test]
+fn one_that_ignores_sigterm_is_killed_after_the_grace_and_a_second_stop_hurries() {
+    let agent = Agent::new();
+    let mut driver = begin(
+        &agent,
+        script("trap '' TERM; echo up; while :; do sleep 1; done"),
+    );
+    driver.started();
+    driver.say(&stop(3_600_000));
+    driver.say(&stop(100));
+    let record = driver.finished();
+    assert_eq!(record.exit, Exit::Signal(9));
+    assert_eq!(record.stopped, Some(StopReason::Abort));
+}
+
+#[test]
+fn one_that_listens_to_sigterm_ends_as_it_likes() {
+    let agent = Agent::new();
+    let mut driver = begin(
+        &agent,
+        script("trap 'echo bye; exit 4' TERM; echo up; while :; do sleep 0.1; done"),
+    );
+    driver.started();
+    // The trap is set when its line has come.
+    let mut early = agent.connect();
+    drop(driver);
+    early.hello(1, Some(attempt(0)), 0);
+    while early.text() != "up\n" {
+        early.step();
+    }
+    early.say(&stop(3_600_000));
+    let record = early.finished();
+    assert_eq!(record.exit, Exit::Code(4));
+    // The shell may say between the two what its `sleep` died of.
+    assert!(
+        early.text().starts_with("up\n") && early.text().ends_with("bye\n"),
+        "{}",
+        early.text()
+    );
+}
+
+#[test]
+fn its_own_timeout_holds_without_a_driver() {
+    let agent = Agent::new();
+    let mut start = script("sleep 1000");
+    start.timeout_ms = 50;
+    let mut driver = begin(&agent, start);
+    driver.started();
+    drop(driver);
+    let mut driver = agent.connect();
+    driver.hello(2, Some(attempt(0)), 0);
+    let record = driver.finished();
+    assert_eq!(record.stopped, Some(StopReason::Timeout));
+    assert_eq!(record.exit, Exit::Signal(15));
+}
+
+#[test]
+fn a_daemon_does_not_hold_the_step_and_dies_before_the_next_one() {
+    let agent = Agent::new();
+    let text = "setsid sh -c 'echo $$ >\"$0\"; exec sleep 1000' \"$PIDS\" & while [ ! -s \"$PIDS\" ]; do sleep 0.01; done; echo left";
+    let pids = agent.slice().join("pid");
+    let mut start = script(text);
+    start
+        .env
+        .push(("PIDS".to_owned(), pids.display().to_string()));
+    let (record, log) = run(&agent, start);
+    assert_eq!((record.exit, log.as_str()), (Exit::Code(0), "left\n"));
+    let pid: i32 = std::fs::read_to_string(&pids)
+        .expect("its pid")
+        .trim()
+        .parse()
+        .expect("a number");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+    assert!(
+        rustix::process::test_kill_process(pid).is_ok(),
+        "a daemon outlives its step"
+    );
+    let mut next = script("echo next");
+    next.attempt = attempt(1);
+    let (record, _) = run(&agent, next);
+    assert_eq!(record.exit, Exit::Code(0));
+    assert!(
+        rustix::process::test_kill_process(pid).is_err(),
+        "but not the next one's start"
+    );
+}
+
+#[test]
+fn the_rest_of_a_process_substitution_is_waited_for() {
+    let agent = Agent::new();
+    let mut start = script("exec > >(sleep 0.1; cat); echo late");
+    start.program = Program::Script {
+        shell: Shell::Bash,
+        text: "exec > >(sleep 0.1; cat); echo late".to_owned(),
+    };
+    let (record, log) = run(&agent, start);
+    assert_eq!((record.exit, log.as_str()), (Exit::Code(0), "late\n"));
+}
+
+#[test]
+fn a_step_that_closes_its_output_or_kills_its_parent_ends_by_itself() {
+    let agent = Agent::new();
+    let (record, log) = run(&agent, script("echo a; exec >&- 2>&-; sleep 0.05; exit 5"));
+    assert_eq!((record.exit, log.as_str()), (Exit::Code(5), "a\n"));
+    let mut start = script("(kill -9 $$) ; echo never");
+    start.attempt = attempt(1);
+    let (record, _) = run(&agent, start);
+    assert_eq!(record.exit, Exit::Signal(9));
+}
+
+#[test]
+fn secrets_are_masked_and_nowhere_but_in_the_step() {
+    let agent = Agent::new();
+    let mut start = script("echo \"token=$TOKEN\"; printf %s \"$TOKEN\" | base64; sleep 0.2");
+    start
+        .env
+        .push(("TOKEN".to_owned(), "hunter2-hunter2".to_owned()));
+    start.secrets = vec!["hunter2-hunter2".to_owned()];
+    let mut driver = begin(&agent, start);
+    driver.started();
+    let environ = std::fs::read(format!("/proc/{}/environ", agent.child.id()));
+    let environ = String::from_utf8_lossy(&environ.unwrap_or_default()).into_owned();
+    assert!(!environ.contains("hunter2"));
     let record = driver.finished();
     assert_eq!(record.exit, Exit::Code(0));
-    assert_eq!(driver.text(), "over the router\n");
-    engine.kill().expect("it runs");
-    engine.wait().expect("it ended");
+    assert_eq!(driver.text(), "token=**************\n**************\n");
+    for file in walk(agent.dir.path()) {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        assert!(
+            !String::from_utf8_lossy(&bytes).contains("hunter2"),
+            "{}",
+            file.display()
+        );
+    }
+}
+
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(walk(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_background_step_is_ready_when_its_probe_says_so() {
+    use addon::frame::{Probe, Readiness};
+    let agent = Agent::new();
+    let mark = agent.slice().join("mark");
+    for (probe, required) in [
+        (
+            Probe::Exec(vec!["test".into(), "-e".into(), mark.display().to_string()]),
+            true,
+        ),
+        (Probe::Tcp(1), false),
+    ] {
+        let number = u32::from(!required);
+        let mut start = script("sleep 0.1; : > \"$MARK\"; sleep 1000");
+        start.attempt = attempt(number);
+        start
+            .env
+            .push(("MARK".to_owned(), mark.display().to_string()));
+        start.background = true;
+        start.readiness = Some(Readiness {
+            probe,
+            period_ms: 10,
+            answer_ms: 5_000,
+            deadline_ms: if required { 20_000 } else { 100 },
+            required,
+        });
+        let mut driver = begin(&agent, start);
+        driver.started();
+        match driver.report() {
+            Report::Ready { warning, .. } => {
+                assert_eq!(warning.is_some(), !required, "{warning:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+        driver.say(&Request::Stop {
+            attempt: attempt(number),
+            grace_ms: 10_000,
+            reason: StopReason::GroupEnd,
+        });
+        let record = driver.finished();
+        assert_eq!(record.stopped, Some(StopReason::GroupEnd));
+        driver.say(&Request::Settled {
+            attempt: attempt(number),
+        });
+    }
+}
+
+#[test]
+fn sigterm_to_the_addon_stops_the_step_and_keeps_its_record_for_a_while() {
+    let mut agent = Agent::new();
+    let mut driver = begin(&agent, script("sleep 1000"));
+    driver.started();
+    let pid = rustix::process::Pid::from_child(&agent.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it lives");
+    let record = driver.finished();
+    assert_eq!(record.stopped, Some(StopReason::Terminated));
+    driver.say(&Request::Settled {
+        attempt: attempt(0),
+    });
+    assert!(agent.child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_script_longer_than_an_argument_may_be_runs() {
+    let agent = Agent::new();
+    let (record, log) = run(
+        &agent,
+        script(&format!("# {}\necho $0 done", "x".repeat(300_000))),
+    );
+    assert_eq!(record.exit, Exit::Code(0), "{log}");
+    assert!(log.ends_with("done\n"), "{log}");
+}
+
+#[test]
+fn an_idle_addon_says_so() {
+    let agent = Agent::new();
+    let mut driver = agent.connect();
+    driver.hello(1, None, 0);
+    match driver.report() {
+        Report::Welcome { state, .. } => assert_eq!(state, State::Idle),
+        other => panic!("{other:?}"),
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,9 @@ pub(super) fn start(launch: &Launch) -> Result<(Pid, OwnedFd), String> {
         )
     })?;
     let env = environment(&launch.env);
-    let mut command = prepare(&launch.argv, &env)?;
+    let (argv, _script) = in_memory(&launch.argv)
+        .map_err(|error| format!("failed to keep the script in memory: {error}"))?;
+    let mut command = prepare(&argv, &env)?;
     let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&read, true)?;
@@ -54,6 +56,26 @@ pub(super) fn start(launch: &Launch) -> Result<(Pid, OwnedFd), String> {
     drop(command);
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or("the kernel gave no process id")?;
     Ok((pid, read))
+}
+
+/// A script that is longer than one argument may be goes to its shell as a file that is only in memory: it may hold secrets.
+/// The file is open for the shell under the same number.
+fn in_memory(argv: &[String]) -> io::Result<(Vec<String>, Option<OwnedFd>)> {
+    const LONGEST: usize = 128 * 1024 - 1;
+    match argv {
+        [shell, flag, script]
+            if flag == "-c"
+                && script.len() >= LONGEST
+                && matches!(&**shell, "sh" | "bash" | "python3") =>
+        {
+            let memory = rustix::fs::memfd_create("script", rustix::fs::MemfdFlags::empty())?;
+            let mut file = std::fs::File::from(memory);
+            io::Write::write_all(&mut file, script.as_bytes())?;
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            Ok((vec![shell.clone(), path], Some(file.into())))
+        }
+        _ => Ok((argv.to_vec(), None)),
+    }
 }
 
 /// A command whose program has been found, with its whole environment.

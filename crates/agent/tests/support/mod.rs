@@ -87,6 +87,10 @@ impl Driver {
                 Err(_) => std::thread::sleep(Duration::from_millis(2)),
             }
         };
+        Driver::over(stream, channel)
+    }
+
+    pub(crate) fn over(stream: UnixStream, channel: u32) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Driver {
             stream,
@@ -141,31 +145,53 @@ impl Driver {
     /// The next report, output aside, which is gathered.
     pub(crate) fn report(&mut self) -> Report {
         loop {
-            match self.next_frame().expect("the connection stands") {
-                (channel, Frame::Message(body)) => {
-                    assert_eq!(channel, self.channel);
-                    if self.grant {
-                        self.frame(self.channel, &Frame::Credit(body.len() as u32));
-                    }
-                    match Report::from_bytes(&body).expect("a report") {
-                        Report::Output { offset, bytes, .. } => {
-                            assert_eq!(offset, self.next, "output is dense");
-                            self.next += bytes.len() as u64;
-                            self.output.extend(bytes);
-                        }
-                        Report::Gap { offset, bytes } => {
-                            assert_eq!(offset, self.next, "output is dense");
-                            self.next += bytes;
-                            self.gaps.push((offset, bytes));
-                        }
-                        other => return other,
-                    }
-                }
-                (_, Frame::Opened) => {}
-                (_, Frame::Close(why)) => panic!("closed: {why}"),
-                (_, other) => panic!("unexpected {other:?}"),
+            if let Some(report) = self.step() {
+                return report;
             }
         }
+    }
+
+    /// Takes one frame; output is gathered, another report comes back.
+    pub(crate) fn step(&mut self) -> Option<Report> {
+        match self.next_frame().expect("the connection stands") {
+            (channel, Frame::Message(body)) => {
+                assert_eq!(channel, self.channel);
+                if self.grant {
+                    let mut bytes = Vec::new();
+                    encode(self.channel, &Frame::Credit(body.len() as u32), &mut bytes)
+                        .expect("small");
+                    // The last words of one who hangs up are read all the same.
+                    let _ = self.stream.write_all(&bytes);
+                }
+                match Report::from_bytes(&body).expect("a report") {
+                    Report::Output { offset, bytes, .. } => {
+                        assert_eq!(offset, self.next, "output is dense");
+                        self.next += bytes.len() as u64;
+                        self.output.extend(bytes);
+                    }
+                    Report::Gap { offset, bytes } => {
+                        assert_eq!(offset, self.next, "output is dense");
+                        self.next += bytes;
+                        self.gaps.push((offset, bytes));
+                    }
+                    other => return Some(other),
+                }
+            }
+            (_, Frame::Opened) => {}
+            (_, Frame::Close(why)) => panic!("closed: {why}"),
+            (_, other) => panic!("unexpected {other:?}"),
+        }
+        None
+    }
+
+    /// Takes about so much output, or the record where it comes before.
+    pub(crate) fn some(&mut self, bytes: usize) -> Option<Record> {
+        while self.output.len() < bytes {
+            if let Some(Report::Finished(record)) = self.step() {
+                return Some(*record);
+            }
+        }
+        None
     }
 
     pub(crate) fn finished(&mut self) -> Record {
