@@ -183,6 +183,14 @@ pipeline:
             ),
         ),
         case(
+            "a level too high or too low",
+            group(
+                "volumes: []\n",
+                "sharedPaths: [/a]\n",
+                &run("timeout: 1m").replace("type: Run", "type: Run, image: alpine"),
+            ),
+        ),
+        case(
             "wrong type",
             group("", "", &run("privileged: maybe, envVariables: [a]")),
         ),

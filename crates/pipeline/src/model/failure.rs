@@ -203,9 +203,12 @@ impl Lower for Action {
             ) => {
                 fields.required("spec", cx);
                 if kind == ActionType::ManualIntervention {
-                    fields.value("spec", cx).map(ActionKind::ManualIntervention)
+                    fields
+                        .value_as("spec", "spec of ManualIntervention", cx)
+                        .map(ActionKind::ManualIntervention)
                 } else {
-                    let retry: Option<Box<Retry>> = Slot::take(&mut fields, "spec", cx);
+                    let name = format!("spec of {kind}");
+                    let retry: Option<Box<Retry>> = fields.value_as("spec", &name, cx);
                     retry.map(|retry| {
                         retry.check(cx);
                         if kind == ActionType::Retry {

@@ -209,8 +209,10 @@ impl Lower for StepGroupInfra {
                 spec.and_then(|node| kubernetes(node, cx))
                     .map(|spec| Self::KubernetesDirect(Box::new(spec)))
             }
-            Some(InfraType::Vm) => fields.value("spec", cx).map(Self::Vm),
-            Some(InfraType::EcsDirect) => fields.value("spec", cx).map(Self::EcsDirect),
+            Some(InfraType::Vm) => fields.value_as("spec", "spec of VM", cx).map(Self::Vm),
+            Some(InfraType::EcsDirect) => fields
+                .value_as("spec", "spec of ECSDirect", cx)
+                .map(Self::EcsDirect),
             Some(InfraType::Delegate) => Some(Self::Delegate(span)),
             Some(InfraType::Noop) => Some(Self::Noop(span)),
             None => None,
@@ -224,7 +226,7 @@ impl Lower for StepGroupInfra {
 fn kubernetes(node: &Node, cx: &mut Cx) -> Option<KubernetesDirect> {
     const AUTOMOUNT: &str = "automountServiceAccountToken";
     let before = cx.diagnostics.len();
-    let lowered = KubernetesDirect::lower(node, "spec", cx)?;
+    let lowered = KubernetesDirect::lower(node, "spec of KubernetesDirect", cx)?;
     let value = node
         .as_mapping()
         .and_then(|mapping| mapping.entry(AUTOMOUNT));

@@ -143,6 +143,10 @@ impl<'n> Fields<'n> {
             let message = format!("`{key}` is not known in `{}`", self.name);
             let diagnostic = Diagnostic::warning(code::UNKNOWN_FIELD, message)
                 .at(entry.key.span, "has no effect");
+            if let Some(place) = elsewhere(&self.name, key) {
+                cx.push(diagnostic.help(format!("it belongs {place}")));
+                continue;
+            }
             cx.push(match nearest(key, self.known.iter().copied()) {
                 Some(near) => diagnostic
                     .help(format!("did you mean `{near}`?"))
@@ -150,6 +154,39 @@ impl<'n> Fields<'n> {
                 None => diagnostic.help("remove it, or check where it belongs"),
             });
         }
+    }
+}
+
+/// Where a key belongs that is often written one level too high or too low.
+fn elsewhere(name: &str, key: &str) -> Option<&'static str> {
+    let spec = name.starts_with("spec of ");
+    match key {
+        "image" | "command" | "shell" | "connectorRef" | "envVariables" | "settings"
+        | "entrypoint" | "reports" | "outputVariables" | "imagePullPolicy" | "privileged"
+        | "runAsUser" | "resources"
+            if name == "step" =>
+        {
+            Some("below the step's `spec`")
+        }
+        "timeout" | "when" | "strategy" | "failureStrategies" | "identifier" | "name" if spec => {
+            Some("beside `spec`")
+        }
+        "sharedPaths" if spec || name == "stepGroupInfra" => Some("beside `stepGroupInfra`"),
+        "namespace"
+        | "volumes"
+        | "serviceAccountName"
+        | "tolerations"
+        | "nodeSelector"
+        | "labels"
+        | "annotations"
+        | "initTimeout"
+        | "containerSecurityContext"
+            if name == "stepGroup" || name == "stepGroupInfra" =>
+        {
+            Some("below `spec` of `stepGroupInfra`")
+        }
+        "steps" | "rollbackSteps" if spec => Some("below `execution`"),
+        _ => None,
     }
 }
 

@@ -191,8 +191,12 @@ impl Lower for Stage {
             (None, Some(kind)) => {
                 fields.required("spec", cx);
                 match kind.value.as_str() {
-                    "Deployment" => fields.value("spec", cx).map(StageSpec::Deployment),
-                    "Custom" => fields.value("spec", cx).map(StageSpec::Custom),
+                    "Deployment" => fields
+                        .value_as("spec", "spec of Deployment", cx)
+                        .map(StageSpec::Deployment),
+                    "Custom" => fields
+                        .value_as("spec", "spec of Custom", cx)
+                        .map(StageSpec::Custom),
                     known if STAGE_TYPES.contains(&known) => {
                         // The keys of stages that are never run here are not ours to judge.
                         let keys = [

@@ -117,7 +117,7 @@ impl Node {
                 };
                 let body = text.trim_end();
                 let (extra, lines) = (written.checked_sub(body.len())?, indented(body));
-                let indent = if lines == 0 { 0 } else { extra / lines };
+                let indent = extra.checked_div(lines).unwrap_or(0);
                 // The line that the range begins in counts, although the text before it ends with its break.
                 let before = &text[..range.start];
                 let own = usize::from(before.ends_with('\n'));

@@ -193,8 +193,12 @@ impl Lower for Connector {
             .kind
             .as_ref()
             .and_then(|kind| match kind.value.as_str() {
-                "DockerRegistry" => fields.value("spec", cx).map(ConnectorSpec::DockerRegistry),
-                "K8sCluster" => fields.value("spec", cx).map(ConnectorSpec::Kubernetes),
+                "DockerRegistry" => fields
+                    .value_as("spec", "spec of DockerRegistry", cx)
+                    .map(ConnectorSpec::DockerRegistry),
+                "K8sCluster" => fields
+                    .value_as("spec", "spec of K8sCluster", cx)
+                    .map(ConnectorSpec::Kubernetes),
                 "Git" | "Github" | "Gitlab" | "Bitbucket" => {
                     let kind = GitKind::from_word(&kind.value)?;
                     let node = fields.node("spec")?;

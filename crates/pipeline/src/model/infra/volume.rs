@@ -146,12 +146,18 @@ impl Lower for Volume {
                     size: None,
                 },
             ))),
-            "HostPath" => fields.value("spec", cx).map(VolumeSource::HostPath),
+            "HostPath" => fields
+                .value_as("spec", "spec of HostPath", cx)
+                .map(VolumeSource::HostPath),
             "PersistentVolumeClaim" => fields
-                .value("spec", cx)
+                .value_as("spec", "spec of PersistentVolumeClaim", cx)
                 .map(VolumeSource::PersistentVolumeClaim),
-            "ConfigMap" => fields.value("spec", cx).map(VolumeSource::ConfigMap),
-            "Secret" => fields.value("spec", cx).map(VolumeSource::Secret),
+            "ConfigMap" => fields
+                .value_as("spec", "spec of ConfigMap", cx)
+                .map(VolumeSource::ConfigMap),
+            "Secret" => fields
+                .value_as("spec", "spec of Secret", cx)
+                .map(VolumeSource::Secret),
             unknown => {
                 if let Some(kind) = &kind {
                     cx.unknown_word_as(
