@@ -525,6 +525,7 @@ fn references_and_entities() {
         echo one
 
         echo <+pipeline.>
+    timeout: <+secrets.getValue(\"my token\")>
 ",
             ),
         ),

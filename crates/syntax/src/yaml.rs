@@ -7,6 +7,7 @@
 //! Edits that keep comments will be splices by [`Span`](crate::Span) into the source text: every node has its exact place.
 
 mod build;
+mod error;
 mod node;
 mod scalar;
 

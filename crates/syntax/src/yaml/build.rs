@@ -1,15 +1,15 @@
 //! From parser events to the tree.
 //!
-//! The parser is a fork of a well-known one and its names stay inside this file. Its messages count places in
+//! The parser is a fork of a well-known one and its names stay inside this file and `error`. Its messages count places in
 //! two ways, so only its byte offsets are used.
 
 use std::collections::HashMap;
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, options};
+use granit_parser::{Event, Parser, ScalarStyle, options};
 
-use super::Parsed;
 use super::node::{Entry, Key, Mapping, Node, Value};
 use super::scalar::{Kind, Scalar, Style};
+use super::{Parsed, error};
 use crate::code;
 use crate::diagnostic::Diagnostic;
 use crate::source::{MAX_BYTES, SourceId, Sources};
@@ -70,8 +70,8 @@ pub(super) fn parse(sources: &Sources, id: SourceId) -> Parsed {
                     }
                 }
             }
-            Some(Err(error)) => {
-                let diagnostic = build.syntax_error(&error);
+            Some(Err(broken)) => {
+                let diagnostic = error::of(id, text, &broken);
                 build.diagnostics.push(diagnostic);
                 build.reset();
                 if !matches!(parser.proceed_next_document(), Ok(true)) {
@@ -234,7 +234,7 @@ impl Build<'_> {
         kind: OpenKind,
     ) -> Result<Option<Node>, Diagnostic> {
         if self.stack.len() >= MAX_DEPTH {
-            return Err(too_deep(span));
+            return Err(error::too_deep(span));
         }
         self.stack.push(Open {
             span,
@@ -301,7 +301,7 @@ impl Build<'_> {
             .help("use fewer aliases to aliases; a strategy repeats a step without them"));
         }
         if self.stack.len() + height > MAX_DEPTH {
-            return Err(too_deep(span));
+            return Err(error::too_deep(span));
         }
         let node = anchored.node.clone();
         self.close(node, 0, count, height)
@@ -419,44 +419,6 @@ impl Build<'_> {
             }
         }
     }
-
-    /// The parser's error as a diagnostic, its place as an exact one.
-    fn syntax_error(&self, error: &ScanError) -> Diagnostic {
-        let at = error
-            .marker()
-            .byte_offset()
-            .unwrap_or(0)
-            .min(self.text.len());
-        let at = self.text.floor_char_boundary(at);
-        let width = self.text[at..]
-            .chars()
-            .next()
-            .filter(|next| *next != '\n')
-            .map_or(0, char::len_utf8);
-        let span = Span::new(self.id, at as u32, (at + width) as u32);
-        let said = error.kind().to_string();
-        match error.kind() {
-            ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => {
-                Diagnostic::error(code::TAB, "a tab stands where YAML wants spaces")
-                    .at(self.tab_near(at).unwrap_or(span), "this is a tab")
-                    .help("indent with spaces")
-            }
-            _ if said.contains("nesting") || said.contains("recursion") => too_deep(span),
-            _ => Diagnostic::error(code::NOT_YAML, "the text is not YAML")
-                .at(span, said.clone())
-                .help(mend(error.kind(), &said)),
-        }
-    }
-
-    /// The tab of a line's indentation at or before a place.
-    fn tab_near(&self, at: usize) -> Option<Span> {
-        let line = self.text[..at].rfind('\n').map_or(0, |line| line + 1);
-        let end = self.text[line..]
-            .find('\n')
-            .map_or(self.text.len(), |end| line + end);
-        let tab = line + self.text[line..end].find('\t')?;
-        Some(Span::new(self.id, tab as u32, tab as u32 + 1))
-    }
 }
 
 /// A node as a key; none, with a diagnostic, where it cannot be one.
@@ -506,32 +468,5 @@ fn what(node: &Node) -> &'static str {
     match node.value {
         Value::Sequence(_) => "a list",
         _ => "a mapping",
-    }
-}
-
-fn too_deep(span: Span) -> Diagnostic {
-    Diagnostic::error(
-        code::TOO_DEEP,
-        format!("the text is nested more than {MAX_DEPTH} levels deep"),
-    )
-    .at(span.head(1), "")
-    .help("flatten it")
-}
-
-/// What to do about the commonest of the parser's errors.
-fn mend(kind: &ErrorKind, said: &str) -> &'static str {
-    match kind {
-        ErrorKind::ExpectedFlowMappingSeparator
-        | ErrorKind::ExpectedFlowSequenceSeparator
-        | ErrorKind::UnexpectedEofFlowMapping
-        | ErrorKind::UnexpectedEofFlowSequence => {
-            "close what `[` or `{` opened; a text that begins with one of them needs quotes"
-        }
-        ErrorKind::UnexpectedCharacter { .. } => {
-            "a text that begins with this character needs quotes"
-        }
-        _ if said.contains("quote") => "close the quote",
-        _ if said.contains("':'") => "close what `[` or `{` opened above",
-        _ => "align the line with its neighbours; a text that holds `: ` or ` #` needs quotes",
     }
 }

@@ -5,11 +5,13 @@
 
 use std::collections::HashSet;
 
+use syntax::expr::Value::Text;
 use syntax::expr::{Expr, Kind, Template, parse_condition};
 use syntax::yaml::{Node, Value};
 use syntax::{Diagnostic, code};
 
 use super::super::lower::{Cx, nearest};
+use super::super::name::Ref;
 
 /// Steps that the format adds by itself.
 const IMPLICIT: [&str; 4] = [
@@ -95,10 +97,10 @@ fn text(node: &Node, condition: bool, known: &Known<'_>, cx: &mut Cx) {
         return;
     }
     let parsed = if condition {
-        parse_condition(text).map(|expr| expr.walk(&mut |expr| step(expr, node, text, known, cx)))
+        parse_condition(text).map(|expr| expr.walk(&mut |expr| names(expr, node, text, known, cx)))
     } else {
         Template::parse(text)
-            .map(|template| template.walk(&mut |expr| step(expr, node, text, known, cx)))
+            .map(|template| template.walk(&mut |expr| names(expr, node, text, known, cx)))
     };
     if let Err(error) = parsed {
         let place = node.place(error.span.clone()).unwrap_or(node.span);
@@ -110,18 +112,54 @@ fn text(node: &Node, condition: bool, known: &Known<'_>, cx: &mut Cx) {
     }
 }
 
+/// One node of an expression, where it names something.
+fn names(expr: &Expr, node: &Node, text: &str, known: &Known<'_>, cx: &mut Cx) {
+    match &expr.kind {
+        Kind::Member(of, identifier) => step(expr, of, identifier, node, text, known, cx),
+        Kind::Call(Some(of), function, arguments)
+            if last(of) == Some("secrets") && &**function == "getValue" =>
+        {
+            if let [
+                Expr {
+                    kind: Kind::Literal(Text(reference)),
+                    span,
+                    ..
+                },
+            ] = &arguments[..]
+                && Ref::parse(reference).is_none()
+            {
+                let place = node.place(span.clone()).unwrap_or(node.span);
+                cx.push(
+                    Diagnostic::error(
+                        code::BAD_REFERENCE,
+                        format!("`{reference}` is not a reference to a secret"),
+                    )
+                    .at(place, "")
+                    .help("write `id`, `org.id` or `account.id`"),
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
 /// One node of an expression: where it is `….steps.identifier`, the identifier must be one.
-fn step(expr: &Expr, node: &Node, text: &str, known: &Known<'_>, cx: &mut Cx) {
-    let Kind::Member(of, identifier) = &expr.kind else {
-        return;
-    };
+fn step(
+    expr: &Expr,
+    of: &Expr,
+    identifier: &str,
+    node: &Node,
+    text: &str,
+    known: &Known<'_>,
+    cx: &mut Cx,
+) {
     if known.open || !matches!(last(of), Some("steps" | "rollbackSteps")) || known.has(identifier) {
         return;
     }
     // An identifier that is put together from parts ends where the next part begins.
     let end = expr.span.end;
     let start = end.saturating_sub(identifier.len());
-    if text.get(start..end) != Some(&**identifier) || text[end..].starts_with(['<', '-', '$']) {
+    if text.get(start..end) != Some(identifier) || text[end..].starts_with(['<', '-', '$']) {
         return;
     }
     let exact = node.place(start..end);
