@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 use crate::control::{Answer, Call, Container, First, Pod};
-use crate::images;
+use crate::images::Images;
 use crate::keeper::{ARGUMENT, failed};
 use crate::{cgroup, store, volumes};
 
@@ -45,6 +45,10 @@ pub struct Config {
     pub agent: Agent,
     /// A directory with `configmaps/NAME/KEY` and `secrets/NAME/KEY` for volumes of these kinds.
     pub entities: Option<PathBuf>,
+    /// Where images are kept, and how their registries are reached. Several state directories may share one store.
+    pub images: PathBuf,
+    /// See `images`.
+    pub registries: image::Settings,
     /// The program that is executed as keeper: one that calls [`crate::pod_main`]. None: this program.
     pub keeper: Option<PathBuf>,
     /// After this a pod ends whatever happens: 24 hours, as `activeDeadlineSeconds` of a pod in a cluster.
@@ -58,6 +62,8 @@ impl Config {
     /// The defaults, for a state directory and an agent.
     pub fn new(state: PathBuf, agent: Agent) -> Self {
         Self {
+            images: state.join("images"),
+            registries: image::Settings::default(),
             state,
             agent,
             entities: None,
@@ -71,6 +77,7 @@ impl Config {
 /// Pods on this machine.
 pub struct Native {
     config: Config,
+    images: Arc<Images>,
     /// The pods that this process made.
     made: Mutex<HashMap<String, Made>>,
 }
@@ -94,8 +101,10 @@ struct Marker {
 impl Native {
     /// A backend over a state directory.
     pub fn new(config: Config) -> Self {
+        let images = Images::new(config.images.clone(), config.registries.clone());
         Self {
             config,
+            images: Arc::new(images),
             made: Mutex::default(),
         }
     }
@@ -253,6 +262,10 @@ impl Native {
             state: self.config.state.clone(),
             agent: self.agent()?,
             network: spec.network,
+            limited: spec
+                .containers
+                .iter()
+                .any(|c| c.resources != pod::Resources::default()),
             volumes,
             deadline_ms: self.config.deadline.as_millis() as u64,
             unattended_ms: self.config.unattended.as_millis() as u64,
@@ -308,8 +321,8 @@ impl Backend for Native {
         access: &Access,
     ) -> BTreeMap<String, Result<ImageFacts, Failure>> {
         let asked = spec.containers.iter().map(|container| async {
-            let found = images::resolve(&container.image, access).await;
-            let facts = found.map(|r| r.facts).map_err(|mut failure| {
+            let found = self.images.inspect(&container.image, access).await;
+            let facts = found.map_err(|mut failure| {
                 failure.container = Some(container.name.clone());
                 failure
             });
@@ -324,7 +337,7 @@ impl Backend for Native {
     async fn create(
         &self,
         spec: &pod::Spec,
-        _access: &Access,
+        access: &Access,
         events: Events,
     ) -> Result<Created, Failure> {
         let dir = self.dir(&spec.name);
@@ -356,7 +369,10 @@ impl Backend for Native {
         };
         let text = serde_json::to_vec(&marker).expect("a marker is JSON");
         let made = match fs::write(dir.join("pod.json"), text) {
-            Ok(()) => self.make(spec, &events).await,
+            Ok(()) => {
+                self.images.begin(spec, access, &events);
+                self.make(spec, &events).await
+            }
             Err(e) => Err(failed(&what(), &e)),
         };
         if let Err(failure) = made {
@@ -396,23 +412,18 @@ impl Backend for Native {
             );
             failure
         };
-        let image = images::resolve(&wanted.image, access).await.map_err(mine)?;
+        // What is said of a pull is sent by who pulls; a second container of the image finds it here.
+        let image = self.images.ensure(&spec.name, wanted, access, &events);
+        let image = image.await.map_err(mine)?;
         let normal = |reason: &str, text: String| {
             event(&events, Some(container), EventKind::Normal, reason, text);
         };
-        let reference = &wanted.image.reference;
-        match image.pulled {
-            None => normal(
-                "Pulled",
-                format!("Container image \"{reference}\" already present on machine"),
-            ),
-            Some(took) => normal(
-                "Pulled",
-                format!(
-                    "Successfully pulled image \"{reference}\" in {}ms",
-                    took.as_millis()
-                ),
-            ),
+        if image.pulled_for.as_deref() != Some(container) {
+            let text = format!(
+                "Container image \"{}\" already present on machine",
+                wanted.image.reference
+            );
+            normal("Pulled", text);
         }
         let plan = Container {
             name: container.to_owned(),
@@ -460,17 +471,26 @@ impl Backend for Native {
     }
 
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
-        let (_dir, path) = store::near(&self.dir(&pod.name), "socket")
-            .map_err(|_| gone(&pod.name, "it is not there"))?;
-        match UnixStream::connect(path).await {
+        let dial = || async {
+            let (_dir, path) = store::near(&self.dir(&pod.name), "socket")?;
+            UnixStream::connect(path).await
+        };
+        if let Ok(stream) = dial().await {
+            return Ok(Box::new(stream));
+        }
+        // Is the pod gone, or is its router being started again?
+        let mut keeper = self.control(&pod.name).await?;
+        let asked = write_line(keeper.get_mut(), &Call::Router).await;
+        match read_answer(&mut keeper).await {
+            Some(Answer::Ready { .. }) if asked.is_ok() => {}
+            Some(Answer::Failed(failure)) => return Err(gone(&pod.name, &failure.message)),
+            _ => return Err(gone(&pod.name, "its keeper ended")),
+        }
+        match dial().await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => {
-                // Is the pod gone, or is its router being started again?
-                self.control(&pod.name).await?;
-                let mut failure = failed(
-                    &format!("connect to lite-engine of the pod {}", pod.name),
-                    &error,
-                );
+                let what = format!("connect to lite-engine of the pod {}", pod.name);
+                let mut failure = failed(&what, &error);
                 failure.kind = FailureKind::Connectivity;
                 Err(failure)
             }
@@ -508,6 +528,7 @@ impl Backend for Native {
             let _ = made.reaped.await;
         }
         self.sweep(&pod.name).await?;
+        self.images.forget(&pod.name);
         Ok(Deleted::Deleted)
     }
 
@@ -552,7 +573,14 @@ async fn read_answer(from: &mut BufReader<UnixStream>) -> Option<Answer> {
     serde_json::from_str(&line).ok()
 }
 
-fn event(events: &Events, container: Option<&str>, kind: EventKind, reason: &str, message: String) {
+/// Sends one event of a pod.
+pub(crate) fn event(
+    events: &Events,
+    container: Option<&str>,
+    kind: EventKind,
+    reason: &str,
+    message: String,
+) {
     let at = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

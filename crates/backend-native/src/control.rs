@@ -36,6 +36,9 @@ pub(crate) struct Pod {
     pub(crate) agent: PathBuf,
     /// Which network.
     pub(crate) network: pod::Network,
+    /// A container of it has limits or requests.
+    #[serde(default)]
+    pub(crate) limited: bool,
     /// Volumes, prepared as far as the driver can.
     pub(crate) volumes: Vec<Volume>,
     /// Milliseconds after which the pod ends whatever happens.
@@ -88,6 +91,8 @@ pub(crate) enum Root {
 pub(crate) enum Call {
     /// Make this container unless it is there; answered when its addon can be reached.
     Make(Box<Container>),
+    /// Say [`Answer::Ready`] when the router listens.
+    Router,
     /// End the pod: SIGTERM to every container, after `grace_ms` SIGKILL.
     Delete {
         /// Between the two signals.

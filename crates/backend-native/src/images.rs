@@ -1,51 +1,261 @@
 //! From an image's name to layers on the disk.
 
-use driver::backend::{Access, Failure, FailureKind, ImageFacts};
-use pipeline::pod::Image;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
+use driver::backend::{Access, EventKind, Events, Failure, FailureKind, ImageFacts};
+use image::{Client, Kind, Reference, Settings, Store, Want};
+use pipeline::pod::{self, Container, Pull};
+use tokio::sync::OnceCell;
+
+use crate::backend::event;
 use crate::control::Root;
 
 /// The image that is this machine itself.
-pub(crate) const HOST: &str = "host:/";
+const HOST: &str = "host:/";
 
 /// An image that is here.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolved {
     pub(crate) facts: ImageFacts,
     pub(crate) root: Root,
-    /// How long its pull took; none where it was here.
-    pub(crate) pulled: Option<std::time::Duration>,
+    /// The container whose turn it was to pull it; none where it was here.
+    pub(crate) pulled_for: Option<String>,
 }
 
-/// Finds an image, or fetches it.
-#[expect(clippy::unused_async, reason = "a registry is asked here")]
-pub(crate) async fn resolve(image: &Image, _access: &Access) -> Result<Resolved, Failure> {
-    if image.reference == HOST {
-        return Ok(host());
+/// What makes two containers' images the same one: reference, connector, pull policy.
+type Key = (String, Option<String>, &'static str);
+/// An image of a pod, got here once for all of its containers.
+type Cell = Arc<OnceCell<Result<Resolved, Failure>>>;
+
+/// The images of this process's pods.
+pub(crate) struct Images {
+    store: PathBuf,
+    settings: Settings,
+    client: OnceLock<Result<Client, Failure>>,
+    /// By pod.
+    cells: Mutex<HashMap<String, HashMap<Key, Cell>>>,
+}
+
+impl Images {
+    pub(crate) fn new(store: PathBuf, settings: Settings) -> Self {
+        Self {
+            store,
+            settings,
+            client: OnceLock::new(),
+            cells: Mutex::default(),
+        }
     }
-    Err(Failure {
-        kind: FailureKind::Image,
+
+    /// The client, made when the first image is asked for that is not this machine.
+    fn client(&self) -> Result<&Client, Failure> {
+        let made = self.client.get_or_init(|| {
+            let store = Store::open(&self.store).map_err(|e| failure(&e))?;
+            Ok(Client::new(store, self.settings.clone()))
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
+
+    /// What an image is, without fetching it.
+    pub(crate) async fn inspect(
+        &self,
+        image: &pod::Image,
+        access: &Access,
+    ) -> Result<ImageFacts, Failure> {
+        if image.reference == HOST {
+            return Ok(host().facts);
+        }
+        let reference = parse(&image.reference)?;
+        let found = self
+            .client()?
+            .inspect(&reference, &want(image, access))
+            .await;
+        let found = found.map_err(|e| failure(&e))?;
+        Ok(facts(found.digest, found.facts))
+    }
+
+    /// Begins to fetch every image of a pod, beside what its caller does next.
+    pub(crate) fn begin(self: &Arc<Self>, spec: &pod::Spec, access: &Access, events: &Events) {
+        for container in &spec.containers {
+            if container.image.reference == HOST {
+                continue;
+            }
+            let (this, pod, events) = (Arc::clone(self), spec.name.clone(), events.clone());
+            let (container, access) = (container.clone(), access.clone());
+            tokio::spawn(async move {
+                // Who needs it is told what went wrong.
+                let _ = this.ensure(&pod, &container, &access, &events).await;
+            });
+        }
+    }
+
+    /// Gets a container's image here, once for all containers of its pod that want the same one.
+    pub(crate) async fn ensure(
+        &self,
+        pod: &str,
+        container: &Container,
+        access: &Access,
+        events: &Events,
+    ) -> Result<Resolved, Failure> {
+        let image = &container.image;
+        if image.reference == HOST {
+            return Ok(host());
+        }
+        let policy = match image.pull {
+            Pull::Always => "always",
+            Pull::IfNotPresent => "if-not-present",
+            Pull::Never => "never",
+        };
+        let key = (image.reference.clone(), image.connector.clone(), policy);
+        let cell = {
+            let mut cells = self.cells.lock().expect("nothing panics while it is held");
+            Arc::clone(
+                cells
+                    .entry(pod.to_owned())
+                    .or_default()
+                    .entry(key)
+                    .or_default(),
+            )
+        };
+        cell.get_or_init(|| self.pull(pod, container, access, events))
+            .await
+            .clone()
+    }
+
+    async fn pull(
+        &self,
+        pod: &str,
+        container: &Container,
+        access: &Access,
+        events: &Events,
+    ) -> Result<Resolved, Failure> {
+        let image = &container.image;
+        let text = &image.reference;
+        let reference = parse(text)?;
+        let client = self.client()?;
+        let say = |kind, reason: &str, message| {
+            event(events, Some(&container.name), kind, reason, message);
+        };
+        let start = Instant::now();
+        let said = AtomicBool::new(false);
+        let progress = |_| {
+            if !said.swap(true, Ordering::Relaxed) {
+                say(
+                    EventKind::Normal,
+                    "Pulling",
+                    format!("Pulling image \"{text}\""),
+                );
+            }
+        };
+        let got = client
+            .ensure(&reference, &want(image, access), &progress)
+            .await;
+        let got = got.map_err(|e| failure(&e))?;
+        client.store().pin(pod, &[&got]).map_err(|e| failure(&e))?;
+        if let Some(bytes) = got.fetched {
+            if !said.load(Ordering::Relaxed) {
+                say(
+                    EventKind::Normal,
+                    "Pulling",
+                    format!("Pulling image \"{text}\""),
+                );
+            }
+            let took = start.elapsed().as_millis();
+            let message = format!(
+                "Successfully pulled image \"{text}\" in {took}ms. Image size: {bytes} bytes."
+            );
+            say(EventKind::Normal, "Pulled", message);
+        }
+        for note in &got.notes {
+            say(EventKind::Warning, "Image", note.clone());
+        }
+        Ok(Resolved {
+            facts: facts(got.digest, got.facts),
+            root: Root::Layers(got.layers),
+            pulled_for: got.fetched.map(|_| container.name.clone()),
+        })
+    }
+
+    /// Lets go of a pod's images.
+    pub(crate) fn forget(&self, pod: &str) {
+        let mut cells = self.cells.lock().expect("nothing panics while it is held");
+        cells.remove(pod);
+        drop(cells);
+        // A pin may be another process's work: the store is looked into where it is there.
+        if self.store.join("pins").join(pod).exists()
+            && let Ok(client) = self.client()
+        {
+            // What stays pinned is let go at the next boot.
+            let _ = client.store().unpin(pod);
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Reference, Failure> {
+    text.parse().map_err(|e: image::Error| failure(&e))
+}
+
+fn want(image: &pod::Image, access: &Access) -> Want {
+    let login = image
+        .connector
+        .as_ref()
+        .and_then(|c| access.registries.get(c));
+    Want {
+        pull: match image.pull {
+            Pull::Always => image::Pull::Always,
+            Pull::IfNotPresent => image::Pull::IfNotPresent,
+            Pull::Never => image::Pull::Never,
+        },
+        login: login.and_then(|login| {
+            Some(image::Login {
+                server: Some(login.server.clone()).filter(|s| !s.is_empty()),
+                username: login.username.clone()?,
+                password: login.password.clone().unwrap_or_default(),
+            })
+        }),
+        ..Want::default()
+    }
+}
+
+fn facts(digest: Option<String>, facts: image::Facts) -> ImageFacts {
+    ImageFacts {
+        digest,
+        entrypoint: facts.entrypoint,
+        cmd: facts.cmd,
+        env: facts.env,
+        user: facts.user,
+        platform: facts.platform.to_string(),
+    }
+}
+
+fn failure(error: &image::Error) -> Failure {
+    Failure {
+        kind: match error.kind() {
+            Kind::Image => FailureKind::Image,
+            Kind::Authentication => FailureKind::Authentication,
+            Kind::Authorization => FailureKind::Authorization,
+            Kind::Connectivity => FailureKind::Connectivity,
+            Kind::Resources => FailureKind::Resources,
+            Kind::Configuration => FailureKind::Configuration,
+            Kind::Timeout => FailureKind::Timeout,
+            Kind::Infrastructure => FailureKind::Infrastructure,
+        },
         container: None,
-        message: format!(
-            "the image {} cannot be had: only {HOST} can yet",
-            image.reference
-        ),
-        help: None,
-    })
+        message: error.to_string(),
+        help: error.help(),
+    }
 }
 
 fn host() -> Resolved {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
     Resolved {
         facts: ImageFacts {
-            platform: format!("linux/{arch}"),
+            platform: image::Platform::here().to_string(),
             ..ImageFacts::default()
         },
         root: Root::Host,
-        pulled: None,
+        pulled_for: None,
     }
 }

@@ -5,6 +5,8 @@
 //! without a clock or sockets of its own, so that `sim` runs the same code; the shell around it is thin.
 
 pub mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod core;
 pub mod fake;
 pub mod job;

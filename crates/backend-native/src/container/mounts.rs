@@ -46,11 +46,13 @@ const READ_ONLY: [&str; 5] = [
 /// The root of a container that is being built.
 pub(super) struct Top {
     fd: OwnedFd,
+    /// Mounts below it that belong to the root filesystem.
+    parts: Vec<PathBuf>,
 }
 
 impl Top {
     /// Opens a mounted root filesystem.
-    pub(super) fn open(at: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(at: &Path, parts: Vec<PathBuf>) -> Result<Self, Failure> {
         let fd = rustix::fs::openat(
             CWD,
             at,
@@ -58,7 +60,7 @@ impl Top {
             Mode::empty(),
         )
         .map_err(|e| failed("open the container's root filesystem", &e))?;
-        Ok(Self { fd })
+        Ok(Self { fd, parts })
     }
 
     fn find(&self, path: &str) -> rustix::io::Result<OwnedFd> {
@@ -156,9 +158,17 @@ pub(super) fn all(pod: &Pod, plan: &Container, top: &Top, talk: &mut Talk) -> Re
     addon(pod, plan, top).map_err(|e| failed("mount /addon", &e))?;
     if plan.security.read_only_root == Some(true) {
         // Of the root alone: volumes, /dev and /addon stay as they are.
-        let root = top.find("/").map_err(|e| failed("find the root", &e))?;
-        sys::restrict_mount(root.as_fd(), libc::MOUNT_ATTR_RDONLY, false)
-            .map_err(|e| failed("make the root filesystem read-only", &e))?;
+        let what = "make the root filesystem read-only";
+        let volumes = |part: &&PathBuf| pod.volumes.iter().all(|v| Path::new(&v.target) != **part);
+        let parts = top.parts.iter().filter(volumes);
+        for part in parts.map(PathBuf::as_path).chain([Path::new("/")]) {
+            // One that a later mount covers is out of reach.
+            let Ok(found) = top.find(&part.to_string_lossy()) else {
+                continue;
+            };
+            sys::restrict_mount(found.as_fd(), libc::MOUNT_ATTR_RDONLY, false)
+                .map_err(|e| failed(what, &e))?;
+        }
     }
     if !privileged && plan.security.proc_mount.as_deref() != Some("Unmasked") {
         mask(top)?;

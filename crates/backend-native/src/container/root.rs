@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -47,9 +47,12 @@ pub(super) fn mount(
     };
     match root {
         Root::Layers(layers) => layered(dir, &at, layers, flags, talk)?,
-        Root::Host => host(pod, dir, &at, flags, talk)?,
+        Root::Host => {
+            let parts = host(pod, dir, &at, flags, talk)?;
+            return Top::open(&at, parts);
+        }
     }
-    Top::open(&at)
+    Top::open(&at, Vec::new())
 }
 
 /// An overlay over unpacked layers; where the kernel refuses, its upper directory in memory, and then a copy.
@@ -137,28 +140,70 @@ fn in_memory(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A throw-away overlay of this machine's own root filesystem.
-///
-/// Each directory at the top has an overlay of its own: `/` itself cannot be a lower layer in a user namespace (its submounts are
-/// locked there), and other filesystems mounted below it would be missing from it.
-fn host(pod: &Pod, dir: &Path, at: &Path, flags: MsFlags, talk: &mut Talk) -> Result<(), Failure> {
+/// A throw-away overlay of this machine's own root filesystem, with overlays of the other filesystems mounted in it. Returns where
+/// these are: a read-only root filesystem is read-only there too.
+fn host(
+    pod: &Pod,
+    dir: &Path,
+    at: &Path,
+    flags: MsFlags,
+    talk: &mut Talk,
+) -> Result<Vec<PathBuf>, Failure> {
+    let mut parts = Vec::new();
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let submounts = submounts();
+    let whole = crate::keeper::idmap::initial() && {
+        let layers = [PathBuf::from("/")];
+        layered(dir, at, &layers, flags, talk).is_ok()
+    };
+    if whole {
+        for mount in submounts.iter().filter(|m| !pod.dir.starts_with(m)) {
+            parts.extend(nested(dir, at, mount, flags, talk));
+        }
+    } else {
+        parts = by_directory(pod, dir, at, flags, &submounts, talk)?;
+    }
+    for (name, mode) in [("tmp", "mode=1777"), ("run", "mode=0755")] {
+        let path = at.join(name);
+        fs::create_dir_all(&path).map_err(|e| failed(&format!("create /{name}"), &e))?;
+        sys_mount(Some("tmpfs"), &path, Some("tmpfs"), plain, Some(mode))
+            .map_err(|e| failed(&format!("mount /{name}"), &e))?;
+        parts.push(Path::new("/").join(name));
+    }
+    // The state directory holds what other runs left. It may be in what was just covered.
+    if let Ok(rest) = pod.state.strip_prefix("/")
+        && at.join(rest).is_dir()
+    {
+        let options = Some("mode=0755,size=4k");
+        sys_mount(Some("tmpfs"), &at.join(rest), Some("tmpfs"), plain, options)
+            .map_err(|e| failed("hide the state directory", &e))?;
+    }
+    Ok(parts)
+}
+
+/// The directories at the top of this machine, each an overlay of its own, all of them written in memory.
+///
+/// `/` itself cannot be a lower layer in a user namespace: its submounts are locked there. What such a container may write there is
+/// little, as the files of this machine belong to users that it does not have.
+fn by_directory(
+    pod: &Pod,
+    dir: &Path,
+    at: &Path,
+    flags: MsFlags,
+    submounts: &[PathBuf],
+    talk: &mut Talk,
+) -> Result<Vec<PathBuf>, Failure> {
+    let mut parts = Vec::new();
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    in_memory(dir).map_err(|e| failed("mount a tmpfs for the container's writes", &e))?;
     sys_mount(Some("tmpfs"), at, Some("tmpfs"), plain, Some("mode=0755"))
         .map_err(|e| failed("mount the container's root filesystem", &e))?;
-    let submounts = submounts();
-    let mut memory = false;
     for entry in fs::read_dir("/")
         .map_err(|e| failed("read /", &e))?
         .flatten()
     {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        // Root's home is closed to an ordinary user, whose container's root has it as home: an empty one serves.
-        let home = name == "root" && !crate::keeper::idmap::initial();
-        if NOT_OF_HOST.contains(&name) || home {
-            let _ = fs::create_dir(at.join(name));
-            continue;
-        }
         let (from, to) = (entry.path(), at.join(name));
         let Ok(kind) = entry.file_type() else {
             continue;
@@ -169,137 +214,81 @@ fn host(pod: &Pod, dir: &Path, at: &Path, flags: MsFlags, talk: &mut Talk) -> Re
             }
         } else if kind.is_dir() {
             fs::create_dir(&to).map_err(|e| failed(&format!("create {}", to.display()), &e))?;
-            over(dir, &from, &to, flags, &mut memory, talk);
-            let mut below: Vec<&PathBuf> = submounts
-                .iter()
-                .filter(|m| m.starts_with(&from) && **m != from)
-                .collect();
-            below.sort();
-            for mount in below {
-                let Ok(rest) = mount.strip_prefix("/") else {
-                    continue;
-                };
-                if at.join(rest).is_dir() && !pod.dir.starts_with(mount) {
-                    over(dir, mount, &at.join(rest), flags, &mut memory, talk);
+            // Root's home is closed to an ordinary user, whose container's root has it as home: an empty one serves.
+            if !NOT_OF_HOST.contains(&name) && name != "root" {
+                over(dir, &from, &to, flags, talk);
+                parts.push(from.clone());
+                let below = submounts
+                    .iter()
+                    .filter(|m| m.starts_with(&from) && **m != from && !pod.dir.starts_with(m));
+                for mount in below {
+                    parts.extend(nested(dir, at, mount, flags, talk));
                 }
             }
         }
     }
-    for (name, mode) in [("tmp", "mode=1777"), ("run", "mode=0755")] {
-        let path = at.join(name);
-        fs::create_dir_all(&path).map_err(|e| failed(&format!("create /{name}"), &e))?;
-        sys_mount(Some("tmpfs"), &path, Some("tmpfs"), plain, Some(mode))
-            .map_err(|e| failed(&format!("mount /{name}"), &e))?;
-    }
-    // The state directory holds what other runs left.
-    if let Ok(rest) = pod.state.strip_prefix("/")
-        && at.join(rest).is_dir()
-    {
-        sys_mount(
-            Some("tmpfs"),
-            &at.join(rest),
-            Some("tmpfs"),
-            plain,
-            Some("mode=0755,size=4k"),
-        )
-        .map_err(|e| failed("hide the state directory", &e))?;
-    }
-    Ok(())
+    Ok(parts)
+}
+
+/// Another filesystem of this machine, below a root filesystem that is there already.
+fn nested(dir: &Path, at: &Path, mount: &Path, flags: MsFlags, talk: &mut Talk) -> Option<PathBuf> {
+    let to = at.join(mount.strip_prefix("/").ok()?);
+    to.is_dir().then(|| {
+        over(dir, mount, &to, flags, talk);
+        mount.to_owned()
+    })
 }
 
 /// An overlay of one directory of this machine; read-only where it can have none.
-fn over(dir: &Path, from: &Path, to: &Path, flags: MsFlags, memory: &mut bool, talk: &mut Talk) {
+fn over(dir: &Path, from: &Path, to: &Path, flags: MsFlags, talk: &mut Talk) {
     let name: String = from
         .to_string_lossy()
         .trim_start_matches('/')
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
-    let lower = format!("l/{name}");
+    let (lower, upper, work) = (
+        format!("l/{name}"),
+        format!("more/{name}/upper"),
+        format!("more/{name}/work"),
+    );
     let attempt = || -> io::Result<()> {
-        fs::create_dir_all(dir.join("l"))?;
-        for part in ["upper", "work"] {
-            fs::create_dir_all(dir.join(part).join(&name))?;
+        for part in ["l", &upper, &work] {
+            fs::create_dir_all(dir.join(part))?;
         }
         let meta = fs::metadata(from)?;
-        fs::set_permissions(dir.join("upper").join(&name), meta.permissions())?;
-        let _ = symlink(from, dir.join(&lower));
+        fs::set_permissions(dir.join(&upper), meta.permissions())?;
+        symlink(from, dir.join(&lower))?;
         nix::unistd::chdir(dir)?;
-        let done = overlay_here(
-            &lower,
-            &format!("upper/{name}"),
-            &format!("work/{name}"),
-            to,
-            flags,
-        );
+        let done = overlay_here(&lower, &upper, &work, to, flags);
         nix::unistd::chdir("/")?;
         done
     };
     let Err(first) = attempt() else { return };
-    // An overlay's upper directory cannot be on an overlay: in memory then.
-    if !*memory {
-        *memory = tmp_parts(dir).is_ok();
-        if *memory && attempt().is_ok() {
-            talk.warn(format!(
-                "what this container writes to its root filesystem is kept in memory: {first}"
-            ));
-            return;
-        }
-    }
-    let bound = sys_mount(
-        Some(from),
-        to,
-        NONE,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        NONE,
-    )
-    .map_err(io::Error::from)
-    .and_then(|()| {
-        let fd = OwnedFd::from(File::open(to)?);
-        crate::sys::restrict_mount(
-            std::os::fd::AsFd::as_fd(&fd),
-            libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV,
-            true,
-        )
-    });
+    let recursive = MsFlags::MS_BIND | MsFlags::MS_REC;
+    let bound = sys_mount(Some(from), to, NONE, recursive, NONE)
+        .map_err(io::Error::from)
+        .and_then(|()| {
+            let fd = OwnedFd::from(File::open(to)?);
+            let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV;
+            crate::sys::restrict_mount(fd.as_fd(), attributes, true)
+        });
+    let from = from.display();
     match bound {
-        Ok(()) => talk.warn(format!(
-            "{} is read-only in this container: {first}",
-            from.display()
-        )),
-        Err(e) => talk.warn(format!(
-            "{} is missing in this container: {e}",
-            from.display()
-        )),
+        Ok(()) => talk.warn(format!("{from} is read-only in this container: {first}")),
+        Err(e) => talk.warn(format!("{from} is missing in this container: {e}")),
     }
-}
-
-/// Upper and work directories in memory: both on one tmpfs, as an overlay wants them.
-fn tmp_parts(dir: &Path) -> io::Result<()> {
-    let memory = dir.join("memory");
-    fs::create_dir_all(&memory)?;
-    sys_mount(
-        Some("tmpfs"),
-        &memory,
-        Some("tmpfs"),
-        MsFlags::MS_NOSUID,
-        Some("mode=0755"),
-    )?;
-    for part in ["upper", "work"] {
-        fs::create_dir(memory.join(part))?;
-        fs::remove_dir_all(dir.join(part))?;
-        symlink(memory.join(part), dir.join(part))?;
-    }
-    Ok(())
 }
 
 /// Where other filesystems with files of this machine are mounted.
 fn submounts() -> Vec<PathBuf> {
-    const REAL: [&str; 14] = [
-        "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "overlay", "nfs",
-        "nfs4", "9p", "virtiofs", "fuseblk",
+    // Not `overlay`: those are other containers.
+    const REAL: [&str; 13] = [
+        "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "nfs", "nfs4", "9p",
+        "virtiofs", "fuseblk",
     ];
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // In the order of their making: one below another comes after it.
     text.lines()
         .filter_map(|line| {
             let (left, right) = line.split_once(" - ")?;

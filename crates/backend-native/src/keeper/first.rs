@@ -66,8 +66,10 @@ struct First<'a> {
     containers: BTreeMap<String, State>,
     router: Option<Pid>,
     router_ends: Vec<Instant>,
-    /// Set until the router listens for the first time.
-    warnings: Option<Vec<String>>,
+    /// It listens.
+    router_up: bool,
+    /// Told with the first readiness of the router.
+    warnings: Vec<String>,
     /// Set by a deletion: when the rest is killed.
     ending: Option<Instant>,
     started: Instant,
@@ -81,6 +83,8 @@ struct Driver {
     buffer: Vec<u8>,
     /// It waits for this container.
     waits: Option<(String, bool)>,
+    /// It waits for the router.
+    router: bool,
     /// It waits for the end.
     deletes: bool,
 }
@@ -151,11 +155,16 @@ impl<'a> First<'a> {
             signals,
             inotify,
             socket,
-            drivers: vec![Driver::new(stream)],
+            // Who starts a pod waits for its router first of all.
+            drivers: vec![Driver {
+                router: true,
+                ..Driver::new(stream)
+            }],
             containers: BTreeMap::new(),
             router: None,
             router_ends: Vec::new(),
-            warnings: Some(std::mem::take(warnings)),
+            router_up: false,
+            warnings: std::mem::take(warnings),
             ending: None,
             started: Instant::now(),
             alone: None,
@@ -165,6 +174,7 @@ impl<'a> First<'a> {
     }
 
     fn start_router(&mut self) -> Result<(), Failure> {
+        self.router_up = false;
         // A socket that a router left would refuse the next one's bind.
         let _ = fs::remove_file(self.pod.dir.join("socket"));
         let child = Command::new(&self.pod.agent)
@@ -347,9 +357,7 @@ impl<'a> First<'a> {
                     continue;
                 }
                 if event.wd == self.socket {
-                    if let Some(warnings) = self.warnings.take() {
-                        self.tell_all(&Answer::Ready { warnings });
-                    }
+                    self.router_up = true;
                 } else if let Some(state) = self
                     .containers
                     .values_mut()
@@ -422,6 +430,7 @@ impl<'a> First<'a> {
                 }
                 self.drivers[index].waits = Some((name, new));
             }
+            Ok(Call::Router) => self.drivers[index].router = true,
             Ok(Call::Delete { grace_ms }) => {
                 self.drivers[index].deletes = true;
                 self.delete(Duration::from_millis(grace_ms));
@@ -472,9 +481,14 @@ impl<'a> First<'a> {
         }
     }
 
-    /// Answers the drivers whose containers stand or failed.
+    /// Answers the drivers who wait for what has come about.
     fn answer(&mut self) {
         for driver in &mut self.drivers {
+            if driver.router && self.router_up {
+                driver.router = false;
+                let warnings = std::mem::take(&mut self.warnings);
+                let _ = say(&driver.stream, &Answer::Ready { warnings });
+            }
             let Some((name, new)) = &driver.waits else {
                 continue;
             };
@@ -583,6 +597,7 @@ impl Driver {
             stream,
             buffer: Vec::new(),
             waits: None,
+            router: false,
             deletes: false,
         }
     }

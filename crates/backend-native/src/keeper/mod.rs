@@ -72,15 +72,13 @@ fn run(connection: &UnixStream) -> Result<(), Failure> {
 
 /// Makes the namespaces, lets the first process run in them, and cleans up behind it.
 fn hold(connection: &UnixStream, pod: &Pod) -> Result<(), Failure> {
-    // Held for life: who gets this lock knows that the pod is no more. The first process must not inherit it.
+    // Held for life, by the first process too: who gets this lock knows that no process of the pod is left.
     let lock =
         File::create(pod.dir.join("lock")).map_err(|e| failed("create the pod's lock", &e))?;
     lock.lock().map_err(|e| failed("lock the pod", &e))?;
     let mut warnings = Vec::new();
-    let cgroups = Cgroups::for_pod(&pod.name, &mut warnings);
+    let cgroups = Cgroups::for_pod(&pod.name, pod.limited, &mut warnings);
     let child = split(pod.network, &mut warnings, |warnings| {
-        // The descriptor of the lock belongs to this process alone, else the lock would outlive it; it is on the open file, so
-        // closing here does not unlock.
         first::run(connection, pod, &cgroups, warnings)
     })?;
     let end = reap(child.pid);
