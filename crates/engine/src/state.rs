@@ -25,6 +25,8 @@ pub struct State {
     pub run: String,
     /// The last owner's.
     pub epoch: u64,
+    /// When it took over.
+    pub adopted_ms: u64,
     /// The root's id, once the run was created.
     pub root: Option<NodeId>,
     /// Every node that is known.
@@ -225,6 +227,7 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
                 });
             }
             state.epoch = *epoch;
+            state.adopted_ms = at;
         }
         Event::Expanded { node, children } => expanded(state, node, children)?,
         Event::NodeStarted { node } => {

@@ -247,7 +247,12 @@ pub fn stop(state: &State, id: &NodeId) -> Option<Stop> {
         orders.push((since, StopReason::GroupEnd, GRACE_MS));
     }
     let (since_ms, reason, _) = *orders.iter().min_by_key(|(since, ..)| *since)?;
-    let deadline = orders.iter().map(|(since, _, grace)| since + grace).min()?;
+    // While no driver was there nobody could say it: a new owner has all of the time again.
+    let told = |since: &u64| (*since).max(state.adopted_ms);
+    let deadline = orders
+        .iter()
+        .map(|(since, _, grace)| told(since) + grace)
+        .min()?;
     Some(Stop {
         reason,
         since_ms,

@@ -503,6 +503,23 @@ impl Core {
         }
     }
 
+    /// The pod is no more; news only where this driver is not removing it.
+    pub(super) fn gone(
+        &mut self,
+        group: NodeId,
+        pod: String,
+        failure: backend::Failure,
+        now_ms: u64,
+    ) {
+        if self
+            .entry(&group, &pod)
+            .is_some_and(|entry| entry.delete == Ask::No && entry.delete_tries == 0)
+        {
+            let reason = failure.message;
+            self.decide(Input::PodLost { group, pod, reason }, now_ms);
+        }
+    }
+
     pub(super) fn deleted(
         &mut self,
         group: NodeId,

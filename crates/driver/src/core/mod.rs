@@ -245,11 +245,11 @@ pub struct Planted {
     pub result_twice: bool,
     /// An addon hears that its record is settled before the journal has it.
     pub settled_before_commit: bool,
-    /// A piece of output that spans what was stored before is dropped whole.
+    /// A hello claims one byte more than was received.
     pub lost_line: bool,
     /// A reattached driver uses the epoch of the one before it.
     pub old_epoch: bool,
-    /// A start is sent again under the number of another attempt when the connection was cut.
+    /// What ended is started once more, as if it were to be retried, without any event that says so.
     pub start_twice: bool,
 }
 
@@ -352,6 +352,11 @@ impl Core {
         &self.state
     }
 
+    /// The number of the last commit that was asked for.
+    pub fn commits(&self) -> u64 {
+        self.asked
+    }
+
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Action> {
         self.out.pop_front()
@@ -387,14 +392,7 @@ impl Core {
                 group,
                 pod,
                 failure,
-            } => self.decide(
-                Input::PodLost {
-                    group,
-                    pod,
-                    reason: failure.message,
-                },
-                now_ms,
-            ),
+            } => self.gone(group, pod, failure, now_ms),
             Event::Deleted { group, pod, result } => self.deleted(group, pod, result, now_ms),
             Event::Stored {
                 step,

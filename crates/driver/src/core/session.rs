@@ -41,8 +41,8 @@ pub(super) struct Session {
     pending: Option<Pending>,
     /// Records of attempts that are over: to be settled once all is committed.
     settle: Vec<Attempt>,
-    /// How often a start was sent: only a planted bug looks at it.
-    sent: u32,
+    /// Only a planted bug keeps it.
+    again: Option<Box<Start>>,
 }
 
 struct Pending {
@@ -184,7 +184,12 @@ impl Core {
         let attempt = self.running_in(group, container);
         let acked = attempt.as_ref().map_or(0, |attempt| {
             let key = (NodeId(attempt.step.clone()), attempt.number);
-            self.logs.get(&key).map_or(0, |log| log.stored)
+            let log = self.logs.get(&key).copied().unwrap_or_default();
+            if self.planted.lost_line {
+                log.received + 1
+            } else {
+                log.stored
+            }
         });
         let mut epoch = self.state.epoch;
         if self.planted.old_epoch {
@@ -365,7 +370,6 @@ impl Core {
         let Some((step, attempt)) = self.streams(group, container) else {
             return;
         };
-        let planted = self.planted.lost_line;
         let log = self.logs.entry((step.clone(), attempt)).or_default();
         let end = offset + bytes.len() as u64;
         if end <= log.received {
@@ -380,9 +384,6 @@ impl Core {
                 offset: from,
                 bytes: missing,
             });
-        } else if planted && offset < log.received {
-            log.received = end;
-            return;
         } else {
             bytes.drain(..(log.received - offset) as usize);
         }
@@ -516,11 +517,15 @@ impl Core {
                 session.idle = true;
                 session.streaming = None;
                 session.stop = None;
-                session.sent = 0;
             }
             self.logs
                 .remove(&(NodeId(attempt.step.clone()), attempt.number));
             self.request(group, container, &Request::Settled { attempt });
+            let again = self.session(group, container).and_then(|s| s.again.take());
+            if let Some(mut start) = again {
+                start.attempt.number += 1;
+                self.request(group, container, &Request::Start(start));
+            }
         }
     }
 
@@ -719,21 +724,8 @@ impl Core {
         };
         session.idle = false;
         session.streaming = Some(key);
-        session.sent += 1;
         if twice {
-            // The bug: the number is of this sending, not of the attempt.
-            let mut other = start.clone();
-            other.attempt.number += 1;
-            self.request(&group, &container, &Request::Start(start));
-            self.request(
-                &group,
-                &container,
-                &Request::Settled {
-                    attempt: self.key(step, attempt),
-                },
-            );
-            self.request(&group, &container, &Request::Start(other));
-            return;
+            session.again = Some(start.clone());
         }
         self.request(&group, &container, &Request::Start(start));
     }

@@ -1,0 +1,172 @@
+//! What happened, held against the promise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use addon::frame::{Attempt, Exit, StopReason};
+use engine::event::{Event, Status};
+use pipeline::plan::{Kind, NodeId};
+
+use crate::disk::Stored;
+use crate::world::Ended;
+
+/// Every promise that was broken, in words.
+pub fn check(ended: &Ended) -> Vec<String> {
+    let mut broken = ended.broken.clone();
+    starts(ended, &mut broken);
+    records(ended, &mut broken);
+    logs(ended, &mut broken);
+    if ended.status.is_some() {
+        for (name, fate) in &ended.pods {
+            if fate.there {
+                broken.push(format!("the pod {name} is left over"));
+            }
+        }
+    }
+    broken
+}
+
+fn key(step: &NodeId, number: u32) -> Attempt {
+    Attempt {
+        run: "run".to_owned(),
+        step: step.0.clone(),
+        number,
+    }
+}
+
+fn starts(ended: &Ended, broken: &mut Vec<String>) {
+    let mut announced = BTreeSet::new();
+    for stamped in &ended.disk.journal {
+        if let Event::AttemptStarting { step, attempt } = &stamped.event {
+            announced.insert(key(step, *attempt));
+        }
+    }
+    let mut starts: BTreeMap<&Attempt, u32> = BTreeMap::new();
+    for fate in ended.pods.values() {
+        for (attempt, times) in &fate.pod.starts {
+            *starts.entry(attempt).or_default() += times;
+        }
+    }
+    for (attempt, times) in starts {
+        if times > 1 {
+            broken.push(format!("{} started {times} times", attempt.step));
+        }
+        if !announced.contains(attempt) {
+            broken.push(format!(
+                "{} attempt {} started without the journal saying so",
+                attempt.step, attempt.number
+            ));
+        }
+    }
+}
+
+fn records(ended: &Ended, broken: &mut Vec<String>) {
+    let mut applied: BTreeMap<Attempt, (Exit, Option<StopReason>)> = BTreeMap::new();
+    let mut lost = BTreeSet::new();
+    let mut steps = BTreeSet::new();
+    for stamped in &ended.disk.journal {
+        match &stamped.event {
+            Event::Expanded { children, .. } => {
+                let some = children.iter().filter(|c| matches!(c.kind, Kind::Step(_)));
+                steps.extend(some.map(|c| c.id.clone()));
+            }
+            Event::AttemptFinished { record, .. } => {
+                let what = (record.exit.clone(), record.stopped);
+                if applied.insert(record.attempt.clone(), what).is_some() {
+                    broken.push(format!("{} was applied twice", record.attempt.step));
+                }
+            }
+            Event::AttemptLost { step, attempt, .. } => {
+                lost.insert(key(step, *attempt));
+            }
+            Event::PodLost { group, reason } => {
+                let taken = ended.pods.values().any(|fate| fate.lost);
+                if !taken && reason != "something did not answer" {
+                    broken.push(format!("{group} lost a pod that nobody took: {reason}"));
+                }
+            }
+            Event::NodeFinished {
+                node,
+                status: Status::Success,
+                ..
+            } if steps.contains(node) => {
+                let green = applied.iter().any(|(attempt, (exit, stopped))| {
+                    attempt.step == node.0
+                        && (*exit == Exit::Code(0) || *stopped == Some(StopReason::GroupEnd))
+                });
+                if !green {
+                    broken.push(format!("{node} is green without its record"));
+                }
+            }
+            _ => {}
+        }
+    }
+    for fate in ended.pods.values() {
+        for (attempt, exit) in &fate.pod.ended {
+            match applied.get(attempt) {
+                Some((recorded, _)) if recorded != exit => broken.push(format!(
+                    "{} ended with {exit:?}, recorded is {recorded:?}",
+                    attempt.step
+                )),
+                None if lost.contains(attempt) && !fate.lost => broken.push(format!(
+                    "{} ended while its pod lived, and its record was lost",
+                    attempt.step
+                )),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn logs(ended: &Ended, broken: &mut Vec<String>) {
+    let mut complete = BTreeSet::new();
+    for stamped in &ended.disk.journal {
+        if let Event::AttemptFinished { record, .. } = &stamped.event {
+            complete.insert(record.attempt.clone());
+        }
+    }
+    for fate in ended.pods.values() {
+        for (attempt, written) in &fate.pod.written {
+            let place = (NodeId(attempt.step.clone()), attempt.number);
+            let mut at = 0;
+            if let Some(log) = ended.disk.logs.get(&place) {
+                for piece in &log.pieces {
+                    let (offset, length) = match piece {
+                        Stored::Bytes(offset, bytes) => {
+                            let from = *offset as usize;
+                            if written.get(from..from + bytes.len()) != Some(bytes.as_slice()) {
+                                broken.push(format!(
+                                    "{}: what is stored at {offset} is not what was written",
+                                    attempt.step
+                                ));
+                            }
+                            (*offset, bytes.len() as u64)
+                        }
+                        Stored::Gap(offset, length) => {
+                            if !fate.lost {
+                                broken.push(format!(
+                                    "{}: {length} bytes are missing although its pod lived",
+                                    attempt.step
+                                ));
+                            }
+                            (*offset, *length)
+                        }
+                    };
+                    if offset != at {
+                        broken.push(format!(
+                            "{}: stored up to {at}, then at {offset}",
+                            attempt.step
+                        ));
+                    }
+                    at = offset + length;
+                }
+            }
+            if complete.contains(attempt) && at != written.len() as u64 {
+                broken.push(format!(
+                    "{}: {at} of {} bytes are stored or marked",
+                    attempt.step,
+                    written.len()
+                ));
+            }
+        }
+    }
+}

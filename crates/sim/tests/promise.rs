@@ -1,0 +1,142 @@
+//! The promise, under every seed; and the proof that it can fail.
+
+use std::sync::Arc;
+
+use driver::core::Planted;
+use driver::fake::{Script, group, parallel, step};
+use sim::check::check;
+use sim::random::Random;
+use sim::{Ended, Faults, World, story};
+
+/// Seeds of one `cargo test`.
+const SEEDS: u64 = 3000;
+
+fn seeds() -> u64 {
+    std::env::var("STEPYARD_SIM_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(SEEDS)
+}
+
+fn told(ended: &Ended) -> String {
+    let lines = ended.disk.journal.iter().enumerate();
+    lines
+        .map(|(number, stamped)| {
+            let at = stamped.at_ms - ended.disk.journal[0].at_ms;
+            format!("{number:4} {at:6} {:?}\n", stamped.event)
+        })
+        .collect()
+}
+
+fn world(seed: u64, planted: Planted) -> Ended {
+    let mut random = Random::new(seed);
+    let script = Arc::new(story::random(&mut random));
+    let faults = Faults::random(&mut random);
+    World::new(random.bits(), script, faults, planted).run()
+}
+
+#[test]
+fn the_promise_holds_under_every_seed() {
+    for seed in 0..seeds() {
+        let ended = world(seed, Planted::default());
+        let broken = check(&ended);
+        assert!(
+            broken.is_empty(),
+            "seed {seed}: {broken:#?}\n{}",
+            told(&ended)
+        );
+    }
+}
+
+#[test]
+fn a_crash_after_every_record_changes_no_outcome() {
+    let script = || {
+        Arc::new(Script::new(vec![
+            group(
+                "g",
+                vec![
+                    step("db", "echo:up serve").background(),
+                    step("a", "echo:a out:V=1"),
+                    parallel(
+                        "p",
+                        vec![step("b", "sleep:30 echo:b"), step("c", "flood:5000")],
+                    ),
+                    step("d", "echo:{a.V}").reports("*.xml"),
+                ],
+            ),
+            group("h", vec![step("e", "exit:1"), step("f", "echo:never")]),
+        ]))
+    };
+    let calm = World::new(1, script(), Faults::default(), Planted::default()).run();
+    assert!(check(&calm).is_empty());
+    let records = calm.disk.journal.len();
+    assert!(records > 30);
+    for after in 1..records {
+        let faults = Faults {
+            crash_after: Some(after),
+            ..Faults::default()
+        };
+        let ended = World::new(1, script(), faults, Planted::default()).run();
+        let broken = check(&ended);
+        assert!(
+            broken.is_empty(),
+            "after record {after}: {broken:#?}\n{}",
+            told(&ended)
+        );
+        assert_eq!(ended.status, calm.status, "after record {after}");
+    }
+}
+
+/// The first seed that finds a planted bug, and what it says.
+fn finds(planted: Planted) -> Option<(u64, Vec<String>)> {
+    (0..SEEDS).find_map(|seed| {
+        let broken = check(&world(seed, planted));
+        (!broken.is_empty()).then_some((seed, broken))
+    })
+}
+
+#[test]
+fn five_planted_bugs_are_each_found() {
+    let none = Planted::default();
+    for (name, planted) in [
+        (
+            "a result applied twice",
+            Planted {
+                result_twice: true,
+                ..none
+            },
+        ),
+        (
+            "an acknowledgement before the commit",
+            Planted {
+                settled_before_commit: true,
+                ..none
+            },
+        ),
+        (
+            "a lost line",
+            Planted {
+                lost_line: true,
+                ..none
+            },
+        ),
+        (
+            "an old epoch accepted",
+            Planted {
+                old_epoch: true,
+                ..none
+            },
+        ),
+        (
+            "a step started twice",
+            Planted {
+                start_twice: true,
+                ..none
+            },
+        ),
+    ] {
+        let found = finds(planted);
+        assert!(found.is_some(), "{name} was not found");
+        println!("{name}: {found:?}");
+    }
+}
