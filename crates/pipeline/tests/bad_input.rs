@@ -294,7 +294,7 @@ fn groups_and_steps() {
         case(
             "unknown step type",
             steps(
-                "- step: {type: ShelScript, name: a, identifier: a, spec: {}}\n- step: {type: Frobnicate, name: b, identifier: b, spec: {}}\n",
+                "- step: {type: ShelScript, name: a, identifier: a, spec: {}}\n- step: {type: Frobnicate, name: b, identifier: b, spec: {}}\n- step: {type: K8sHibernate, name: c, identifier: c, spec: {}}\n",
             ),
         ),
         case(

@@ -185,6 +185,7 @@ impl Lower for Step {
     fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
         let mut fields = Fields::of(node, name, cx)?;
         let common = StepCommon::fields(&mut fields, cx);
+        fields.ignore(&["identities"]);
         if let Some(span) = fields.entry("template").map(|entry| entry.key.span) {
             let link: Option<Box<TemplateLink>> = Slot::take(&mut fields, "template", cx);
             fields.ignore(&["type", "spec"]);
@@ -211,57 +212,71 @@ impl Lower for Step {
     }
 }
 
-/// The spec of a type. A type without settings may leave it out.
-fn spec(kind: &Spanned<String>, fields: &mut Fields<'_>, cx: &mut Cx) -> Option<StepSpec> {
-    macro_rules! specs {
-        ($($($pattern:literal)|+ => $variant:ident,)*) => {
+macro_rules! specs {
+    ($($($pattern:literal)|+ => $variant:ident,)*) => {
+        /// The types whose spec is read.
+        #[cfg(test)]
+        const READ: &[&str] = &[$($($pattern),+),*];
+
+        /// The spec of a type. A type whose spec is kept as it is may leave it out.
+        fn spec(kind: &Spanned<String>, fields: &mut Fields<'_>, cx: &mut Cx) -> Option<StepSpec> {
             match kind.value.as_str() {
                 $($($pattern)|+ => {
                     fields.required("spec", cx);
                     fields.value_as("spec", &format!("spec of {}", kind.value), cx).map(StepSpec::$variant)
                 })*
                 known if class(known).is_some() => Some(StepSpec::Other(Slot::take(fields, "spec", cx))),
+                unlisted if table::is_of_a_family(unlisted) => {
+                    cx.push(
+                        Diagnostic::warning(code::UNKNOWN_STEP_TYPE, format!("step type `{unlisted}` is not in the list"))
+                            .at(kind.span, "its family is known")
+                            .help("check its name; it is refused when it is run"),
+                    );
+                    Some(StepSpec::Other(Slot::take(fields, "spec", cx)))
+                }
                 unknown => {
                     fields.ignore(&["spec"]);
                     unknown_type(unknown, kind, cx);
                     None
                 }
             }
-        };
-    }
-    specs! {
-        "Run" => Run,
-        "Background" => Background,
-        "Plugin" => Plugin,
-        "GitClone" => GitClone,
-        "Action" => Action,
-        "DownloadManifests" => DownloadManifests,
-        "DownloadAwsS3" => DownloadAwsS3,
-        "DownloadGcs" => DownloadGcs,
-        "DownloadHarnessStore" => DownloadHarnessStore,
-        "S3Upload" => S3Upload,
-        "AwsSamBuild" => AwsSamBuild,
-        "AwsSamDeploy" => AwsSamDeploy,
-        "ServerlessAwsLambdaPrepareRollbackV2" | "ServerlessAwsLambdaPackageV2" | "ServerlessAwsLambdaDeployV2"
-            | "ServerlessAwsLambdaRollbackV2" => Serverless,
-        "AwsCdkBootstrap" | "AwsCdkSynth" | "AwsCdkDiff" | "AwsCdkDeploy" | "AwsCdkDestroy" | "AwsCdkRollback" => AwsCdk,
-        "GoogleCloudRunPrepareRollbackData" | "GoogleCloudRunDeploy" | "GoogleCloudRunTrafficShift"
-            | "GoogleCloudRunRollback" | "GoogleCloudRunJob" => CloudRun,
-        "GoogleMigDeploy" | "GoogleMigBlueGreenDeploy" | "GoogleMigBlueGreenRollback" | "GoogleMigTrafficShift"
-            | "GoogleMigSteadyState" | "GoogleMigRollback" => Mig,
-        "AzureFunctionDeploy" | "AzureFunctionRollback" => AzureFunction,
-        "AzureContainerAppsPrepareRollbackData" | "AzureContainerAppsDeploy" | "AzureContainerAppsTrafficShift"
-            | "AzureContainerAppsRollback" => AzureContainerApps,
-        "Agent" => Agent,
-        "DeployAwsAgentCoreRevision" | "ShiftAwsAgentCoreRevision" | "RollbackAwsAgentCoreRevision"
-            | "DeployGoogleAgentRuntimeRevision" | "ShiftGoogleAgentRuntimeRevision"
-            | "RollbackGoogleAgentRuntimeRevision" => AiRevision,
-        "SlsaVerification" => SlsaVerification,
-        "SscaOrchestration" | "SscaEnforcement" => Ssca,
-        "DBOpsApply" | "DBOpsRollback" | "DBOpsLiquibase" | "DBOpsFlyway" | "DBOpsTestPreview" => DbOps,
-        "HarnessApproval" => HarnessApproval,
-        "Container" => Container,
-    }
+        }
+    };
+}
+
+specs! {
+    "Run" => Run,
+    "Background" => Background,
+    "Plugin" => Plugin,
+    "GitClone" => GitClone,
+    "Action" => Action,
+    "DownloadManifests" => DownloadManifests,
+    "DownloadAwsS3" => DownloadAwsS3,
+    "DownloadGcs" => DownloadGcs,
+    "DownloadHarnessStore" => DownloadHarnessStore,
+    "S3Upload" => S3Upload,
+    "AwsSamBuild" => AwsSamBuild,
+    "AwsSamDeploy" => AwsSamDeploy,
+    "ServerlessAwsLambdaPrepareRollbackV2" | "ServerlessAwsLambdaPackageV2" | "ServerlessAwsLambdaDeployV2"
+        | "ServerlessAwsLambdaRollbackV2" => Serverless,
+    "AwsCdkBootstrap" | "AwsCdkSynth" | "AwsCdkDiff" | "AwsCdkDeploy" | "AwsCdkDestroy" | "AwsCdkRollback" => AwsCdk,
+    "GoogleCloudRunPrepareRollbackData" | "GoogleCloudRunDeploy" | "GoogleCloudRunTrafficShift"
+        | "GoogleCloudRunRollback" | "GoogleCloudRunJob" => CloudRun,
+    "GoogleMigDeploy" | "GoogleMigBlueGreenDeploy" | "GoogleMigBlueGreenRollback" | "GoogleMigTrafficShift"
+        | "GoogleMigSteadyState" | "GoogleMigRollback" => Mig,
+    "AzureFunctionDeploy" | "AzureFunctionRollback" => AzureFunction,
+    "AzureContainerAppsPrepareRollbackData" | "AzureContainerAppsDeploy" | "AzureContainerAppsTrafficShift"
+        | "AzureContainerAppsRollback" => AzureContainerApps,
+    "Agent" => Agent,
+    "DeployAwsAgentCoreRevision" | "ShiftAwsAgentCoreRevision" | "RollbackAwsAgentCoreRevision"
+        | "DeployGoogleAgentRuntimeRevision" | "ShiftGoogleAgentRuntimeRevision"
+        | "RollbackGoogleAgentRuntimeRevision" => AiRevision,
+    "SlsaVerification" => SlsaVerification,
+    "SscaOrchestration" | "SscaEnforcement" => Ssca,
+    "DBSchemaApply" | "DBSchemaRollback" | "DBSchemaRollbackSQL" | "DBSchemaTestPreview" | "DBLiquibaseCommand"
+        | "DBFlywayCommand" => DbOps,
+    "HarnessApproval" => HarnessApproval,
+    "Container" => Container,
 }
 
 fn unknown_type(unknown: &str, kind: &Spanned<String>, cx: &mut Cx) {
@@ -279,4 +294,16 @@ fn unknown_type(unknown: &str, kind: &Spanned<String>, cx: &mut Cx) {
                 .help("a script in a container is `Run`, an image with settings is `Plugin`"),
         },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_that_is_read_is_listed() {
+        for name in READ {
+            assert!(class(name).is_some(), "{name} is in no class");
+        }
+    }
 }

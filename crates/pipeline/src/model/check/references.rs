@@ -3,8 +3,7 @@
 //! It works on the tree, not on the model, so that it sees every text, also in specs that are kept as they are. Where
 //! templates or chained pipelines bring steps that are not in the text, nothing can be said of names.
 
-use std::collections::HashSet;
-
+use indexmap::IndexSet;
 use syntax::expr::Value::Text;
 use syntax::expr::{Expr, Kind, Template, parse_condition};
 use syntax::yaml::{Node, Value};
@@ -21,6 +20,9 @@ const IMPLICIT: [&str; 4] = [
     "initialize",
 ];
 
+/// With how many identifiers an unknown one is compared: a long text may have many of both.
+const COMPARED: usize = 500;
+
 /// Every expression below `pipeline:`.
 pub(in super::super) fn pipeline(root: &Node, cx: &mut Cx) {
     let mut known = Known::default();
@@ -31,7 +33,7 @@ pub(in super::super) fn pipeline(root: &Node, cx: &mut Cx) {
 /// The identifiers of steps and groups.
 #[derive(Default)]
 struct Known<'n> {
-    steps: HashSet<&'n str>,
+    steps: IndexSet<&'n str>,
     /// There are more than the text shows.
     open: bool,
 }
@@ -166,16 +168,20 @@ fn step(
     let message = format!("no step or step group has the identifier `{identifier}`");
     let diagnostic =
         Diagnostic::error(code::UNKNOWN_STEP, message).at(exact.unwrap_or(node.span), "");
-    cx.push(match nearest(identifier, known.steps.iter().copied()) {
-        Some(near) => {
-            let diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
-            match exact {
-                Some(span) => diagnostic.fix(span, near),
-                None => diagnostic,
+    cx.push(
+        match nearest(identifier, known.steps.iter().copied().take(COMPARED)) {
+            Some(near) => {
+                let diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+                match exact {
+                    Some(span) => diagnostic.fix(span, near),
+                    None => diagnostic,
+                }
             }
-        }
-        None => diagnostic.help("an expression reads a step by its identifier, not by its name"),
-    });
+            None => {
+                diagnostic.help("an expression reads a step by its identifier, not by its name")
+            }
+        },
+    );
 }
 
 /// The last name of a path.
