@@ -74,7 +74,7 @@ fn a_connection_lost_at_any_moment_loses_and_doubles_nothing() {
         driver.say(&Request::Start(Box::new(script("echo again"))));
     };
     assert!(lost > 2, "the test means something: {lost}");
-    let expected: String = (0..20_000).map(|i| format!("line {i}\n")).collect();
+    let expected = (0..20_000).fold(String::new(), |text, i| text + &format!("line {i}\n"));
     assert_eq!(output.len() as u64, record.output_bytes);
     assert!(output == expected.as_bytes(), "every line, once, in order");
 }
@@ -383,23 +383,30 @@ fn what_cannot_be_read_ends_its_own_connection_only() {
     assert_eq!(record.exit, Exit::Code(0));
 }
 
-#[test]
-fn a_connection_goes_through_standard_streams() {
-    use std::os::fd::{AsFd as _, OwnedFd};
-    let agent = Agent::new();
-    drop(agent.connect());
+/// A driver whose connection is the standard streams of this command.
+fn over_streams(
+    words: &[&str],
+    path: &std::path::Path,
+    channel: u32,
+) -> (std::process::Child, Driver) {
+    use std::os::fd::OwnedFd;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
-    let mut bridge = std::process::Command::new(support::binary())
-        .args(["connect", "--socket"])
-        .arg(agent.slice().join("socket"))
+    let child = std::process::Command::new(support::binary())
+        .args(words)
+        .arg(path)
         .stdin(OwnedFd::from(theirs.try_clone().expect("a copy")))
-        .stdout(OwnedFd::from(
-            theirs.as_fd().try_clone_to_owned().expect("a copy"),
-        ))
+        .stdout(OwnedFd::from(theirs))
         .spawn()
         .expect("it starts");
-    drop(theirs);
-    let mut driver = Driver::over(ours, 0);
+    (child, Driver::over(ours, channel))
+}
+
+#[test]
+fn a_connection_goes_through_standard_streams() {
+    let agent = Agent::new();
+    drop(agent.connect());
+    let socket = agent.slice().join("socket");
+    let (mut bridge, mut driver) = over_streams(&["connect", "--socket"], &socket, 0);
     driver.hello(1, None, 0);
     driver.say(&Request::Start(Box::new(script("echo through"))));
     assert_eq!(driver.finished().exit, Exit::Code(0));
@@ -409,4 +416,51 @@ fn a_connection_goes_through_standard_streams() {
     });
     drop(driver);
     assert!(bridge.wait().expect("it ends").success());
+
+    let words = ["lite-engine", "--stdio", "--slices"];
+    let (mut engine, mut driver) = over_streams(&words, agent.dir.path(), 4);
+    driver.frame(4, &Frame::Open("step-a".to_owned()));
+    driver.hello(1, None, 0);
+    let mut next = script("echo routed");
+    next.attempt = attempt(1);
+    driver.say(&Request::Start(Box::new(next)));
+    assert_eq!(driver.finished().exit, Exit::Code(0));
+    driver.say(&Request::Settled {
+        attempt: attempt(1),
+    });
+    drop(driver);
+    assert!(
+        engine
+            .wait()
+            .expect("it ends with its connection")
+            .success()
+    );
+}
+
+#[test]
+fn a_record_survives_its_addon() {
+    let mut agent = Agent::new();
+    let mut driver = begin(&agent, script("echo kept; exit 3"));
+    let first = driver.finished();
+    agent.child.kill().expect("it runs");
+    agent.child.wait().expect("it ended");
+    std::fs::remove_file(agent.slice().join("socket")).expect("its socket stays");
+    agent.child = support::addon_in(&agent.slice(), &[]);
+    let mut driver = agent.connect();
+    driver.hello(2, Some(attempt(0)), 2);
+    let again = driver.finished();
+    assert_eq!((again.exit, again.attempt), (Exit::Code(3), first.attempt));
+    assert_eq!(driver.gaps, [(2, 3)], "its output is told as missing");
+    driver.say(&Request::Settled {
+        attempt: attempt(0),
+    });
+    driver.say(&Request::Start(Box::new({
+        let mut next = script("true");
+        next.attempt = attempt(1);
+        next
+    })));
+    assert_eq!(driver.finished().attempt, attempt(1));
+    driver.say(&Request::Settled {
+        attempt: attempt(1),
+    });
 }

@@ -43,35 +43,56 @@ fn children() -> (u64, u64) {
     )
 }
 
-/// The container's cgroup is at the root of its own view, where it has one. Elsewhere (a host's root cgroup has no
-/// `memory.peak`) there is nothing to read.
-fn peak() -> Option<u64> {
-    // In a container of its own these are the container's; the numbers of a whole machine are not a step's.
+/// Directories in which the memory counts of this process's cgroup may be: of the second version of cgroups, then of the first.
+/// Only where this is the first process of a container: anywhere else the group is not a step's alone.
+fn groups() -> Vec<String> {
     if rustix::process::getpid().as_raw_nonzero().get() != 1 {
-        return None;
+        return Vec::new();
     }
-    let text = |path: &str| std::fs::read_to_string(path).ok();
-    let number = |path: &str| text(path)?.trim().parse::<u64>().ok();
-    number("/sys/fs/cgroup/memory.peak").or_else(|| {
-        // On the first version the root group of a machine is recognized by having no limit of its own.
-        let limit = number("/sys/fs/cgroup/memory/memory.limit_in_bytes")?;
-        (limit < 1 << 60)
-            .then(|| number("/sys/fs/cgroup/memory/memory.max_usage_in_bytes"))
-            .flatten()
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = |of: &dyn Fn(&str) -> bool| {
+        own.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (parts.next()?, parts.next()?);
+            of(controllers).then(|| path.trim_end_matches('/').to_owned())
+        })
+    };
+    let mut found = Vec::new();
+    if let Some(path) = path(&|controllers| controllers.is_empty()) {
+        found.push(format!("/sys/fs/cgroup{path}"));
+        found.push(format!("/sys/fs/cgroup/unified{path}"));
+    }
+    if let Some(path) = path(&|controllers| controllers.split(',').any(|one| one == "memory")) {
+        found.push(format!("/sys/fs/cgroup/memory{path}"));
+    }
+    found
+}
+
+fn peak() -> Option<u64> {
+    let number = |path: String| {
+        let text = std::fs::read_to_string(path).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    groups().into_iter().find_map(|dir| {
+        number(format!("{dir}/memory.peak")).or_else(|| {
+            // On the first version the root group, which is the whole machine's, is known by having no limit.
+            let limit = number(format!("{dir}/memory.limit_in_bytes"))?;
+            (limit < 1 << 60)
+                .then(|| number(format!("{dir}/memory.max_usage_in_bytes")))
+                .flatten()
+        })
     })
 }
 
 fn ooms() -> u64 {
-    let count = |path: &str| {
-        let text = std::fs::read_to_string(path).ok()?;
-        text.lines()
-            .find_map(|line| line.strip_prefix("oom_kill "))
-            .and_then(|count| count.trim().parse().ok())
-    };
-    if rustix::process::getpid().as_raw_nonzero().get() != 1 {
-        return 0;
-    }
-    count("/sys/fs/cgroup/memory.events")
-        .or_else(|| count("/sys/fs/cgroup/memory/memory.oom_control"))
+    groups()
+        .into_iter()
+        .flat_map(|dir| ["memory.events", "memory.oom_control"].map(|file| format!("{dir}/{file}")))
+        .find_map(|path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            text.lines()
+                .find_map(|line| line.strip_prefix("oom_kill "))
+                .and_then(|count| count.trim().parse().ok())
+        })
         .unwrap_or(0)
 }
