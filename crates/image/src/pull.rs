@@ -221,37 +221,33 @@ impl Client {
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Image, Error> {
         let mut notes = Vec::new();
+        if *reference == Reference::Host {
+            return Ok(Image {
+                reference: reference.clone(),
+                digest: None,
+                index: None,
+                facts: host_facts(),
+                layers: Vec::new(),
+                fetched: None,
+                notes,
+                diffs: Vec::new(),
+                blobs: Vec::new(),
+                _pin: None,
+            });
+        }
         let name = reference.to_string();
         let store = self.store.clone();
         // Collectors wait until the image is pinned.
         let lock = aside(move || store.lock("gc", FlockOperation::LockShared)).await;
         let lock = Arc::new(lock.map_err(|e| self.store.err(&name, self.store.dir(), e))?);
-        let (resolved, fetched) = match reference {
-            Reference::Host => {
-                return Ok(Image {
-                    reference: reference.clone(),
-                    digest: None,
-                    index: None,
-                    facts: host_facts(),
-                    layers: Vec::new(),
-                    fetched: None,
-                    notes,
-                    diffs: Vec::new(),
-                    blobs: Vec::new(),
-                    _pin: None,
-                });
-            }
-            Reference::Registry(n) => {
-                self.pull(reference, n, want, progress, &lock, &mut notes)
-                    .await?
-            }
-            _ => {
-                let (resolved, files) = self.open(reference, want).await?;
-                let fetched = self
-                    .layers(&name, &resolved, From::Files(&files), progress, &lock)
-                    .await?;
-                (resolved, fetched)
-            }
+        let (resolved, fetched) = if let Reference::Registry(n) = reference {
+            self.pull(reference, n, want, progress, &lock, &mut notes)
+                .await?
+        } else {
+            let (resolved, files) = self.open(reference, want).await?;
+            let from = From::Files(&files);
+            let fetched = self.layers(&name, &resolved, from, progress, &lock).await?;
+            (resolved, fetched)
         };
         let mut seen = BTreeSet::new();
         let mut layers = Vec::new();
@@ -282,6 +278,7 @@ impl Client {
             layers.push(layer.fs);
         }
         layers.reverse();
+        self.store.touch_documents(reference, &resolved.blobs);
         let pin = self.store.hold(&name, &resolved.diffs, &resolved.blobs)?;
         drop(lock);
         self.settle(&resolved);

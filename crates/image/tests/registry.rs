@@ -500,3 +500,35 @@ async fn two_that_want_the_same_fetch_it_once() {
         .count();
     assert_eq!(times, 1);
 }
+
+#[tokio::test]
+async fn a_blob_may_lie_elsewhere_but_the_login_stays_here() {
+    let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::open());
+    let (at, _built) = push_noise(&registry, "team/app:1", 1000).await;
+    let elsewhere = Front::before(&registry.host, |_| Act::Forward);
+    let host = elsewhere.host.clone();
+    let front = Front::before(&registry.host, move |seen| {
+        let closed = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+        if seen.header("authorization").is_none() {
+            let asks = "WWW-Authenticate: Basic realm=\"x\"";
+            return Act::Answer(format!("HTTP/1.1 401 Unauthorized\r\n{asks}\r\n{closed}"));
+        }
+        let path = seen.line.split(' ').nth(1).unwrap_or_default();
+        if path.contains("/blobs/") {
+            let to = format!("Location: http://{host}{path}");
+            return Act::Answer(format!(
+                "HTTP/1.1 307 Temporary Redirect\r\n{to}\r\n{closed}"
+            ));
+        }
+        Act::Forward
+    });
+    let at = name(&format!("{}/{}:1", front.host, at.repository));
+    let with = Want {
+        login: Some(login("tc", "tc-secret")),
+        ..want(Pull::Always)
+    };
+    ensure(&client(dir.path()), &at, &with).await.unwrap();
+    let seen = elsewhere.requests();
+    assert_eq!(seen.len(), 2, "the config and the layer: {seen:?}");
+    assert!(seen.iter().all(|s| s.header("authorization").is_none()));
+}

@@ -128,7 +128,7 @@ impl Registry {
         url.query_pairs_mut()
             .extend_pairs(service.map(|s| ("service", s)))
             .append_pair("scope", scope);
-        let mut request = self.http(ask, at, url.as_str())?.get(url);
+        let mut request = self.http(ask, at, &url)?.get(url);
         if let Some((user, password)) = login {
             request = request.basic_auth(user, Some(password));
         }

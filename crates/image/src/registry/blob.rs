@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
@@ -21,6 +22,8 @@ use crate::manifest::Descriptor;
 const GATHERED: usize = 256 * 1024;
 /// How often in a row a download may fail without a byte of progress.
 const FRUITLESS: u32 = 3;
+/// Between two such tries, times their number.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// How far a download is.
 #[derive(Debug, Default)]
@@ -140,6 +143,10 @@ impl Registry {
                     | Error::Registry { status: 500.., .. }
             );
             if again && fruitless < FRUITLESS {
+                if fruitless > 0 {
+                    // Nothing tells when a registry is well again; one that just cut a connection gets a moment.
+                    tokio::time::sleep(PAUSE * fruitless).await;
+                }
                 continue;
             }
             // A full disk is full for every mirror.

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use self::auth::{Challenge, Grant};
 use crate::error::chain;
@@ -21,6 +21,8 @@ use crate::{Error, Login};
 
 /// Longest manifest, index or config that is read: registries refuse to store longer ones.
 const LONGEST_DOCUMENT: u64 = 8 << 20;
+/// Object stores behind registries take one or two.
+const MOST_REDIRECTS: u32 = 5;
 /// How much of a refusal's text is shown.
 const SHOWN: usize = 300;
 
@@ -149,11 +151,9 @@ impl Registry {
         &self,
         ask: &Ask<'_>,
         endpoint: &Endpoint,
-        url: &str,
+        url: &Url,
     ) -> Result<reqwest::Client, Error> {
-        let near = url
-            .strip_prefix("http://")
-            .is_some_and(|rest| loopback(rest.split('/').next().unwrap_or("")));
+        let near = url.scheme() == "http" && url.host_str().is_some_and(loopback);
         let cell = if near { &self.near } else { &self.far };
         if let Some(client) = cell.get() {
             return Ok(client.clone());
@@ -162,6 +162,7 @@ impl Registry {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("stepyard/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none()) // `send` follows them, minding who may see a login
             .connect_timeout(self.settings.connect_timeout)
             .read_timeout(self.settings.stall_timeout);
         if near {
@@ -190,16 +191,27 @@ impl Registry {
                 at.base, at.prefix, ask.name.repository, request.path
             )
         };
+        let broken = |why: String| Error::Unreachable {
+            image: ask.image(),
+            registry: at.host.clone(),
+            why,
+        };
+        let parse = |text: &str| {
+            Url::parse(text).map_err(|e| broken(format!("`{text}` is not a URL: {e}")))
+        };
+        let mut url = parse(&url)?;
+        let home = parse(&at.base)?.origin();
         let key = Self::key(ask, at);
-        let ours = url.starts_with(&at.base);
-        let mut grant = if ours { self.grant(&key) } else { None };
-        let mut tried = false;
+        let mut grant = self.grant(&key);
+        let (mut tried, mut hops) = (false, 0);
         loop {
+            // Blobs often lie elsewhere, behind a signed URL: nobody else is shown what the registry granted.
+            let ours = url.origin() == home;
             let client = self.http(ask, at, &url)?;
             let mut r = client
-                .request(request.method.clone(), &url)
+                .request(request.method.clone(), url.clone())
                 .headers(request.headers.clone());
-            if let Some(grant) = &grant {
+            if let Some(grant) = grant.as_ref().filter(|_| ours) {
                 r = r.header(AUTHORIZATION, grant.header());
             }
             if let Some(body) = request.body {
@@ -210,6 +222,28 @@ impl Registry {
             }
             let response = r.send().await.map_err(|e| self.failed(ask, at, &e))?;
             let status = response.status();
+            if status.is_redirection()
+                && let Some(to) = response.headers().get(LOCATION)
+            {
+                hops += 1;
+                let to = to.to_str().unwrap_or_default();
+                let next = url.join(to).map_err(|e| {
+                    broken(format!("it redirects to `{to}`, which is not a URL: {e}"))
+                })?;
+                if hops > MOST_REDIRECTS {
+                    return Err(broken(format!(
+                        "it redirects more than {MOST_REDIRECTS} times"
+                    )));
+                }
+                if url.scheme() == "https" && next.scheme() != "https" {
+                    return Err(broken(format!(
+                        "it redirects to {}, which is without TLS",
+                        place(&next)
+                    )));
+                }
+                url = next;
+                continue;
+            }
             if status == StatusCode::UNAUTHORIZED && !tried && ours {
                 tried = true;
                 if let Some(new) = self.log_in(ask, at, &response).await? {
@@ -337,6 +371,11 @@ impl Registry {
 /// reqwest repeats the URL at every level; the cause is what a person needs.
 fn innermost(e: &reqwest::Error) -> String {
     std::error::Error::source(e).map_or_else(|| e.to_string(), chain)
+}
+
+/// A URL without its query, which may be a signature.
+fn place(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 async fn refusal(ask: &Ask<'_>, at: &Endpoint, response: Response) -> Error {

@@ -139,6 +139,18 @@ impl Store {
             .map_err(|e| self.err(&name, path, e))
     }
 
+    /// Marks what names and describes an image as used now.
+    pub(crate) fn touch_documents(&self, reference: &Reference, blobs: &[String]) {
+        let name = self.path("names", hex(&digest_of(reference.to_string().as_bytes())));
+        let blobs = blobs.iter().map(|b| self.path("blobs", hex(b)));
+        for path in blobs.chain([name]) {
+            // As for layers: only collection reads it.
+            if let Ok(file) = File::options().write(true).open(path) {
+                let _ = file.set_modified(std::time::SystemTime::now());
+            }
+        }
+    }
+
     /// Whole or not at all, also over a crash of the machine.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temp = self.temp();
