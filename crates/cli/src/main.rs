@@ -70,6 +70,8 @@ fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Explain(args) => cmd::explain::run(args, cli.output),
         Command::Completions(args) => cmd::completions::run(args),
         Command::Run(args) => cmd::run::run(args, cli.output),
+        Command::Resume(args) => cmd::resume::run(args, cli.output),
+        Command::Logs(args) => cmd::logs::run(args, cli.output),
         Command::Exec(args) => cmd::exec::run(args),
         Command::Sweep(args) => cmd::sweep::run(args, cli.output),
         Command::Runs(args) => cmd::runs::run(args, cli.output),

@@ -44,6 +44,8 @@ pub(crate) struct Meta {
     pub(crate) backend: BackendName,
     /// Its pods have this machine's network.
     pub(crate) host_network: bool,
+    /// The image of its GitClone steps.
+    pub(crate) git_image: String,
 }
 
 /// A text that was read.

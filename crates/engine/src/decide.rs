@@ -495,9 +495,9 @@ fn composite_follows(state: &State, id: &NodeId, place: &Place) -> Vec<Event> {
                 .iter()
                 .map(|child| finished(child, Status::Skipped, Some(not_started(&halt.failure))))
                 .collect(),
-            (None, Order::Parallel) => waiting.iter().map(started).collect(),
+            (None, Order::Parallel) => waiting.iter().map(|child| entered(state, child)).collect(),
             (None, Order::Sequence) if unfinished(state, id).next().is_none() => {
-                vec![started(&waiting[0])]
+                vec![entered(state, &waiting[0])]
             }
             (None, Order::Sequence) => Vec::new(),
         };
@@ -619,6 +619,19 @@ fn pod_phase(state: &State, group: &NodeId, name: &str) -> Option<PodPhase> {
 fn pod_is_ready(state: &State, place: &Place) -> bool {
     let pod = place.group.as_ref().and_then(|group| state.pods.get(group));
     pod.is_some_and(|pod| pod.phase == PodPhase::Ready)
+}
+
+/// A child's turn: it is entered, or passed over where that was known before.
+fn entered(state: &State, child: &NodeId) -> Event {
+    let skip = state
+        .nodes
+        .get(child)
+        .is_some_and(|place| place.node.skip.is_some());
+    if skip {
+        finished(child, Status::Skipped, None)
+    } else {
+        started(child)
+    }
 }
 
 fn started(node: &NodeId) -> Event {

@@ -80,4 +80,7 @@ pub struct Node {
     pub order: Order,
     /// Milliseconds it may take; none: no limit of its own.
     pub timeout_ms: Option<u64>,
+    /// It is not to be entered, and why: known when what it is in was entered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<String>,
 }

@@ -4,6 +4,8 @@ pub(crate) mod completions;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod inspect;
+pub(crate) mod logs;
+pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod sweep;

@@ -14,7 +14,7 @@ use crate::home::{Home, RunDir};
 use crate::inputs::Given;
 use crate::local::Local;
 use crate::meta::{self, Meta, Role, Snapshot};
-use crate::planner::{Options, Written};
+use crate::planner::{Options, Part, Select, Written};
 use crate::problem::{Exit, Problem};
 use crate::screen::show::now_ms;
 use crate::secrets::Secrets;
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         .map(|text| Local::parse(text))
         .collect::<Result<Vec<_>, _>>()?;
     check(pipeline, &documents, &secrets)?;
+    let part = Part::of(pipeline, args.only.as_deref(), args.from.as_deref())?;
     let references = registries(pipeline);
     let (access, mut warnings) = access::logins(
         references.iter().map(String::as_str),
@@ -51,6 +52,7 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
     let meta = keep(args, &documents, &given, pipeline, &locals, &run)?;
     let options = options(&meta, &documents, given.outputs.clone(), &locals, &run)?;
     let planner = Written::new(pipeline.clone(), secrets.clone(), options);
+    let planner = Select::new(planner, part);
     let drive = Drive {
         planner: Arc::new(planner),
         access,
@@ -67,6 +69,15 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
 /// The secrets of the command line, of the environment, and of the documents.
 pub(crate) fn secrets(args: &SecretArgs, documents: &Documents) -> Result<Secrets, Problem> {
     let mut secrets = Secrets::read(args, std::env::vars_os())?;
+    documents_secrets(&mut secrets, documents)?;
+    Ok(secrets)
+}
+
+/// Adds the secrets of documents.
+pub(crate) fn documents_secrets(
+    secrets: &mut Secrets,
+    documents: &Documents,
+) -> Result<(), Problem> {
     for secret in &documents.entities.secrets {
         let id = secret.common.identifier.as_str().to_owned();
         let value = match &secret.value {
@@ -93,11 +104,15 @@ pub(crate) fn secrets(args: &SecretArgs, documents: &Documents) -> Result<Secret
         };
         secrets.document(id, value);
     }
-    Ok(secrets)
+    Ok(())
 }
 
 /// What a run needs and nobody gave is told before anything starts.
-fn check(pipeline: &Pipeline, documents: &Documents, secrets: &Secrets) -> Result<(), Problem> {
+pub(crate) fn check(
+    pipeline: &Pipeline,
+    documents: &Documents,
+    secrets: &Secrets,
+) -> Result<(), Problem> {
     let mut wanted = BTreeSet::new();
     let text = documents
         .ids
@@ -252,6 +267,7 @@ fn keep(
         secrets_file: args.secrets.secrets_file.as_ref().map(absolute),
         backend: args.backend,
         host_network: args.network == NetworkName::Host,
+        git_image: Options::git_image(),
     };
     meta.write(run)?;
     Ok(meta)
@@ -275,7 +291,7 @@ fn options(
         host_network: meta.host_network,
         native: meta.backend == BackendName::Native,
         local: copies,
-        git_image: Options::git_image(),
+        git_image: meta.git_image.clone(),
         outputs,
     })
 }

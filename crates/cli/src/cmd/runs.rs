@@ -61,10 +61,10 @@ pub(crate) fn run(args: &Runs, output: Output) -> Result<Exit, Problem> {
     let mut text = String::new();
     for row in list {
         let took = row.took_ms.map_or_else(String::new, words::took);
-        let ago = format!(
-            "{} ago",
-            words::took(now.saturating_sub(row.created_ms) / 1000 * 1000)
-        );
+        let ago = match now.saturating_sub(row.created_ms) / 1000 {
+            0 => "just now".to_owned(),
+            s => format!("{} ago", words::running(s * 1000)),
+        };
         let line = format!(
             "{}  {:states$}  {took:>7}  {ago:>11}  {}",
             row.id,

@@ -7,6 +7,7 @@
 mod git;
 mod keeping;
 mod pod;
+mod select;
 mod start;
 mod tree;
 mod values;
@@ -27,6 +28,7 @@ use crate::access;
 use crate::secrets::Secrets;
 
 pub(crate) use keeping::Keeping;
+pub(crate) use select::{Part, Select};
 use tree::{Place, Thing};
 use values::{Values, configuration};
 
@@ -127,6 +129,10 @@ impl Written {
             secrets,
             options,
         }
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
     }
 
     fn values<'a>(&'a self, place: Place<'a>, facts: &'a Facts) -> Values<'a> {

@@ -17,7 +17,7 @@ pub(crate) enum Thing<'p> {
     /// `parallel` among steps.
     Elements(&'p [Element]),
     /// The pod of a step group is made.
-    Initialize(&'p StepGroup),
+    Initialize,
     /// A step.
     Step(&'p Step),
 }
@@ -104,7 +104,7 @@ impl<'p> Place<'p> {
                     let id = NodeId(format!("{head}.Initialize"));
                     children.push(Place {
                         id,
-                        thing: Thing::Initialize(group),
+                        thing: Thing::Initialize,
                         ..self.clone()
                     });
                 }
@@ -112,7 +112,7 @@ impl<'p> Place<'p> {
                 children
             }
             Thing::Elements(elements) => self.elements(&self.id.0, elements),
-            Thing::Initialize(_) | Thing::Step(_) => Vec::new(),
+            Thing::Initialize | Thing::Step(_) => Vec::new(),
         }
     }
 
@@ -180,6 +180,33 @@ impl<'p> Place<'p> {
         places
     }
 
+    /// Its children run side by side.
+    pub(crate) fn is_parallel(&self) -> bool {
+        matches!(self.thing, Thing::Stages(_) | Thing::Elements(_))
+    }
+
+    /// Where it is, in identifiers: `build/compile_group/compile`.
+    pub(crate) fn path(&self, pipeline: &'p Pipeline) -> String {
+        let mut parts = Vec::new();
+        let mut at = Self::root(pipeline);
+        while at.id != self.id {
+            let leads = |child: &Self| {
+                self.id
+                    .0
+                    .strip_prefix(&child.id.0)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            match at.children().into_iter().find(leads) {
+                Some(child) => at = child,
+                None => break,
+            }
+            if !at.is_parallel() {
+                parts.push(at.identifier());
+            }
+        }
+        parts.join("/")
+    }
+
     /// Its identifier as written; of the synthetic ones, none.
     pub(crate) fn identifier(&self) -> &'p str {
         match self.thing {
@@ -187,7 +214,7 @@ impl<'p> Place<'p> {
             Thing::Stage(stage) => stage.identifier().as_str(),
             Thing::Group(group) => group.identifier.as_str(),
             Thing::Step(step) => step.identifier.as_str(),
-            Thing::Initialize(_) => "Initialize",
+            Thing::Initialize => "Initialize",
             Thing::Stages(_) | Thing::Elements(_) => "",
         }
     }
@@ -199,7 +226,7 @@ impl<'p> Place<'p> {
             Thing::Stage(stage) => stage.title(),
             Thing::Group(group) => group.title(),
             Thing::Step(step) => step.title(),
-            Thing::Initialize(_) => "Initialize",
+            Thing::Initialize => "Initialize",
             Thing::Stages(_) | Thing::Elements(_) => "",
         }
     }
@@ -216,7 +243,7 @@ impl<'p> Place<'p> {
                     pod: group.is_containerized(),
                 },
                 Thing::Stages(_) | Thing::Elements(_) => Kind::Parallel,
-                Thing::Initialize(_) => Kind::Initialize,
+                Thing::Initialize => Kind::Initialize,
                 Thing::Step(step) => Kind::Step(plan::Step {
                     r#type: step.step_type().to_owned(),
                     background: matches!(step.spec, StepSpec::Background(_)),
@@ -231,6 +258,7 @@ impl<'p> Place<'p> {
                 Order::Sequence
             },
             timeout_ms,
+            skip: None,
         }
     }
 }

@@ -87,6 +87,31 @@ impl<'a> Values<'a> {
         } else {
             format!("<+{part}>")
         };
+        let inner = part.trim_start_matches("<+").trim_end_matches('>');
+        if let Some((step, output)) = inner.split_once(".output.outputVariables.") {
+            let step = step.rsplit('.').next().unwrap_or(step);
+            if let Some(place) = self.named(step, None) {
+                let ran = self
+                    .facts
+                    .nodes
+                    .get(&place.id)
+                    .is_some_and(|f| f.attempts > 0);
+                let why = if ran {
+                    "left none of that name"
+                } else {
+                    "was not run"
+                };
+                return configuration(
+                    format!(
+                        "step `{}` needs the output `{output}` of step `{step}`, which {why}",
+                        self.place.identifier()
+                    ),
+                    format!(
+                        "give it by `--set steps.{step}.output.outputVariables.{output}=…`, or check the name in its `outputVariables`"
+                    ),
+                );
+            }
+        }
         configuration(
             format!("in {}: `{part}` cannot be resolved: {error}", self.place.id),
             "check the path; an output is there once its step is over",

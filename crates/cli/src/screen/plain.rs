@@ -125,6 +125,14 @@ impl Plain {
                 if let Some(failure) = failure.as_ref().filter(|_| item.is_leaf()) {
                     text = format!("{text}: {}", failure.message);
                 }
+                if let Some(reason) = item
+                    .node
+                    .skip
+                    .as_ref()
+                    .filter(|_| *status == Status::Skipped)
+                {
+                    text = format!("{text}: {reason}");
+                }
                 say(self, node, &text)
             }
             _ => Ok(()),

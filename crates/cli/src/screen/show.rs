@@ -214,9 +214,7 @@ async fn live(ears: &mut Ears, terminal: Terminal, extras: &Mutex<Extras>) -> io
     }
     let (columns, _) = Terminal::size();
     if view.root.is_some() {
-        if !above.is_empty() {
-            above.push(String::new());
-        }
+        above.push(String::new());
         let summary = summary::lines(
             &view,
             &extras.lock().unwrap_or_else(PoisonError::into_inner),

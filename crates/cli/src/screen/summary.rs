@@ -362,6 +362,10 @@ fn failures(view: &View, columns: usize, out: &mut Vec<Line>) {
         let Some(failure) = &item.failure else {
             continue;
         };
+        // What was not entered because something else failed says nothing new.
+        if item.status == Some(Status::Skipped) {
+            continue;
+        }
         // A parent that failed because a child did repeats what the child says.
         let said_below = view
             .below(&id)

@@ -233,6 +233,12 @@ pub(crate) fn note(item: &Item) -> String {
     }
     match item.status {
         Some(Status::Success) => {}
+        Some(Status::Skipped) => notes.push(
+            item.node
+                .skip
+                .clone()
+                .unwrap_or_else(|| "skipped".to_owned()),
+        ),
         Some(status) => notes.push(status_word(status).to_owned()),
         None if background && item.ready => notes.push("ready".to_owned()),
         None if item.is_running() && matches!(item.node.kind, Kind::Step(_)) => {
@@ -242,9 +248,10 @@ pub(crate) fn note(item: &Item) -> String {
                 notes.push("waiting to try again".to_owned());
             } else if !started {
                 notes.push(
-                    match (item.container.pull, item.container.create) {
-                        (Some((from, to)), None) if from == to => "pulling its image",
-                        _ => "starting",
+                    if item.container.pulling {
+                        "pulling its image"
+                    } else {
+                        "starting"
                     }
                     .to_owned(),
                 );

@@ -83,8 +83,6 @@ pub(crate) struct Item {
 /// One attempt of a step.
 #[derive(Debug, Default)]
 pub(crate) struct Try {
-    /// When its start was decided.
-    pub(crate) wanted_ms: u64,
     /// When its process ran.
     pub(crate) started_ms: Option<u64>,
     /// When it was over.
@@ -96,6 +94,8 @@ pub(crate) struct Try {
 /// The making of a container: from and to, milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Making {
+    /// Its image is being fetched.
+    pub(crate) pulling: bool,
     /// Its image was fetched.
     pub(crate) pull: Option<(u64, u64)>,
     /// It was made and started.
@@ -212,10 +212,7 @@ impl View {
             Event::AttemptStarting { step, .. } => {
                 if let Some(item) = self.items.get_mut(step) {
                     item.ready = false;
-                    item.attempts.push(Try {
-                        wanted_ms: *at_ms,
-                        ..Try::default()
-                    });
+                    item.attempts.push(Try::default());
                 }
             }
             Event::AttemptStarted { step, .. } => {
@@ -292,8 +289,12 @@ impl View {
             }
             let making = &mut item.container;
             match event.reason.as_str() {
-                "Pulling" => making.pull = Some((at, at)),
+                "Pulling" => {
+                    making.pulling = true;
+                    making.pull = Some((at, at));
+                }
                 "Pulled" => {
+                    making.pulling = false;
                     let from = making.pull.map_or(at, |(from, _)| from);
                     making.pull = Some((from, at));
                 }

@@ -34,6 +34,7 @@ pub fn node(name: &str, kind: Kind, order: Order, children: Vec<Leaf>) -> Leaf {
             name: name.to_owned(),
             order,
             timeout_ms: None,
+            skip: None,
         },
         children,
         words: Vec::new(),

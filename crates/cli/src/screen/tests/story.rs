@@ -31,6 +31,7 @@ fn node(id: &str, kind: Kind, name: &str, order: Order) -> Node {
         name: name.to_owned(),
         order,
         timeout_ms: None,
+        skip: None,
     }
 }
 

@@ -1,0 +1,115 @@
+//! `stepyard resume`: a run whose command was lost is taken over.
+
+use std::sync::Arc;
+
+use crate::access;
+use crate::args::{BackendName, Output, Resume, SecretArgs};
+use crate::cmd::run as begin;
+use crate::documents::Documents;
+use crate::drive::{self, Drive};
+use crate::home::{Home, RunDir};
+use crate::inputs::Given;
+use crate::meta::{Meta, Role};
+use crate::past::{self, State};
+use crate::planner::{Options, Part, Select, Written};
+use crate::problem::{Exit, Problem};
+
+/// Goes on with a run to its end.
+pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
+    let home = Home::find()?;
+    let run = home.run(args.run.as_deref())?;
+    let view = past::view(&run)?;
+    match past::state(&run, &view) {
+        State::Over(_) => {
+            return Err(
+                Problem::invalid(format!("run {} is over", run.id)).help(format!(
+                    "`stepyard inspect {}` shows what became of it",
+                    run.id
+                )),
+            );
+        }
+        State::Running => {
+            return Err(
+                Problem::invalid(format!("run {} is driven by another command", run.id)).help(
+                    format!("`stepyard logs {} --follow` shows what it does", run.id),
+                ),
+            );
+        }
+        State::Lost if view.root.is_none() => {
+            return Err(Problem::invalid(format!(
+                "run {} had not begun when its command was lost",
+                run.id
+            ))
+            .help("run the pipeline again"));
+        }
+        State::Lost => {}
+    }
+    let meta = Meta::read(&run)?;
+    let given = Given::read(&meta.set, &[])?;
+    let documents = documents(&meta, &run, &given)?;
+    let pipeline = documents.pipeline()?;
+    // Secrets are in no file of the run: they are given again, or read from where they were.
+    let wanted = SecretArgs {
+        secrets: args.secrets.secrets.clone(),
+        secrets_file: args
+            .secrets
+            .secrets_file
+            .clone()
+            .or_else(|| meta.secrets_file.clone()),
+    };
+    let mut secrets = begin::secrets(&wanted, &documents)?;
+    if let Ok(fresh) = Documents::read(&meta.pipeline, &meta.entities, None) {
+        begin::documents_secrets(&mut secrets, &fresh)?;
+    }
+    begin::check(pipeline, &documents, &secrets)?;
+    let references = begin::registries(pipeline);
+    let (access, warnings) = access::logins(
+        references.iter().map(String::as_str),
+        &documents.entities,
+        &secrets,
+    )?;
+    let options = Options {
+        entities: documents.entities.clone(),
+        host_network: meta.host_network,
+        native: meta.backend == BackendName::Native,
+        local: meta
+            .local
+            .iter()
+            .enumerate()
+            .map(|(at, (repo, _))| (repo.clone(), run.join(&format!("local/{at}"))))
+            .collect(),
+        git_image: meta.git_image.clone(),
+        outputs: given.outputs.clone(),
+    };
+    let planner = Written::new(pipeline.clone(), secrets.clone(), options);
+    let part = Part::of(pipeline, meta.only.as_deref(), meta.from.as_deref())?;
+    let select = Select::new(planner, part);
+    let drive = Drive {
+        planner: Arc::new(select),
+        access,
+        secrets: secrets.values(),
+        backend: meta.backend,
+        entities: meta.entities.first().cloned(),
+        resume: true,
+        warnings,
+        run,
+    };
+    drive::drive(drive, &home, output, args.timestamps)
+}
+
+/// The texts that the run was planned from.
+fn documents(meta: &Meta, run: &RunDir, given: &Given) -> Result<Documents, Problem> {
+    let (mut texts, mut inputs) = (Vec::new(), Vec::new());
+    for snapshot in &meta.texts {
+        let path = run.join(&snapshot.file);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| Problem::system(format_args!("read {}", path.display()), &e))?;
+        let kept = (snapshot.name.clone(), text);
+        if snapshot.role == Role::Inputs {
+            inputs.push(kept)
+        } else {
+            texts.push(kept)
+        }
+    }
+    Documents::of(texts, inputs, given)
+}

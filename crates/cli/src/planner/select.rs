@@ -1,0 +1,213 @@
+//! `--only STEP` and `--from STEP`: a part of a pipeline.
+//!
+//! What is not wanted is skipped, with the reason. Background steps beside a step that runs do run: they are what it needs.
+
+use addon::frame::Start;
+use driver::backend::ImageFacts;
+use driver::planner::Planner;
+use engine::event::Failure;
+use engine::facts::Facts;
+use pipeline::model::{Pipeline, StepSpec};
+use pipeline::plan::{Node, NodeId};
+use pipeline::pod;
+
+use super::Written;
+use super::tree::{Place, Thing};
+use crate::problem::Problem;
+
+/// What is wanted of a pipeline.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// All of it.
+    All,
+    /// One step, group or stage.
+    Only(NodeId),
+    /// What is from it on.
+    From(NodeId),
+}
+
+impl Part {
+    /// By the words of the command line. A step that is not there is the caller's problem.
+    pub(crate) fn of(
+        pipeline: &Pipeline,
+        only: Option<&str>,
+        from: Option<&str>,
+    ) -> Result<Self, Problem> {
+        Ok(match (only, from) {
+            (Some(word), _) => Self::Only(find(pipeline, word, "--only")?),
+            (_, Some(word)) => Self::From(find(pipeline, word, "--from")?),
+            _ => Self::All,
+        })
+    }
+
+    /// Why a child of `parent` is not run; none: it is.
+    fn skips(
+        &self,
+        parent: &Place<'_>,
+        children: &[Place<'_>],
+        child: &Place<'_>,
+    ) -> Option<String> {
+        let (target, only) = match self {
+            Self::All => return None,
+            Self::Only(target) => (target, true),
+            Self::From(target) => (target, false),
+        };
+        // What is inside the target, or after it, is whole.
+        if parent.id == *target || !leads_to(&parent.id, target) || leads_to(&child.id, target) {
+            return None;
+        }
+        let needed = match child.thing {
+            Thing::Initialize => true,
+            Thing::Step(step) => matches!(step.spec, StepSpec::Background(_)),
+            _ => false,
+        };
+        let index = |id: &NodeId| children.iter().position(|c| c.id == *id);
+        let on_way = children
+            .iter()
+            .find(|c| leads_to(&c.id, target))
+            .and_then(|c| index(&c.id));
+        let skipped = only || (index(&child.id) < on_way && !parent.is_parallel());
+        let option = if only { "--only" } else { "--from" };
+        let name = target.0.rsplit('.').next().unwrap_or(&target.0);
+        (skipped && !needed).then(|| format!("not run: {option} {name}"))
+    }
+
+    /// A step is not run because it, or something that it is in, is skipped.
+    fn leaves_out(&self, pipeline: &Pipeline, step: &NodeId) -> bool {
+        let mut at = Place::root(pipeline);
+        while at.id != *step {
+            let children = at.children();
+            let Some(child) = children.iter().find(|c| leads_to(&c.id, step)) else {
+                return false;
+            };
+            if self.skips(&at, &children, child).is_some() {
+                return true;
+            }
+            at = child.clone();
+        }
+        false
+    }
+}
+
+/// A planner of a part.
+pub(crate) struct Select {
+    inner: Written,
+    part: Part,
+}
+
+impl Select {
+    /// Around another planner.
+    pub(crate) fn new(inner: Written, part: Part) -> Self {
+        Self { inner, part }
+    }
+}
+
+/// The step, group or stage that a word means.
+fn find(pipeline: &Pipeline, word: &str, option: &str) -> Result<NodeId, Problem> {
+    let places: Vec<_> = Place::all(pipeline)
+        .into_iter()
+        .filter(|p| matches!(p.thing, Thing::Step(_) | Thing::Group(_) | Thing::Stage(_)))
+        .map(|p| (p.path(pipeline), p))
+        .collect();
+    let exact = |(path, p): &&(String, Place<'_>)| p.id.0 == word || path == word;
+    let end = |(path, _): &&(String, Place<'_>)| {
+        path.strip_suffix(word)
+            .is_some_and(|head| head.is_empty() || head.ends_with('/'))
+    };
+    let mut found: Vec<_> = places.iter().filter(exact).collect();
+    if found.is_empty() {
+        found = places.iter().filter(end).collect();
+    }
+    // A step goes before the group or stage of the same name.
+    let steps: Vec<_> = found
+        .iter()
+        .filter(|(_, p)| matches!(p.thing, Thing::Step(_)))
+        .copied()
+        .collect();
+    let found = if steps.is_empty() { found } else { steps };
+    match found.as_slice() {
+        [(_, place)] => Ok(place.id.clone()),
+        [] => {
+            let near = places
+                .iter()
+                .map(|(path, p)| (strsim::damerau_levenshtein(p.identifier(), word), path))
+                .min()
+                .filter(|(distance, _)| *distance <= 1 + word.len() / 4);
+            let problem =
+                Problem::invalid(format!("{option} {word}: the pipeline has no such step"));
+            Err(match near {
+                Some((_, path)) => problem.help(format!("did you mean `{path}`?")),
+                None => {
+                    let steps = places
+                        .iter()
+                        .filter(|(_, p)| matches!(p.thing, Thing::Step(_)))
+                        .map(|(path, _)| path.as_str());
+                    problem.help(format!(
+                        "it has {}",
+                        steps.take(20).collect::<Vec<_>>().join(", ")
+                    ))
+                }
+            })
+        }
+        many => {
+            let paths: Vec<_> = many.iter().map(|(path, _)| path.as_str()).collect();
+            Err(Problem::invalid(format!(
+                "{option} {word} is the name of {} steps",
+                many.len()
+            ))
+            .help(format!("say which: {}", paths.join(", "))))
+        }
+    }
+}
+
+/// Whether `node` is `target` or holds it.
+fn leads_to(node: &NodeId, target: &NodeId) -> bool {
+    target
+        .0
+        .strip_prefix(&node.0)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        || node.0 == super::tree::ROOT
+}
+
+impl Planner for Select {
+    fn root(&self) -> Node {
+        self.inner.root()
+    }
+
+    fn expand(&self, node: &NodeId, facts: &Facts) -> Result<Vec<Node>, Failure> {
+        let mut nodes = self.inner.expand(node, facts)?;
+        let place = self.inner.place(node)?;
+        let children = place.children();
+        for (node, child) in nodes.iter_mut().zip(&children) {
+            node.skip = self.part.skips(&place, &children, child);
+        }
+        Ok(nodes)
+    }
+
+    fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<pod::Spec, Failure> {
+        let mut spec = self.inner.pod(group, facts, suffix)?;
+        let pipeline = self.inner.pipeline();
+        // A container that no step will ever run in is not made, and its image not pulled.
+        spec.containers.retain(|container| {
+            !container
+                .steps
+                .iter()
+                .all(|step| self.part.leaves_out(pipeline, &step.as_str().into()))
+        });
+        Ok(spec)
+    }
+
+    fn start(
+        &self,
+        step: &NodeId,
+        attempt: u32,
+        facts: &Facts,
+        image: &ImageFacts,
+    ) -> Result<Start, Failure> {
+        self.inner.start(step, attempt, facts, image)
+    }
+
+    fn reports(&self, step: &NodeId) -> Vec<String> {
+        self.inner.reports(step)
+    }
+}
