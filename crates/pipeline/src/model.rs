@@ -20,7 +20,7 @@ mod failure;
 mod group;
 mod infra;
 mod load;
-mod lower;
+pub(crate) mod lower;
 mod macros;
 mod name;
 mod param;

@@ -3,12 +3,21 @@
 //! A node is expanded when it is entered, and the expansion is an event of the run; so the tree of a run grows
 //! as it goes and never changes what was there.
 
+mod expand;
+mod place;
+mod unsupported;
+
+pub use expand::{STEP_TIMEOUT_MS, expand, root};
+pub use place::{Place, ROOT, What};
+pub use unsupported::unsupported;
+
 use serde::{Deserialize, Serialize};
 
 /// The place of a node in its pipeline, unique in a run and the same in every run of the same text:
 /// `pipeline`, `stages.deploy`, `stages.deploy.steps.build_group`, `stages.deploy.steps.build_group.steps.compile`,
 /// `stages.deploy.rollbackSteps.undo`. An iteration of a loop has its suffix in the last part (`compile_0`). A
-/// `parallel` block, which has no identifier, takes its position: `….steps.parallel2`.
+/// `parallel` block, which has no identifier, takes its position, from 1: `….steps.parallel2`, and what is in it follows:
+/// `….steps.parallel2.test`. The synthetic first child of a containerized group is `….build_group.Initialize`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub String);

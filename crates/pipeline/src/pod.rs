@@ -2,6 +2,18 @@
 //!
 //! It names no secret and holds no environment: what a step needs travels to its own process when it starts.
 
+mod describe;
+mod manifest;
+mod names;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+pub use describe::{INIT_TIMEOUT_MS, Options, describe};
+pub use manifest::manifest;
+pub use names::{container_of, containers};
+pub use requests::requests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

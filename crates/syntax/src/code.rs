@@ -189,11 +189,40 @@ codes! {
 
     /// An expression that cannot be read.
     BAD_EXPRESSION = "SY0501";
+    /// An expression that names nothing.
+    UNKNOWN_EXPRESSION = "SY0502";
+    /// An expression that fails when it is evaluated.
+    EXPRESSION_FAILED = "SY0503";
+    /// A secret where none may be.
+    SECRET_PLACE = "SY0504";
 
     /// A runtime input without a value.
     MISSING_INPUT = "SY0601";
     /// A value that its runtime input does not allow.
     BAD_INPUT_VALUE = "SY0602";
+
+    /// A step type that is not run.
+    STEP_NOT_RUN = "SY0611";
+    /// A loop.
+    LOOP_NOT_RUN = "SY0612";
+    /// A condition.
+    CONDITION_NOT_RUN = "SY0613";
+    /// A template.
+    TEMPLATE_NOT_RUN = "SY0614";
+    /// An infrastructure that is not run.
+    INFRA_NOT_RUN = "SY0615";
+    /// Windows and macOS.
+    OS_NOT_RUN = "SY0616";
+    /// A stage type that is not run.
+    STAGE_NOT_RUN = "SY0617";
+    /// A failure strategy that would decide otherwise.
+    FAILURE_NOT_RUN = "SY0618";
+    /// A failure strategy without effect.
+    FAILURE_NOT_ACTED_ON = "SY0619";
+    /// Rollback steps.
+    ROLLBACK_NOT_RUN = "SY0620";
+    /// A setting that is not acted on.
+    SETTING_NOT_RUN = "SY0621";
 }
 
 #[cfg(test)]

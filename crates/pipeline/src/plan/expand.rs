@@ -1,0 +1,87 @@
+//! A node is expanded into its children.
+
+use syntax::Diagnostic;
+
+use crate::model::StepSpec;
+use crate::pod;
+use crate::resolve::{Values, World};
+
+use super::{Kind, Node, NodeId, Order, Place, Step, What};
+
+/// How long a step may take where nothing is said: 10 hours.
+pub const STEP_TIMEOUT_MS: u64 = 36_000_000;
+
+/// The root of a run's tree.
+pub fn root(world: &World<'_>) -> Result<Node, Vec<Diagnostic>> {
+    node(&Place::root(world.pipeline), world)
+}
+
+/// The children of a node that is entered now, in order. Unknown ids and leaves have none.
+pub fn expand(world: &World<'_>, id: &NodeId) -> Result<Vec<Node>, Vec<Diagnostic>> {
+    let Some(place) = Place::find(world.pipeline, id) else {
+        return Ok(Vec::new());
+    };
+    let mut nodes = Vec::new();
+    let mut diagnostics = Vec::new();
+    for child in place.children() {
+        match node(&child, world) {
+            Ok(node) => nodes.push(node),
+            Err(more) => diagnostics.extend(more),
+        }
+    }
+    if diagnostics.is_empty() {
+        Ok(nodes)
+    } else {
+        Err(diagnostics)
+    }
+}
+
+fn node(place: &Place<'_>, world: &World<'_>) -> Result<Node, Vec<Diagnostic>> {
+    let values = Values::new(world, place);
+    let limit = |timeout| {
+        values
+            .get(timeout, "timeout")
+            .map(|duration: crate::model::Duration| duration.ms)
+            .filter(|ms| *ms > 0)
+    };
+    let timeout_ms = match place.what {
+        What::Pipeline(pipeline) => limit(pipeline.timeout.as_ref()),
+        What::Stage(stage) => limit(stage.common.timeout.as_ref()),
+        What::Step(step) => match step.spec {
+            StepSpec::Background(_) => None,
+            _ => limit(step.timeout.as_ref()).or(Some(STEP_TIMEOUT_MS)),
+        },
+        What::Initialize(group) => Some(
+            limit(group.kubernetes().and_then(|pod| pod.init_timeout.as_ref()))
+                .unwrap_or(pod::INIT_TIMEOUT_MS),
+        ),
+        _ => None,
+    };
+    let kind = match place.what {
+        What::Pipeline(_) => Kind::Pipeline,
+        What::Stage(stage) => Kind::Stage(stage.stage_type().to_owned()),
+        What::Group(group) => Kind::StepGroup {
+            pod: group.is_containerized(),
+        },
+        What::Stages(_) | What::Elements(_) => Kind::Parallel,
+        What::Initialize(_) => Kind::Initialize,
+        What::Step(step) => Kind::Step(Step {
+            r#type: step.step_type().to_owned(),
+            background: matches!(step.spec, StepSpec::Background(_)),
+            container: pod::container_of(world.pipeline, place),
+        }),
+    };
+    let order = if kind == Kind::Parallel {
+        Order::Parallel
+    } else {
+        Order::Sequence
+    };
+    values.finish(Node {
+        id: place.id.clone(),
+        kind,
+        identifier: place.identifier().to_owned(),
+        name: place.title().to_owned(),
+        order,
+        timeout_ms,
+    })
+}

@@ -1,0 +1,319 @@
+//! What the format can express and a run does not do yet: refused by name before anything runs.
+//!
+//! Errors are what would make a run green or red wrongly, or run less or more than is written. What only makes a failure
+//! less well looked after (a retry that does not happen, a rollback) is a warning by name.
+
+use syntax::{Diagnostic, Span, Spanned, code};
+
+use crate::model::{
+    ActionType, FailureStrategy, Looping, Os, Param, Pipeline, RunModeType, Shell, Stage,
+    StageSpec, Status, Step, StepGroup, StepGroupInfra, StepSpec, Strategy, When,
+};
+
+use super::{Place, What};
+
+/// Everything in a pipeline that is known and not acted on, in the order of the text.
+pub fn unsupported(pipeline: &Pipeline) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    if let Some(template) = &pipeline.template {
+        found.push(template_used(template.span, "the pipeline"));
+    }
+    for place in Place::all(pipeline) {
+        match place.what {
+            What::Stage(own) => stage(own, &mut found),
+            What::Group(own) => group(own, &mut found),
+            What::Step(own) => step(own, place.pod().is_some(), &mut found),
+            _ => {}
+        }
+    }
+    syntax::diagnostic::sort(&mut found);
+    found
+}
+
+fn refuse(code: code::Code, at: Span, message: impl Into<String>, help: &str) -> Diagnostic {
+    Diagnostic::error(code, message).at(at, "").help(help)
+}
+
+fn template_used(at: Span, what: &str) -> Diagnostic {
+    refuse(
+        code::TEMPLATE_NOT_RUN,
+        at,
+        format!("{what} is a template, which is not run yet"),
+        "write out in the pipeline what the template holds",
+    )
+}
+
+fn stage(stage: &Stage, found: &mut Vec<Diagnostic>) {
+    let id = stage.identifier();
+    let what = format!("stage `{id}`");
+    match &stage.spec {
+        StageSpec::Deployment(_) | StageSpec::Custom(_) => {}
+        StageSpec::Template(template) => found.push(template_used(template.span, &what)),
+        StageSpec::Other(other) => found.push(refuse(
+            code::STAGE_NOT_RUN,
+            other.kind.span,
+            format!("{what}: stages of type {} are not run", other.kind.value),
+            "Deployment and Custom stages are",
+        )),
+    }
+    looped(stage.common.strategy.as_ref(), &what, found);
+    condition(stage.common.when.as_ref(), &what, found);
+    failures(stage.common.failure_strategies.as_ref(), &what, found);
+    if let Some(mode) = &stage.common.run_mode {
+        let by_itself = mode.literal().and_then(|mode| mode.kind.as_ref());
+        if by_itself.is_none_or(|kind| kind.value == RunModeType::Manual) {
+            found.push(refuse(
+                code::SETTING_NOT_RUN,
+                mode.span(),
+                format!("{what}: a stage that a person starts is not run yet"),
+                "remove `runMode`, or write `type: Auto`",
+            ));
+        }
+    }
+    if let Some(execution) = stage.execution()
+        && let Some(first) = execution.rollback_steps.first()
+    {
+        rollback(first.span(), &what, found);
+    }
+}
+
+fn rollback(at: Span, what: &str, found: &mut Vec<Diagnostic>) {
+    found.push(
+        Diagnostic::warning(
+            code::ROLLBACK_NOT_RUN,
+            format!(
+                "{what}: its rollback steps are not run yet, also where a failure asks for them"
+            ),
+        )
+        .at(at, "")
+        .help("undo by hand what a failed run leaves behind"),
+    );
+}
+
+fn group(group: &StepGroup, found: &mut Vec<Diagnostic>) {
+    let what = format!("step group `{}`", group.identifier);
+    if let Some(template) = &group.template {
+        found.push(template_used(template.span, &what));
+    }
+    looped(group.strategy.as_ref(), &what, found);
+    condition(group.when.as_ref(), &what, found);
+    failures(group.failure_strategies.as_ref(), &what, found);
+    if let Some(first) = group.rollback_steps.first() {
+        rollback(first.span(), &what, found);
+    }
+    match &group.infra {
+        None => {}
+        Some(Param::Literal(Spanned { value, span })) => match value {
+            StepGroupInfra::KubernetesDirect(pod) => {
+                if let Some(Param::Literal(os)) = &pod.os
+                    && os.value != Os::Linux
+                {
+                    found.push(refuse(
+                        code::OS_NOT_RUN,
+                        os.span,
+                        format!("{what}: `os: {}` is not run", os.value),
+                        "write `os: Linux`",
+                    ));
+                }
+            }
+            StepGroupInfra::Vm(_) | StepGroupInfra::EcsDirect(_) => found.push(refuse(
+                code::INFRA_NOT_RUN,
+                span.head(1),
+                format!(
+                    "{what}: infrastructure of type {} is not run",
+                    value.infra_type()
+                ),
+                "write `type: KubernetesDirect`; without a cluster its pod is made on this machine",
+            )),
+            StepGroupInfra::Delegate(_) | StepGroupInfra::Noop(_) => {}
+        },
+        Some(other) => found.push(refuse(
+            code::INFRA_NOT_RUN,
+            other.span(),
+            format!("{what}: infrastructure from an expression is not run yet"),
+            "write out `stepGroupInfra`",
+        )),
+    }
+}
+
+fn step(step: &Step, in_pod: bool, found: &mut Vec<Diagnostic>) {
+    let what = format!("step `{}`", step.identifier);
+    let shell = match &step.spec {
+        StepSpec::Run(run) => run.shell.as_ref(),
+        StepSpec::Background(background) => background.shell.as_ref(),
+        StepSpec::Plugin(plugin) => {
+            if let Some(uses) = &plugin.uses {
+                found.push(setting(uses.span(), &what, "uses", "give `image`"));
+            }
+            None
+        }
+        StepSpec::GitClone(_) => None,
+        StepSpec::Template(template) => {
+            found.push(template_used(template.span, &what));
+            return;
+        }
+        _ => {
+            found.push(refuse(
+                code::STEP_NOT_RUN,
+                step.kind.span,
+                format!("{what}: steps of type {} are not run yet", step.step_type()),
+                "Run, Background, Plugin and GitClone steps are",
+            ));
+            return;
+        }
+    };
+    if !in_pod {
+        found.push(refuse(
+            code::STEP_NOT_RUN,
+            step.kind.span,
+            format!(
+                "{what}: a {} step is not run outside of a containerized step group",
+                step.step_type()
+            ),
+            "put it into a `stepGroup` with `stepGroupInfra`",
+        ));
+    }
+    if let Some(Param::Literal(shell)) = shell
+        && shell.value == Shell::Powershell
+    {
+        found.push(refuse(
+            code::OS_NOT_RUN,
+            shell.span,
+            format!("{what}: Windows PowerShell is not run"),
+            "write `shell: Pwsh`, and an image that has it",
+        ));
+    }
+    let container = match &step.spec {
+        StepSpec::Run(run) => Some(&run.container),
+        StepSpec::Background(background) => Some(&background.container),
+        StepSpec::Plugin(plugin) => Some(&plugin.container),
+        _ => None,
+    };
+    if let Some(registry) = container.and_then(|container| container.registry_ref.as_ref()) {
+        found.push(setting(
+            registry.span(),
+            &what,
+            "registryRef",
+            "use `connectorRef` with a DockerRegistry connector",
+        ));
+    }
+    if let StepSpec::Run(run) = &step.spec
+        && let Some(alias) = &run.output_alias
+    {
+        found.push(setting(
+            alias.span,
+            &what,
+            "outputAlias",
+            "read the outputs by the step's own path",
+        ));
+    }
+    if let Some(enforce) = &step.enforce
+        && enforce
+            .policy_sets
+            .as_ref()
+            .is_some_and(|sets| sets.literal().is_none_or(|sets| !sets.is_empty()))
+    {
+        found.push(setting(
+            enforce.span,
+            &what,
+            "enforce",
+            "remove it; no policy is asked here",
+        ));
+    }
+    looped(step.strategy.as_ref(), &what, found);
+    condition(step.when.as_ref(), &what, found);
+    failures(step.failure_strategies.as_ref(), &what, found);
+}
+
+fn setting(at: Span, what: &str, key: &str, help: &str) -> Diagnostic {
+    refuse(
+        code::SETTING_NOT_RUN,
+        at,
+        format!("{what}: `{key}` is not acted on yet"),
+        help,
+    )
+}
+
+fn looped(strategy: Option<&Param<Strategy>>, what: &str, found: &mut Vec<Diagnostic>) {
+    let Some(strategy) = strategy else { return };
+    let kind = match strategy.literal().map(|strategy| &strategy.looping) {
+        Some(Looping::Matrix(_)) => "a `matrix`",
+        Some(Looping::Parallelism(_)) => "`parallelism`",
+        Some(Looping::Repeat(_)) => "`repeat`",
+        _ => "a `strategy`",
+    };
+    found.push(refuse(
+        code::LOOP_NOT_RUN,
+        strategy.span().head(1),
+        format!("{what}: {kind} is not run yet"),
+        "write the iterations out, or remove `strategy`",
+    ));
+}
+
+/// Only what everything does anyway is acted on: run when nothing before it failed.
+fn condition(when: Option<&Param<When>>, what: &str, found: &mut Vec<Diagnostic>) {
+    let Some(when) = when else { return };
+    let says = match when.literal() {
+        None => "`when` from an expression".to_owned(),
+        Some(own) => {
+            let always = own
+                .condition
+                .as_ref()
+                .is_none_or(|condition| matches!(condition.text().trim(), "" | "true" | "<+true>"));
+            match &own.status {
+                _ if !always => "a `condition`".to_owned(),
+                Some(status) if status.value != Status::Success => {
+                    format!("`when` with the status {}", status.value)
+                }
+                _ => return,
+            }
+        }
+    };
+    found.push(refuse(
+        code::CONDITION_NOT_RUN,
+        when.span().head(1),
+        format!("{what}: {says} is not acted on yet"),
+        "remove `when`: it then runs where nothing before it failed",
+    ));
+}
+
+fn failures(
+    strategies: Option<&Param<Vec<FailureStrategy>>>,
+    what: &str,
+    found: &mut Vec<Diagnostic>,
+) {
+    let list = match strategies {
+        None => return,
+        Some(Param::Literal(list)) => &list.value,
+        Some(other) => {
+            found.push(refuse(
+                code::FAILURE_NOT_RUN,
+                other.span(),
+                format!("{what}: `failureStrategies` from an expression are not acted on yet"),
+                "write them out",
+            ));
+            return;
+        }
+    };
+    for action in list.iter().filter_map(|strategy| strategy.action.as_ref()) {
+        let kind = action.kind.action_type();
+        match kind {
+            // A failing step stops what follows: that is what they come to, but for rollback steps, which are told apart.
+            ActionType::Abort | ActionType::StageRollback | ActionType::MarkAsFailure => {}
+            ActionType::Ignore | ActionType::MarkAsSuccess => found.push(refuse(
+                code::FAILURE_NOT_RUN,
+                action.span.head(1),
+                format!("{what}: the failure strategy {kind} is not acted on yet, so a failure that does not matter would stop the run"),
+                "remove it, or let the command itself succeed (`… || true`)",
+            )),
+            _ => found.push(
+                Diagnostic::warning(
+                    code::FAILURE_NOT_ACTED_ON,
+                    format!("{what}: the failure strategy {kind} is not acted on yet: a failure stops what follows"),
+                )
+                .at(action.span.head(1), "")
+                .help("run it again by hand with `--from`"),
+            ),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Pods and plans as people see them.
+
+use std::fmt::Write as _;
+
+use crate::plan::{self, NodeId, Place};
+use crate::resolve::tests::{PIPELINE, made, messages};
+
+use super::{Network, Options, describe, manifest};
+
+const GROUP: &str = "stages.deploy.steps.build_group";
+
+fn options() -> Options {
+    Options {
+        git_image: "stepyard/git:1".to_owned(),
+        git_connector: None,
+        network: Network::Private,
+    }
+}
+
+#[test]
+fn a_pod_as_it_is_shown() {
+    let made = made(PIPELINE);
+    let world = made.world();
+    let spec = describe(&world, &GROUP.into(), "bcdf1234", &options()).expect("a pod");
+    let place = Place::find(world.pipeline, &GROUP.into()).expect("the group");
+    insta::assert_snapshot!(manifest(&spec, &place));
+}
+
+#[test]
+fn users_and_privileges_are_inherited_by_the_new_table() {
+    let made = made(PIPELINE);
+    let spec = describe(&made.world(), &GROUP.into(), "x", &options()).expect("a pod");
+    let shown: Vec<String> = spec
+        .containers
+        .iter()
+        .map(|own| {
+            format!(
+                "{} {:?} {:?} {:?} {}",
+                own.name,
+                own.security.run_as_user,
+                own.security.privileged,
+                own.image.pull,
+                own.image.reference
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn the_plan_of_a_run() {
+    let made = made(PIPELINE);
+    let world = made.world();
+    let mut shown = String::new();
+    let mut open = vec![plan::root(&world).expect("a root")];
+    while let Some(node) = open.pop() {
+        let _ = writeln!(
+            shown,
+            "{} {:?} {:?} {:?} {:?}",
+            node.id, node.kind, node.name, node.order, node.timeout_ms
+        );
+        let children = plan::expand(&world, &node.id).expect("children");
+        open.extend(children.into_iter().rev());
+    }
+    insta::assert_snapshot!(shown);
+    assert_eq!(
+        messages(&plan::unsupported(world.pipeline)),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn every_id_leads_back_to_its_place() {
+    let made = made(PIPELINE);
+    let world = made.world();
+    for place in Place::all(world.pipeline) {
+        assert_eq!(
+            Place::find(world.pipeline, &place.id).as_ref(),
+            Some(&place)
+        );
+    }
+    assert_eq!(
+        Place::find(world.pipeline, &NodeId::from("stages.nowhere")),
+        None
+    );
+}
+
+#[test]
+fn what_is_not_run_is_refused_by_name() {
+    let table = [
+        (
+            "identifier: publish",
+            "strategy: {parallelism: 2}\n                        identifier: publish",
+            "SY0612 step `publish`: `parallelism` is not run yet",
+        ),
+        (
+            "identifier: publish",
+            "when: {stageStatus: All}\n                        identifier: publish",
+            "SY0613 step `publish`: `when` with the status All is not acted on yet",
+        ),
+        (
+            "identifier: publish",
+            "when: {stageStatus: Success, condition: <+pipeline.name> == \"x\"}\n                        identifier: publish",
+            "SY0613 step `publish`: a `condition` is not acted on yet",
+        ),
+        (
+            "identifier: publish",
+            "failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Ignore}}}]\n                        identifier: publish",
+            "SY0618 step `publish`: the failure strategy Ignore is not acted on yet, so a failure that does not matter would stop the run",
+        ),
+        (
+            "identifier: publish",
+            "failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: PipelineRollback}}}]\n                        identifier: publish",
+            "SY0619 step `publish`: the failure strategy PipelineRollback is not acted on yet: a failure stops what follows",
+        ),
+        (
+            "shell: Bash",
+            "shell: Powershell",
+            "SY0616 step `compile`: Windows PowerShell is not run",
+        ),
+        (
+            "shell: Bash",
+            "outputAlias: {key: k, scope: Stage}",
+            "SY0621 step `compile`: `outputAlias` is not acted on yet",
+        ),
+        (
+            "hostNames: [db]",
+            "os: Windows",
+            "SY0616 step group `build_group`: `os: Windows` is not run",
+        ),
+        (
+            "            steps:\n              - stepGroup",
+            "            rollbackSteps: [{step: {type: Http, identifier: h, name: h, spec: {}}}]\n            steps:\n              - stepGroup",
+            "SY0620 stage `deploy`: its rollback steps are not run yet, also where a failure asks for them",
+        ),
+        (
+            "            steps:\n              - stepGroup",
+            "            steps:\n              - step: {type: Http, identifier: h, name: h, spec: {url: x, method: GET}}\n              - stepGroup",
+            "SY0611 step `h`: steps of type Http are not run yet",
+        ),
+    ];
+    for (from, to, wanted) in table {
+        let text = PIPELINE.replacen(from, to, 1);
+        assert_ne!(text, PIPELINE, "{from}");
+        let made = made(&text);
+        let found = messages(&plan::unsupported(made.world().pipeline));
+        assert_eq!(found, [wanted], "{to}");
+    }
+    let when = "when: {stageStatus: Success}\n                        identifier: publish";
+    let made = made(&PIPELINE.replacen("identifier: publish", when, 1));
+    assert!(plan::unsupported(made.world().pipeline).is_empty());
+}

@@ -1,0 +1,30 @@
+//! What is written, with every expression resolved by what is known when it is needed.
+//!
+//! ```text
+//! World { pipeline, entities, known } ─► scope (a Place's view of it) ─► Values (typed) ─► plan, pod
+//!                                                                    └─► step::prepare ─► Prepared
+//! ```
+//!
+//! Secrets stay references all the way: a [`Text`] is made of pieces, and whoever starts the step puts the values in,
+//! into the environment of its one process. In a script a secret becomes a reference to a variable of that environment
+//! (see [`script`]), so a shell never interprets what is in it.
+
+mod git;
+mod image;
+mod known;
+mod scope;
+pub mod script;
+mod step;
+#[cfg(test)]
+pub(crate) mod tests;
+mod values;
+
+pub use image::{needs_privileges, pull_of, reference};
+pub use known::{Fact, Known, World};
+pub use scope::At;
+pub use step::{Output, Prepared, Probe, Program, Readiness, prepare};
+pub use syntax::expr::{Piece, SecretRef};
+pub use values::Values;
+
+/// A text in which secrets may stand.
+pub type Text = Vec<Piece>;

@@ -1,0 +1,396 @@
+//! What expressions see from a place in the pipeline.
+
+use std::sync::Arc;
+
+use syntax::expr::{Lookup, Scope, SecretRef, Template, Value};
+
+use crate::model::{Param, Ref, StepGroup, Variable, VariableType, Variables};
+use crate::plan::{Place, What};
+
+use super::known::World;
+
+/// The roots that a run knows.
+const ROOTS: [&str; 11] = [
+    "pipeline",
+    "stage",
+    "stepGroup",
+    "step",
+    "steps",
+    "execution",
+    "account",
+    "org",
+    "project",
+    "variable",
+    "secrets",
+];
+
+/// The world as it is seen from one place.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'w, 'm> {
+    /// The world.
+    pub world: &'w World<'m>,
+    /// The place.
+    pub place: &'w Place<'m>,
+}
+
+/// A value of the first `used` parts.
+fn found(value: impl Into<Value>, used: usize) -> Lookup {
+    Lookup::Found {
+        value: value.into(),
+        used,
+    }
+}
+
+fn unknown<'a>(part: usize, known: impl IntoIterator<Item = &'a str>) -> Lookup {
+    Lookup::Unknown {
+        part,
+        known: known.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+fn optional(value: Option<impl Into<Value>>, used: usize) -> Lookup {
+    found(value.map_or(Value::Null, Into::into), used)
+}
+
+impl Scope for At<'_, '_> {
+    fn lookup(&self, path: &[&str]) -> Lookup {
+        let pipeline = self.world.pipeline;
+        match path[0] {
+            "pipeline" => self.pipeline(path),
+            "stage" => match &self.place.stage {
+                Some((_, id)) => match Place::find(pipeline, id) {
+                    Some(place) => self.stage(&place, path, 1),
+                    None => unknown(0, ROOTS),
+                },
+                None => unknown(0, ROOTS),
+            },
+            "stepGroup" => self.group(self.place.groups.len(), path, 1),
+            "step" => match self.place.what {
+                What::Step(step) => match path.get(1) {
+                    Some(&"identifier") => found(step.identifier.as_str(), 2),
+                    Some(&"name") => found(step.title(), 2),
+                    _ => unknown(1, ["identifier", "name"]),
+                },
+                _ => unknown(0, ROOTS),
+            },
+            "steps" => self.near_steps(path),
+            "execution" => self.execution(path),
+            "account" => member(path, &[("identifier", self.world.known.account.as_deref())]),
+            "org" => member(
+                path,
+                &[(
+                    "identifier",
+                    pipeline.org.as_ref().map(|org| org.value.as_str()),
+                )],
+            ),
+            "project" => member(
+                path,
+                &[(
+                    "identifier",
+                    pipeline
+                        .project
+                        .as_ref()
+                        .map(|project| project.value.as_str()),
+                )],
+            ),
+            _ => unknown(0, ROOTS),
+        }
+    }
+
+    fn secret(&self, id: &str) -> Result<SecretRef, String> {
+        match Ref::parse(id) {
+            Some(reference) => Ok(SecretRef(reference.to_string().into())),
+            None => Err(format!(
+                "`{id}` is not a secret's reference: write `id`, `org.id` or `account.id`"
+            )),
+        }
+    }
+
+    fn now_ms(&self) -> Option<i64> {
+        self.world
+            .known
+            .created_ms
+            .and_then(|ms| i64::try_from(ms).ok())
+    }
+}
+
+fn member(path: &[&str], members: &[(&str, Option<&str>)]) -> Lookup {
+    match path
+        .get(1)
+        .and_then(|name| members.iter().find(|(own, _)| own == name))
+    {
+        Some((_, value)) => optional(*value, 2),
+        None => unknown(1.min(path.len() - 1), members.iter().map(|(name, _)| *name)),
+    }
+}
+
+impl<'m> At<'_, 'm> {
+    fn pipeline(&self, path: &[&str]) -> Lookup {
+        let (pipeline, known) = (self.world.pipeline, self.world.known);
+        let number = |number: Option<u64>| optional(number.and_then(|n| i64::try_from(n).ok()), 2);
+        match path.get(1) {
+            Some(&"name") => found(pipeline.title(), 2),
+            Some(&"identifier") => found(pipeline.identifier.as_str(), 2),
+            Some(&"executionId") => found(known.run.as_str(), 2),
+            Some(&"sequenceId") => number(known.sequence),
+            Some(&"startTs") => number(known.created_ms),
+            Some(&"executionMode") => found("NORMAL", 2),
+            Some(&"orgIdentifier") => {
+                optional(pipeline.org.as_ref().map(|own| own.value.as_str()), 2)
+            }
+            Some(&"projectIdentifier") => {
+                optional(pipeline.project.as_ref().map(|own| own.value.as_str()), 2)
+            }
+            Some(&"variables") => variables(pipeline.variables.as_ref(), path, 2),
+            Some(&"tags") => tags(&pipeline.tags, path, 2),
+            Some(&"stages") => {
+                let root = Place::root(pipeline);
+                match path.get(2).and_then(|id| root.child(id)) {
+                    Some(stage) => self.stage(&stage, path, 3),
+                    None => unknown(2.min(path.len() - 1), names(&root)),
+                }
+            }
+            _ => unknown(
+                1.min(path.len() - 1),
+                [
+                    "name",
+                    "identifier",
+                    "executionId",
+                    "sequenceId",
+                    "startTs",
+                    "executionMode",
+                    "orgIdentifier",
+                    "projectIdentifier",
+                    "variables",
+                    "tags",
+                    "stages",
+                ],
+            ),
+        }
+    }
+
+    /// A stage's members; `at` is the part after the stage.
+    fn stage(&self, place: &Place<'m>, path: &[&str], at: usize) -> Lookup {
+        let What::Stage(stage) = place.what else {
+            return unknown(at - 1, []);
+        };
+        match path.get(at) {
+            Some(&"name") => found(stage.title(), at + 1),
+            Some(&"identifier") => found(stage.identifier().as_str(), at + 1),
+            Some(&"type") => found(stage.stage_type(), at + 1),
+            Some(&"description") => {
+                optional(stage.common.description.as_ref().map(Param::text), at + 1)
+            }
+            Some(&"variables") => variables(stage.common.variables.as_ref(), path, at + 1),
+            Some(&"tags") => tags(&stage.common.tags, path, at + 1),
+            Some(&"status" | &"currentStatus") => self.status(place, at + 1),
+            Some(&"spec")
+                if path.get(at + 1) == Some(&"execution") && path.get(at + 2) == Some(&"steps") =>
+            {
+                self.step_in(place, path, at + 3)
+            }
+            _ => unknown(
+                at.min(path.len() - 1),
+                [
+                    "name",
+                    "identifier",
+                    "type",
+                    "description",
+                    "variables",
+                    "tags",
+                    "status",
+                    "spec",
+                ],
+            ),
+        }
+    }
+
+    fn status(&self, place: &Place<'_>, used: usize) -> Lookup {
+        let fact = self.world.known.nodes.get(&place.id);
+        optional(fact.and_then(|fact| fact.status.as_deref()), used)
+    }
+
+    /// The `depth`-th group around, or one that encloses it.
+    fn group(&self, depth: usize, path: &[&str], at: usize) -> Lookup {
+        let Some(((group, id), depth)) = depth
+            .checked_sub(1)
+            .and_then(|n| Some((self.place.groups.get(n)?, n)))
+        else {
+            return unknown(at - 1, ROOTS);
+        };
+        let group: &StepGroup = group;
+        match path.get(at) {
+            Some(&"name") => found(group.title(), at + 1),
+            Some(&"identifier") => found(group.identifier.as_str(), at + 1),
+            Some(&"variables") => variables(group.variables.as_ref(), path, at + 1),
+            Some(&"getParentStepGroup") => self.group(depth, path, at + 1),
+            Some(&"steps") => match Place::find(self.world.pipeline, id) {
+                Some(place) => self.step_in(&place, path, at + 1),
+                None => unknown(at, []),
+            },
+            _ => unknown(
+                at.min(path.len() - 1),
+                [
+                    "name",
+                    "identifier",
+                    "variables",
+                    "steps",
+                    "getParentStepGroup",
+                ],
+            ),
+        }
+    }
+
+    /// `steps.S…`: of the innermost group first, then outwards to the stage.
+    fn near_steps(&self, path: &[&str]) -> Lookup {
+        let mut known = Vec::new();
+        let around = self.place.groups.iter().rev().map(|(_, id)| id);
+        for id in around.chain(self.place.stage.as_ref().map(|(_, id)| id)) {
+            let Some(place) = Place::find(self.world.pipeline, id) else {
+                continue;
+            };
+            if path.get(1).is_some_and(|own| place.child(own).is_some()) {
+                return self.step_in(&place, path, 1);
+            }
+            known.extend(names(&place));
+        }
+        unknown(1.min(path.len() - 1), known)
+    }
+
+    /// `execution.steps.G.steps.S…`, from the stage.
+    fn execution(&self, path: &[&str]) -> Lookup {
+        let stage = self
+            .place
+            .stage
+            .as_ref()
+            .and_then(|(_, id)| Place::find(self.world.pipeline, id));
+        match (stage, path.get(1)) {
+            (Some(stage), Some(&"steps")) => self.step_in(&stage, path, 2),
+            _ => unknown(1.min(path.len() - 1), ["steps"]),
+        }
+    }
+
+    /// A step or group below a place, by its identifier in part `at`, and what is asked of it.
+    fn step_in(&self, parent: &Place<'m>, path: &[&str], at: usize) -> Lookup {
+        let Some(place) = path.get(at).and_then(|id| parent.child(id)) else {
+            return unknown(at.min(path.len() - 1), names(parent));
+        };
+        let fact = self.world.known.nodes.get(&place.id);
+        let at = at + 1;
+        match path.get(at) {
+            Some(&"identifier") => found(place.identifier(), at + 1),
+            Some(&"name") => found(place.title(), at + 1),
+            Some(&"status" | &"currentStatus") => self.status(&place, at + 1),
+            Some(&"retryCount") => found(fact.map_or(0, |fact| i64::from(fact.retries)), at + 1),
+            Some(&"steps") if matches!(place.what, What::Group(_)) => {
+                self.step_in(&place, path, at + 1)
+            }
+            Some(&"output") if path.get(at + 1) == Some(&"outputVariables") => {
+                let outputs = fact.map(|fact| &fact.outputs);
+                let Some(name) = path.get(at + 2) else {
+                    let map: syntax::expr::Map = outputs
+                        .into_iter()
+                        .flatten()
+                        .map(|(name, value)| (Arc::from(name.as_str()), value.clone()))
+                        .collect();
+                    return found(map, at + 2);
+                };
+                if let Some(value) = outputs.and_then(|outputs| outputs.get(*name)) {
+                    return found(value.clone(), at + 3);
+                }
+                let known = outputs
+                    .into_iter()
+                    .flat_map(|outputs| outputs.keys().map(String::as_str));
+                unknown(at + 2, known)
+            }
+            _ => unknown(
+                at.min(path.len() - 1),
+                [
+                    "output",
+                    "status",
+                    "retryCount",
+                    "identifier",
+                    "name",
+                    "steps",
+                ],
+            ),
+        }
+    }
+}
+
+/// Identifiers below a place.
+fn names<'m>(place: &Place<'m>) -> Vec<&'m str> {
+    place
+        .children()
+        .iter()
+        .flat_map(|child| match child.what {
+            What::Stages(_) | What::Elements(_) => names(child),
+            What::Initialize(_) => Vec::new(),
+            _ => vec![child.identifier()],
+        })
+        .collect()
+}
+
+fn tags(tags: &indexmap::IndexMap<String, Param<String>>, path: &[&str], at: usize) -> Lookup {
+    match path.get(at).and_then(|name| tags.get(*name)) {
+        Some(value) => text(value, at + 1),
+        None => unknown(at.min(path.len() - 1), tags.keys().map(String::as_str)),
+    }
+}
+
+fn variables(variables: Option<&Variables>, path: &[&str], at: usize) -> Lookup {
+    // A name may hold dots: the longest that is there is meant.
+    for end in (at + 1..=path.len()).rev() {
+        let name = path[at..end].join(".");
+        if let Some(variable) = variables.and_then(|own| own.get(&name)) {
+            return value(variable, end);
+        }
+    }
+    let known = variables.map_or_else(Vec::new, |own| {
+        own.0
+            .iter()
+            .filter_map(|own| own.name.as_ref())
+            .map(|name| name.value.as_str())
+            .collect()
+    });
+    unknown(at.min(path.len() - 1), known)
+}
+
+fn value(variable: &Variable, used: usize) -> Lookup {
+    let Some(written) = variable.value.as_ref().or(variable.default.as_ref()) else {
+        return found(Value::Null, used);
+    };
+    match (variable.kind.as_ref().map(|kind| kind.value), written) {
+        (Some(VariableType::Secret), Param::Literal(reference)) => found(
+            Value::Secret(SecretRef(reference.value.trim().into())),
+            used,
+        ),
+        (Some(VariableType::Number), Param::Literal(number)) => {
+            let text = number.value.trim();
+            match (text.parse::<i64>(), text.parse::<f64>()) {
+                (Ok(whole), _) => found(whole, used),
+                (_, Ok(float)) => found(Value::Float(float), used),
+                _ => found(text, used),
+            }
+        }
+        _ => text(written, used),
+    }
+}
+
+fn text(written: &Param<String>, used: usize) -> Lookup {
+    match written {
+        Param::Literal(text) => found(text.value.as_str(), used),
+        Param::Input(input) => match &input.value.default {
+            Some(default) => found(default.as_str(), used),
+            None => unknown(used - 1, []),
+        },
+        Param::Expr(text) => match Template::parse(&text.value) {
+            Ok(template) => Lookup::Template {
+                template: template.into(),
+                used,
+            },
+            // Told where it is written; here it is as if it were not there.
+            Err(_) => unknown(used - 1, []),
+        },
+    }
+}

@@ -1,0 +1,271 @@
+//! Parameters to values, every problem collected.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use syntax::expr::{self, Piece, Template};
+use syntax::yaml::{Entry, Key, Kind, Mapping, Node, Scalar, Style, Value};
+use syntax::{Diagnostic, Span, Spanned, code};
+
+use crate::model::lower::{Cx, Lower};
+use crate::model::{Param, TextMap};
+use crate::plan::Place;
+
+use super::Text;
+use super::known::World;
+use super::scope::At;
+
+/// The values of what is written at one place.
+#[derive(Debug)]
+pub struct Values<'w, 'm> {
+    at: At<'w, 'm>,
+    diagnostics: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'w, 'm> Values<'w, 'm> {
+    /// Of a place.
+    pub fn new(world: &'w World<'m>, place: &'w Place<'m>) -> Self {
+        Self {
+            at: At { world, place },
+            diagnostics: RefCell::default(),
+        }
+    }
+
+    /// The world.
+    pub fn world(&self) -> &'w World<'m> {
+        self.at.world
+    }
+
+    /// What was made, unless there was a problem on the way.
+    pub fn finish<T>(self, made: T) -> Result<T, Vec<Diagnostic>> {
+        let diagnostics = self.diagnostics.into_inner();
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            Err(diagnostics)
+        } else {
+            Ok(made)
+        }
+    }
+
+    /// Adds a problem.
+    pub(crate) fn push(&self, diagnostic: Diagnostic) {
+        self.diagnostics.borrow_mut().push(diagnostic);
+    }
+
+    /// The value of a parameter; `name` is the key it stands under. None: not written, or a problem that is told.
+    #[expect(
+        private_bounds,
+        reason = "what can be lowered is this crate's matter; callers use its types"
+    )]
+    pub fn get<T: Lower + Clone>(&self, param: Option<&Param<T>>, name: &str) -> Option<T> {
+        match param? {
+            Param::Literal(literal) => Some(literal.value.clone()),
+            Param::Input(input) => {
+                let Some(default) = &input.value.default else {
+                    self.missing(input.span, name);
+                    return None;
+                };
+                self.lower(&scalar(default, input.span), name)
+            }
+            Param::Expr(text) => {
+                let value = self.evaluate(text, name)?;
+                let Some(node) = node(&value, text.span) else {
+                    self.secret(text.span, name);
+                    return None;
+                };
+                self.lower(&node, name)
+            }
+        }
+    }
+
+    fn lower<T: Lower>(&self, node: &Node, name: &str) -> Option<T> {
+        let mut cx = Cx::default();
+        let value = T::lower(node, name, &mut cx);
+        self.diagnostics.borrow_mut().extend(cx.diagnostics);
+        value
+    }
+
+    /// A list; what is blank in it is left out.
+    pub fn list(&self, param: Option<&Param<Vec<Param<String>>>>, name: &str) -> Vec<String> {
+        let items = self.get(param, name).unwrap_or_default();
+        items
+            .iter()
+            .filter_map(|item| self.get(Some(item), name))
+            .filter(|item| !item.is_empty())
+            .collect()
+    }
+
+    /// A map of texts.
+    pub fn map(&self, param: &TextMap, name: &str) -> BTreeMap<String, String> {
+        let map = self.get(param.as_ref(), name).unwrap_or_default();
+        map.iter()
+            .filter_map(|(key, value)| Some((key.clone(), self.get(Some(value), name)?)))
+            .collect()
+    }
+
+    /// A text in which secrets may stand.
+    pub fn text(&self, param: &Param<String>, name: &str) -> Option<Text> {
+        match param {
+            Param::Literal(text) => Some(plain(&text.value)),
+            Param::Input(_) => self.get(Some(param), name).map(|text| plain(&text)),
+            Param::Expr(text) => self.pieces(text, name),
+        }
+    }
+
+    /// The pieces of a text with expressions.
+    pub(crate) fn pieces(&self, text: &Spanned<String>, name: &str) -> Option<Text> {
+        let template = self.parse(text, name)?;
+        template
+            .pieces(&self.at)
+            .map_err(|error| self.failed(text, name, &error))
+            .ok()
+    }
+
+    fn evaluate(&self, text: &Spanned<String>, name: &str) -> Option<expr::Value> {
+        let template = self.parse(text, name)?;
+        template
+            .value(&self.at)
+            .map_err(|error| self.failed(text, name, &error))
+            .ok()
+    }
+
+    fn parse(&self, text: &Spanned<String>, name: &str) -> Option<Template> {
+        Template::parse(&text.value)
+            .map_err(|error| self.failed(text, name, &error))
+            .ok()
+    }
+
+    fn failed(&self, text: &Spanned<String>, name: &str, error: &expr::Error) {
+        use expr::Problem;
+        let (code, help) = match &error.problem {
+            Problem::Unknown { .. } | Problem::NoMember { .. } => (
+                code::UNKNOWN_EXPRESSION,
+                "name what is written in the pipeline, or what a step that ran before gives out",
+            ),
+            Problem::Secret(_) => (
+                code::SECRET_PLACE,
+                "use a secret in a command or in `envVariables`, as it is",
+            ),
+            Problem::Unclosed
+            | Problem::UnclosedString
+            | Problem::Empty
+            | Problem::Expected { .. }
+            | Problem::TooLong(_)
+            | Problem::TooDeep
+            | Problem::Number(_) => (code::BAD_EXPRESSION, "write it as `<+path.to.value>`"),
+            _ => (
+                code::EXPRESSION_FAILED,
+                "mend the expression, or the value that it reads",
+            ),
+        };
+        let range = error.span.start.min(text.value.len())..error.span.end.min(text.value.len());
+        let place = text
+            .value
+            .get(range)
+            .filter(|part| !part.is_empty() && part.len() <= 80);
+        let message = match place {
+            Some(part) => format!("`{name}`: {error} (in `{part}`)"),
+            None => format!("`{name}`: {error}"),
+        };
+        self.push(
+            Diagnostic::error(code, message)
+                .at(text.span, "")
+                .help(help),
+        );
+    }
+
+    fn missing(&self, at: Span, name: &str) {
+        self.push(
+            Diagnostic::error(
+                code::MISSING_INPUT,
+                format!("`{name}` asks for an input that was not given"),
+            )
+            .at(at, "")
+            .help("give it with `--set` or `--inputs`, or write `<+input>.default(…)`"),
+        );
+    }
+
+    fn secret(&self, at: Span, name: &str) {
+        self.push(
+            Diagnostic::error(code::SECRET_PLACE, format!("`{name}` cannot hold a secret"))
+                .at(at, "")
+                .help("use a secret in a command or in `envVariables`"),
+        );
+    }
+
+    /// A text that may hold no secret, such as an argument that every process can read.
+    pub(crate) fn open(&self, param: &Param<String>, name: &str) -> Option<String> {
+        let text = self.text(param, name)?;
+        let mut open = String::new();
+        for piece in &text {
+            match piece {
+                Piece::Text(part) => open.push_str(part),
+                Piece::Secret(_) => {
+                    self.secret(param.span(), name);
+                    return None;
+                }
+            }
+        }
+        Some(open)
+    }
+}
+
+/// A text without secrets.
+pub(crate) fn plain(text: &str) -> Text {
+    if text.is_empty() {
+        Vec::new()
+    } else {
+        vec![Piece::Text(text.into())]
+    }
+}
+
+fn scalar(text: &str, span: Span) -> Node {
+    Node {
+        span,
+        value: Value::Scalar(Scalar {
+            text: text.into(),
+            style: Style::Double,
+            kind: Kind::String,
+        }),
+    }
+}
+
+/// A value as if it had been written; none where it has a secret.
+fn node(value: &expr::Value, span: Span) -> Option<Node> {
+    let value = match value {
+        expr::Value::List(items) => {
+            let items: Option<Vec<_>> = items.iter().map(|item| node(item, span)).collect();
+            Value::Sequence(items?)
+        }
+        expr::Value::Map(map) => {
+            let entries: Option<Vec<_>> = map
+                .iter()
+                .map(|(key, value)| {
+                    Some(Entry {
+                        key: Key {
+                            text: (**key).into(),
+                            span,
+                        },
+                        value: node(value, span)?,
+                    })
+                })
+                .collect();
+            Value::Mapping(Mapping { entries: entries? })
+        }
+        other => {
+            let kind = match other {
+                expr::Value::Null => Kind::Null,
+                expr::Value::Bool(bool) => Kind::Bool(*bool),
+                expr::Value::Int(number) => Kind::Int(*number),
+                expr::Value::Float(number) => Kind::Float(*number),
+                _ => Kind::String,
+            };
+            let text = other.to_text()?;
+            Value::Scalar(Scalar {
+                text: (*text).into(),
+                style: Style::Plain,
+                kind,
+            })
+        }
+    };
+    Some(Node { span, value })
+}
