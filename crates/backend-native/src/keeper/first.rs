@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -38,8 +38,9 @@ pub(super) fn run(
     pod: &Pod,
     cgroups: &Cgroups,
     warnings: &mut Vec<String>,
+    network: fs::File,
 ) -> i32 {
-    match First::new(connection, pod, cgroups, warnings) {
+    match First::new(connection, pod, cgroups, warnings, network) {
         Ok(mut first) => match first.serve() {
             Ok(()) => 0,
             Err(failure) => {
@@ -68,7 +69,9 @@ struct First<'a> {
     router_ends: Vec<Instant>,
     /// It listens.
     router_up: bool,
-    /// Told with the first readiness of the router.
+    /// The keeper's line about the way out of the network, until it came. No step may run before.
+    network: Option<fs::File>,
+    /// Told with the next readiness.
     warnings: Vec<String>,
     /// Set by a deletion: when the rest is killed.
     ending: Option<Instant>,
@@ -112,6 +115,7 @@ impl<'a> First<'a> {
         pod: &'a Pod,
         cgroups: &'a Cgroups,
         warnings: &mut Vec<String>,
+        network: fs::File,
     ) -> Result<Self, Failure> {
         // Before anything can end: a signal that is blocked is kept for the descriptor.
         let mut set = SigSet::empty();
@@ -164,6 +168,7 @@ impl<'a> First<'a> {
             router: None,
             router_ends: Vec::new(),
             router_up: false,
+            network: Some(network),
             warnings: std::mem::take(warnings),
             ending: None,
             started: Instant::now(),
@@ -235,6 +240,15 @@ impl<'a> First<'a> {
             {
                 self.drivers.push(Driver::new(stream));
             }
+            if ready.network
+                && let Some(network) = self.network.take()
+            {
+                let mut text = String::new();
+                // A keeper that is gone takes this process with it.
+                let _ = io::BufReader::new(network).read_line(&mut text);
+                let more: Vec<String> = serde_json::from_str(&text).unwrap_or_default();
+                self.warnings.extend(more);
+            }
             self.answer();
             self.mind_time();
         }
@@ -275,6 +289,9 @@ impl<'a> First<'a> {
         for driver in &self.drivers {
             fds.push(PollFd::new(driver.stream.as_fd(), PollFlags::POLLIN));
         }
+        if let Some(network) = &self.network {
+            fds.push(PollFd::new(network.as_fd(), PollFlags::POLLIN));
+        }
         let timeout = timeout.map_or(PollTimeout::NONE, |t| {
             // Rounded up, else the last millisecond would spin.
             PollTimeout::try_from(t + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
@@ -295,6 +312,7 @@ impl<'a> First<'a> {
             drivers: (0..self.drivers.len())
                 .filter(|i| is(3 + builds.len() + i))
                 .collect(),
+            network: self.network.is_some() && is(3 + builds.len() + self.drivers.len()),
         })
     }
 
@@ -497,10 +515,11 @@ impl<'a> First<'a> {
             };
             let answer = if let Some(failure) = &state.failure {
                 Answer::Failed(failure.clone())
-            } else if state.ready() {
+            } else if state.ready() && self.network.is_none() {
+                self.warnings.append(&mut state.warnings);
                 Answer::Made {
                     new: *new,
-                    warnings: std::mem::take(&mut state.warnings),
+                    warnings: std::mem::take(&mut self.warnings),
                 }
             } else {
                 continue;
@@ -609,6 +628,7 @@ struct Ready {
     listener: bool,
     builds: Vec<String>,
     drivers: Vec<usize>,
+    network: bool,
 }
 
 fn watch(inotify: &Inotify, dir: &Path) -> Result<WatchDescriptor, Failure> {

@@ -78,8 +78,8 @@ fn hold(connection: &UnixStream, pod: &Pod) -> Result<(), Failure> {
     lock.lock().map_err(|e| failed("lock the pod", &e))?;
     let mut warnings = Vec::new();
     let cgroups = Cgroups::for_pod(&pod.name, pod.limited, &mut warnings);
-    let child = split(pod.network, &mut warnings, |warnings| {
-        first::run(connection, pod, &cgroups, warnings)
+    let child = split(pod.network, &mut warnings, |warnings, network| {
+        first::run(connection, pod, &cgroups, warnings, network)
     })?;
     let end = reap(child.pid);
     drop(child.way_out);
@@ -99,7 +99,7 @@ fn hold(connection: &UnixStream, pod: &Pod) -> Result<(), Failure> {
 /// Removes a directory as the root of a fresh user namespace.
 fn remove(connection: &UnixStream, dir: &Path) -> Result<(), Failure> {
     let mut warnings = Vec::new();
-    let child = split(pipeline::pod::Network::Host, &mut warnings, |_| {
+    let child = split(pipeline::pod::Network::Host, &mut warnings, |_, _| {
         let answer = match crate::store::remove_tree(dir) {
             Ok(()) => Answer::Deleted,
             Err(e) => Answer::Failed(failed(&format!("remove {}", dir.display()), &e)),
@@ -120,7 +120,7 @@ struct Child {
 fn split(
     network: pipeline::pod::Network,
     warnings: &mut Vec<String>,
-    inside: impl FnOnce(&mut Vec<String>) -> i32,
+    inside: impl FnOnce(&mut Vec<String>, File) -> i32,
 ) -> Result<Child, Failure> {
     let user = !geteuid().is_root();
     let private = network == pipeline::pod::Network::Private;
@@ -140,9 +140,9 @@ fn split(
         Ok(None) => {
             drop(tell);
             let code = match arrive(told, user) {
-                Ok(mut told) => {
+                Ok((mut told, network)) => {
                     warnings.append(&mut told);
-                    inside(warnings)
+                    inside(warnings, network)
                 }
                 Err(_) => 1,
             };
@@ -153,22 +153,28 @@ fn split(
     };
     drop(told);
     let mut more = Vec::new();
-    let done = (|| {
-        if user {
-            idmap::write(pid, &mut more)?;
-        }
-        Ok(if private {
-            network::open(pid, user, &mut more)
-        } else {
-            None
-        })
-    })();
-    match done {
-        Ok(way_out) => {
+    let mapped = if user {
+        idmap::write(pid, &mut more)
+    } else {
+        Ok(())
+    };
+    match mapped {
+        Ok(()) => {
             let mut tell = File::from(tell);
-            let text = serde_json::to_string(&more).expect("strings are JSON");
             // A child that is gone is seen by `reap`.
-            let _ = writeln!(tell, "{text}");
+            let mut line = |texts: &[String]| {
+                let text = serde_json::to_string(texts).expect("strings are JSON");
+                let _ = writeln!(tell, "{text}");
+            };
+            line(&more);
+            more.clear();
+            // Beside what the child does meanwhile.
+            let way_out = if private {
+                network::open(pid, user, &mut more)
+            } else {
+                None
+            };
+            line(&more);
             Ok(Child { pid, way_out })
         }
         Err(failure) => {
@@ -180,11 +186,13 @@ fn split(
     }
 }
 
-/// The child's side of [`split`]: waits for its maps, becomes root of its user namespace.
-fn arrive(told: OwnedFd, user: bool) -> io::Result<Vec<String>> {
+/// The child's side of [`split`]: waits for its maps, becomes root of its user namespace. A second line, about the network, is left
+/// to be read.
+fn arrive(told: OwnedFd, user: bool) -> io::Result<(Vec<String>, File)> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     let mut text = String::new();
-    BufReader::new(File::from(told)).read_line(&mut text)?;
+    let told = File::from(told);
+    BufReader::with_capacity(1, &told).read_line(&mut text)?;
     let warnings = serde_json::from_str(&text)?;
     if user {
         nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
@@ -192,7 +200,7 @@ fn arrive(told: OwnedFd, user: bool) -> io::Result<Vec<String>> {
         // A change of ids clears it.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     }
-    Ok(warnings)
+    Ok((warnings, told))
 }
 
 fn reap(pid: Pid) -> Option<WaitStatus> {

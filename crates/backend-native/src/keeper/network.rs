@@ -1,20 +1,85 @@
-//! The way out of a private network namespace: pasta, else slirp4netns, else a warning.
+//! The way out of a private network namespace: slirp4netns, else a warning.
+//!
+//! It needs no firewall rules and no privileges beyond `/dev/net/tun`, says when it is ready, and ends with the descriptor that its
+//! keeper holds, however the keeper ends. (pasta is faster, but says neither, and outlives a keeper that is killed.)
 
-use nix::unistd::Pid;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::process::{Child, Command, Stdio};
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::unistd::{AccessFlags, Pid};
 
 /// A process that carries packets out of a pod's network; it ends with this value.
-pub(super) struct WayOut(std::process::Child);
+pub(super) struct WayOut {
+    child: Child,
+    _alive: OwnedFd,
+}
 
 impl Drop for WayOut {
     fn drop(&mut self) {
-        // It may be gone already: it also watches the namespace.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-/// Opens the way out of the network namespace of `pid`.
-pub(super) fn open(_pid: Pid, _user: bool, warnings: &mut Vec<String>) -> Option<WayOut> {
-    warnings.push("the pod's network is private and has no way out".to_owned());
-    None
+/// Opens the way out of the network namespace of `pid`, or says why there is none.
+pub(super) fn open(pid: Pid, user: bool, warnings: &mut Vec<String>) -> Option<WayOut> {
+    match start(pid, user) {
+        Ok(way) => Some(way),
+        Err(why) => {
+            warnings.push(format!(
+                "the pod has a private network with no way out: {why}; its containers reach each other on localhost only \
+                 (the host's network can be asked for instead)"
+            ));
+            None
+        }
+    }
+}
+
+fn start(pid: Pid, user: bool) -> Result<WayOut, String> {
+    let tun = "/dev/net/tun";
+    if nix::unistd::access(tun, AccessFlags::R_OK | AccessFlags::W_OK).is_err() {
+        return Err(format!(
+            "{tun} is not there, or closed to this user (`chmod 666 {tun}` as root opens it)"
+        ));
+    }
+    let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| e.to_string());
+    let (ready, tell) = pipe()?;
+    let (watched, alive) = pipe()?;
+    for fd in [&tell, &watched] {
+        // These two are for the child. No other one is started while they are open.
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|e| e.to_string())?;
+    }
+    let mut command = Command::new("slirp4netns");
+    command.args(["--configure", "--mtu=65520", "--disable-host-loopback"]);
+    command.arg(format!("--ready-fd={}", tell.as_raw_fd()));
+    command.arg(format!("--exit-fd={}", watched.as_raw_fd()));
+    if user {
+        command.arg(format!("--userns-path=/proc/{pid}/ns/user"));
+    }
+    let child = command
+        .args([pid.to_string().as_str(), "tap0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| match e.kind() {
+            ErrorKind::NotFound => {
+                "slirp4netns is not installed (apt-get install slirp4netns)".to_owned()
+            }
+            _ => format!("slirp4netns does not start ({e})"),
+        })?;
+    drop((tell, watched));
+    let way = WayOut {
+        child,
+        _alive: alive,
+    };
+    // A byte when it is ready, nothing when it ended.
+    match File::from(ready).read(&mut [0]) {
+        Ok(1..) => Ok(way),
+        _ => Err("slirp4netns ended".to_owned()),
+    }
 }

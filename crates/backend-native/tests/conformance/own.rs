@@ -315,13 +315,26 @@ async fn limits(own: Own<'_>) -> Result<(), String> {
 }
 
 async fn the_network_is_private(own: Own<'_>) -> Result<(), String> {
-    let pod = own
+    let mut pod = own
         .world
         .running(own.world.spec("net", &["step-a"]))
         .await?;
     let host = fs::read_link("/proc/self/ns/net").map_err(|e| e.to_string())?;
     let inside = pod.ok("step-a", "readlink /proc/self/ns/net").await?;
     holds("not the host's", host.to_string_lossy() != inside, &inside)?;
+    let way_out = pod
+        .ok("step-a", "grep -c tap0: /proc/net/dev || true")
+        .await?
+        == "1";
+    let mut warned = false;
+    while let Ok(event) = pod.events.try_recv() {
+        warned |= event.message.contains("no way out");
+    }
+    holds(
+        "there is a way out, or that is said",
+        way_out != warned,
+        &(way_out, warned),
+    )?;
     pod.delete().await?;
     let mut spec = own.world.spec("hostnet", &["step-a"]);
     spec.network = pipeline::pod::Network::Host;
