@@ -62,7 +62,7 @@ impl Diagnostic {
         Self {
             code,
             severity,
-            message: message.into(),
+            message: clean(message.into()),
             labels: Vec::new(),
             help: None,
             fix: None,
@@ -84,7 +84,7 @@ impl Diagnostic {
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
         self.labels.push(Label {
             span,
-            text: text.into(),
+            text: clean(text.into()),
         });
         self
     }
@@ -92,7 +92,7 @@ impl Diagnostic {
     /// Says how it is mended.
     #[must_use]
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help = Some(text.into());
+        self.help = Some(clean(text.into()));
         self
     }
 
@@ -117,6 +117,29 @@ impl Diagnostic {
     }
 }
 
+/// The longest sentence, in characters: one may quote what a user wrote.
+const LONGEST: usize = 400;
+
+/// A sentence for a terminal: what it quotes may hold line breaks and control characters, and be of any length.
+fn clean(text: String) -> String {
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut clean = String::with_capacity(LONGEST);
+    for (at, next) in text.chars().enumerate() {
+        if at == LONGEST {
+            clean.push('…');
+            break;
+        }
+        if next.is_control() {
+            clean.extend(next.escape_default());
+        } else {
+            clean.push(next);
+        }
+    }
+    clean
+}
+
 /// Orders diagnostics as a person reads a file: by text, then by place; what has no place comes first.
 pub fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_key(|diagnostic| {
@@ -124,4 +147,39 @@ pub fn sort(diagnostics: &mut [Diagnostic]) {
             .span()
             .map(|span| (span.source, span.start, span.end))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Sources;
+    use crate::{code, yaml};
+
+    #[test]
+    fn what_a_user_wrote_cannot_take_over_the_terminal() {
+        let long = "x".repeat(10_000);
+        let diagnostic =
+            Diagnostic::error(code::NOT_YAML, format!("`\u{1b}[2J\n` {long}")).help("\u{7}");
+        assert!(
+            diagnostic.message.starts_with("`\\u{1b}[2J\\n` xxx") && diagnostic.message.len() < 500
+        );
+        assert_eq!(diagnostic.help.as_deref(), Some("\\u{7}"));
+        let mut sources = Sources::new();
+        for text in [
+            "a: 1 # \u{9b}31m\n",
+            "a: 1\na: \"\u{1b}[31m2\n",
+            "a: \u{1b}[31m\n",
+        ] {
+            let id = sources.add("\u{1b}x", text);
+            let found = yaml::parse(&sources, id).diagnostics;
+            assert!(!found.is_empty(), "{text:?}");
+            for found in found {
+                let shown = render(&found, &sources, Style::PLAIN);
+                assert!(
+                    !shown.contains(|next: char| next.is_control() && next != '\n'),
+                    "{shown:?}"
+                );
+            }
+        }
+    }
 }

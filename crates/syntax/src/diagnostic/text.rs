@@ -1,5 +1,7 @@
 //! Diagnostics for a terminal: readable at 80 columns, in 16 colours, and without any.
 
+use std::borrow::Cow;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::{Diagnostic, Severity};
@@ -81,8 +83,8 @@ fn snippets<'a>(
         let first_line = source.line_of(first);
         let from = source.line_start(first_line);
         let to = source.line_start(source.line_of(last.max(first)) + 1);
-        let mut snippet = Snippet::source(&source.text()[from..to])
-            .path(source.name())
+        let mut snippet = Snippet::source(visible(&source.text()[from..to]))
+            .path(super::clean(source.name().to_owned()))
             .line_start(first_line + 1)
             .fold(true);
         for (at, label) in labels() {
@@ -116,4 +118,15 @@ fn one_line(
             .find('\n')
             .map_or(text.len(), |line| text[..line].trim_end_matches('\r').len());
     start - from..end - from
+}
+
+/// The control characters of C1, which some terminals obey and the renderer lets through, as a mark of the same length
+/// in bytes, so that places stay.
+fn visible(text: &str) -> Cow<'_, str> {
+    let c1 = |next: char| ('\u{80}'..='\u{9f}').contains(&next);
+    if text.contains(c1) {
+        Cow::Owned(text.replace(c1, "¿"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }

@@ -36,6 +36,8 @@ fn parts_of_a_text_have_their_place() {
         "a:\n  b: |-\n    one\n\n      two <x>\n    three\n\n  c: 1\n",
         "a: |\n  <x>\n  y\n",
         "a: |\n  y\n  <x>",
+        "a: |\r\n  y\r\n  <x>\r\n",
+        "\u{feff}a: <x>\n",
     ];
     for text in texts {
         let (sources, parsed) = read(text);
@@ -54,6 +56,18 @@ fn parts_of_a_text_have_their_place() {
         let node = &parsed.documents[0].as_mapping().unwrap().entries[0].value;
         assert_eq!(node.place(1..2), None, "{text:?}");
     }
+}
+
+#[test]
+fn windows_files_are_read_as_any_other() {
+    let (sources, parsed) = read("\u{feff}a: |\r\n  x\r\n  y\r\nb: 1\r\nb: 2\r\n");
+    let root = parsed.documents[0].as_mapping().unwrap();
+    assert_eq!(root.get("a").unwrap().as_text(), Some("x\ny\n"));
+    let shown = render(&parsed.diagnostics[0], &sources, Paint::PLAIN);
+    assert!(
+        shown.contains("5 | b: 2") && !shown.contains('\r'),
+        "{shown}"
+    );
 }
 
 #[test]
