@@ -11,6 +11,7 @@ pub mod classify;
 mod decide;
 pub mod event;
 pub mod facts;
+pub mod junit;
 pub mod phase;
 mod state;
 mod wanted;

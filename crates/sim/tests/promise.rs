@@ -1,5 +1,6 @@
 //! The promise, under every seed; and the proof that it can fail.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use driver::core::Planted;
@@ -19,13 +20,12 @@ fn seeds() -> u64 {
 }
 
 fn told(ended: &Ended) -> String {
-    let lines = ended.disk.journal.iter().enumerate();
-    lines
-        .map(|(number, stamped)| {
-            let at = stamped.at_ms - ended.disk.journal[0].at_ms;
-            format!("{number:4} {at:6} {:?}\n", stamped.event)
-        })
-        .collect()
+    let mut text = String::new();
+    for (number, stamped) in ended.disk.journal.iter().enumerate() {
+        let at = stamped.at_ms - ended.disk.journal[0].at_ms;
+        let _ = writeln!(text, "{number:4} {at:6} {:?}", stamped.event);
+    }
+    text
 }
 
 fn world(seed: u64, planted: Planted) -> Ended {
