@@ -383,3 +383,21 @@ fn an_idle_addon_says_so() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn the_agent_copies_itself_without_a_shell() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let to = dir.path().join("bin/stepyard-agent");
+    let status = std::process::Command::new(support::binary())
+        .arg("copy")
+        .arg(&to)
+        .env_clear()
+        .status()
+        .expect("it runs");
+    assert!(status.success());
+    let out = std::process::Command::new(&to)
+        .arg("version")
+        .output()
+        .expect("the copy runs");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("frames 1"));
+}

@@ -323,7 +323,7 @@ impl Addon {
         while let Ok(Some(signal)) = signals.read_signal() {
             if signal.ssi_signo == Signal::SIGCHLD as u32 {
                 reap = true;
-            } else {
+            } else if !from_inside(signal.ssi_pid) {
                 self.machine.handle(Event::Terminate, now());
             }
         }
@@ -487,6 +487,11 @@ impl Addon {
             self.buffer = Vec::new();
         }
     }
+}
+
+/// Whether a signal came from the container itself: a step may not end it. Who sends it from outside has no number here.
+fn from_inside(sender: u32) -> bool {
+    rustix::process::getpid() == Pid::INIT && sender != 0
 }
 
 /// A file descriptor of an attached process to wait for.

@@ -16,6 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Agent {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) child: Child,
+    /// How long it may take to end by itself; a namespace ends at once with its keeper.
+    pub(crate) ends_within: Duration,
 }
 
 impl Drop for Agent {
@@ -23,7 +25,7 @@ impl Drop for Agent {
         // SIGTERM first: an addon that is killed leaves its step to nobody.
         let pid = rustix::process::Pid::from_child(&self.child);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let until = Instant::now() + Duration::from_secs(8);
+        let until = Instant::now() + self.ends_within;
         while Instant::now() < until && !matches!(self.child.try_wait(), Ok(Some(_))) {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -37,7 +39,11 @@ impl Agent {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temp dir");
         let child = addon_in(&dir.path().join("step-a"), &[]);
-        Agent { dir, child }
+        Agent {
+            dir,
+            child,
+            ends_within: Duration::from_secs(8),
+        }
     }
 
     pub(crate) fn slice(&self) -> PathBuf {
