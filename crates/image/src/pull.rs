@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use futures_util::future::try_join_all;
 use rustix::fs::FlockOperation;
@@ -159,7 +158,6 @@ pub struct Client {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     permits: Semaphore,
-    settling: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Where an image's layers come from.
@@ -176,7 +174,6 @@ impl Client {
             store,
             registry: Registry::new(settings),
             permits: Semaphore::new(PARALLEL_LAYERS),
-            settling: Mutex::default(),
         }
     }
 
@@ -281,7 +278,6 @@ impl Client {
         self.store.touch_documents(reference, &resolved.blobs);
         let pin = self.store.hold(&name, &resolved.diffs, &resolved.blobs)?;
         drop(lock);
-        self.settle(&resolved);
         let (digest, index) = digests(&resolved);
         Ok(Image {
             reference: reference.clone(),
@@ -477,33 +473,6 @@ impl Client {
             () = self.registry.download(download, filling) => {}
         }
         unpacked.await
-    }
-
-    /// Brings the layers to the disk for good, beside the run: until then a crash of the machine costs a new pull.
-    fn settle(&self, resolved: &Resolved) {
-        let (store, diffs) = (self.store.clone(), resolved.diffs.clone());
-        if store.settled(&diffs) {
-            return;
-        }
-        // Where it fails, the layers stay unmarked and are pulled again after the next boot: nothing to tell.
-        let work = move || drop(store.settle(&diffs));
-        if let Ok(thread) = std::thread::Builder::new()
-            .name("image-settle".into())
-            .spawn(work)
-        {
-            let mut all = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-            all.retain(|t| !t.is_finished());
-            all.push(thread);
-        }
-    }
-
-    /// Waits until all that was pulled would survive a crash of the machine. Blocks; a run need not wait for it.
-    pub fn settled(&self) {
-        let all =
-            std::mem::take(&mut *self.settling.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in all {
-            let _ = thread.join();
-        }
     }
 }
 

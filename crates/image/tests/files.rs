@@ -465,33 +465,29 @@ async fn collection_takes_what_nobody_uses() {
 }
 
 #[tokio::test]
-async fn a_layer_of_another_boot_counts_only_if_it_was_synced() {
+async fn a_layer_that_a_crash_of_the_machine_cut_is_not_here() {
     let dir = tempfile::tempdir().unwrap();
     let built = one(dir.path(), &[Tar::new().file("a", "one").bytes()]);
     let reference = format!("oci:{}", built.dir.display());
-    let client = client(dir.path());
+    let (client, parsed) = (client(dir.path()), reference.parse().unwrap());
     let image = get(&client, &reference).await.unwrap();
-    client.settled();
     let layer = image.layers[0].parent().unwrap().to_owned();
-    let json = fs::read_to_string(layer.join("layer.json")).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    fs::write(
-        layer.join("layer.json"),
-        json.replace(boot.trim(), "another-boot"),
-    )
-    .unwrap();
+    let another = || {
+        let json = fs::read_to_string(layer.join("layer.json")).unwrap();
+        let json = json.replace(boot.trim(), "another-boot");
+        fs::write(layer.join("layer.json"), json).unwrap();
+    };
+    another();
+    let whole = client.inspect(&parsed, &Want::default()).await.unwrap();
+    assert!(whole.here, "what a boot left whole stays");
+    fs::remove_file(layer.join("survived")).unwrap();
     fs::write(image.layers[0].join("a"), "").unwrap(); // what a power cut leaves
-    let synced = client
-        .inspect(&reference.parse().unwrap(), &Want::default())
-        .await
-        .unwrap();
-    assert!(synced.here);
-    fs::remove_file(layer.join("synced")).unwrap();
+    let cut = client.inspect(&parsed, &Want::default()).await.unwrap();
+    assert!(!cut.here);
     let again = get(&client, &reference).await.unwrap();
-    assert_eq!(
-        fs::read_to_string(again.layers[0].join("a")).unwrap(),
-        "one"
-    );
+    let text = fs::read_to_string(again.layers[0].join("a")).unwrap();
+    assert_eq!(text, "one");
 }
 
 /// What overlay itself makes of the layers, as root of a user namespace, with and without `userxattr`.

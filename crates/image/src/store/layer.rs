@@ -2,11 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{Store, hex};
 use crate::Error;
@@ -29,6 +32,8 @@ pub(super) struct Record {
     pub(super) diff: String,
     /// The boot it was written in.
     pub(super) boot: String,
+    /// See [`shape`].
+    pub(super) shape: u64,
     pub(super) report: Report,
 }
 
@@ -53,10 +58,21 @@ impl Store {
         let dir = self.layer_dir(diff);
         let record: Record =
             serde_json::from_slice(&fs::read(dir.join("layer.json")).ok()?).ok()?;
-        let whole = record.boot == self.inner.boot && !record.boot.is_empty()
-            || dir.join("synced").exists();
-        (record.diff == diff && whole).then(|| Layer {
-            fs: dir.join("fs"),
+        let fs = dir.join("fs");
+        if record.diff != diff {
+            return None;
+        }
+        let fresh = record.boot == self.inner.boot && !record.boot.is_empty();
+        let survived = dir.join("survived");
+        if !fresh && !survived.exists() {
+            if shape(&fs) != record.shape {
+                return None;
+            }
+            // Looked at once: where the mark cannot be made, it is looked at again.
+            let _ = File::create(survived);
+        }
+        Some(Layer {
+            fs,
             report: record.report,
         })
     }
@@ -90,12 +106,7 @@ impl Store {
         done
     }
 
-    fn add_in(
-        &self,
-        wanted: &Wanted<'_>,
-        blob: impl Read,
-        temp: &std::path::Path,
-    ) -> Result<Layer, Error> {
+    fn add_in(&self, wanted: &Wanted<'_>, blob: impl Read, temp: &Path) -> Result<Layer, Error> {
         let Wanted {
             image,
             number,
@@ -126,6 +137,7 @@ impl Store {
         let record = Record {
             diff: diff.into(),
             boot: self.inner.boot.clone(),
+            shape: shape(&fs),
             report,
         };
         let json = serde_json::to_vec(&record).unwrap_or_default();
@@ -172,31 +184,35 @@ impl Store {
             },
         }
     }
+}
 
-    /// Whether nothing is left to be synced.
-    pub(crate) fn settled(&self, diffs: &[String]) -> bool {
-        diffs
-            .iter()
-            .all(|d| self.layer_dir(d).join("synced").exists())
-    }
-
-    /// Brings layers to the disk for good, and marks them so. Blocks for as long as the disk takes.
-    pub(crate) fn settle(&self, diffs: &[String]) -> io::Result<()> {
-        let dirs = diffs
-            .iter()
-            .map(|d| self.layer_dir(d))
-            .filter(|d| d.exists() && !d.join("synced").exists());
-        let dirs: Vec<PathBuf> = dirs.collect();
-        if dirs.is_empty() {
-            return Ok(());
-        }
-        rustix::fs::syncfs(File::open(self.dir())?)?;
-        for dir in dirs {
-            match File::create(dir.join("synced")) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {} // made, or collected meanwhile
+/// What a tree looks like: the sum, over its entries in any order, of a hash of path, kind, mode and size. A filesystem
+/// that lost a file's bytes with its power has it shorter, or not at all.
+fn shape(root: &Path) -> u64 {
+    let mut sum = 0_u64;
+    let mut dirs = vec![PathBuf::new()];
+    while let Some(dir) = dirs.pop() {
+        // A directory that denies its owner is as closed at every look.
+        let Ok(entries) = fs::read_dir(root.join(&dir)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let path = dir.join(entry.file_name());
+            let Ok(about) = entry.metadata() else {
+                continue;
+            };
+            let size = if about.is_dir() { 0 } else { about.size() };
+            let hash = Sha256::new_with_prefix(path.as_os_str().as_bytes())
+                .chain_update([0])
+                .chain_update(about.mode().to_le_bytes())
+                .chain_update(size.to_le_bytes())
+                .finalize();
+            let first = hash.first_chunk::<8>().copied().unwrap_or_default();
+            sum = sum.wrapping_add(u64::from_le_bytes(first));
+            if about.is_dir() {
+                dirs.push(path);
             }
         }
-        Ok(())
     }
+    sum
 }

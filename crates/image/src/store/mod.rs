@@ -3,7 +3,7 @@
 //! ```text
 //! blobs/<64 hex>        manifests, indexes and configs by digest
 //! layers/<32 hex>/fs    a layer unpacked, by the digest of its tar (two compressions of one tar are one layer)
-//! layers/<32 hex>/…     layer.json (its mtime is the last use), synced
+//! layers/<32 hex>/…     layer.json (its mtime is the last use), survived
 //! names/<64 hex>        what a reference led to when its image was last pulled
 //! partial/<64 hex>      a layer's blob on its way; a cut download goes on from here, also after a crash
 //! pins/<name>           what must stay, and until when (see [`Store::pin`])
@@ -11,9 +11,10 @@
 //! ```
 //!
 //! Compressed layers are not kept: nothing reads them again. Everything appears by rename, so that there is never a
-//! half one; what a crash of the *machine* could still lose (files whose rename reached the disk before their bytes) is
-//! caught by [`layer`]: a layer counts if it was synced, or was written since this boot. The sync itself happens after the
-//! pull, beside the run.
+//! half one. What a crash of the *machine* could still lose are files whose names reached the disk before their bytes:
+//! a layer is not synced, as that costs more than unpacking it (and holds up the end of the process that asks for it). Instead
+//! its shape is recorded, and compared once when a later boot first uses it (see [`layer`]); one that lost something is
+//! not here, and pulled again.
 
 mod gc;
 mod layer;
@@ -151,13 +152,13 @@ impl Store {
         }
     }
 
-    /// Whole or not at all, also over a crash of the machine.
+    /// Whole or not at all. Not synced: on a journalling filesystem that would write out whole layers with it, and what a
+    /// crash of the machine cuts is noticed where it is read (digests, JSON, the boot of a pin).
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temp = self.temp();
         let done = (|| {
             let mut file = File::create_new(&temp)?;
             file.write_all(bytes)?;
-            file.sync_data()?;
             fs::rename(&temp, path)
         })();
         if done.is_err() {
