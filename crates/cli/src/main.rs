@@ -74,8 +74,9 @@ fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Logs(args) => cmd::logs::run(args, cli.output),
         Command::Exec(args) => cmd::exec::run(args),
         Command::Sweep(args) => cmd::sweep::run(args, cli.output),
+        Command::Plan(args) => cmd::plan::plan(args, cli.output),
+        Command::Pod(args) => cmd::plan::pod(args, cli.output),
         Command::Runs(args) => cmd::runs::run(args, cli.output),
         Command::Inspect(args) => cmd::inspect::run(args, cli.output),
-        _ => Err(Problem::failed("this command is not there yet")),
     }
 }

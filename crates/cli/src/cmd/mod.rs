@@ -5,6 +5,7 @@ pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod logs;
+pub(crate) mod plan;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;

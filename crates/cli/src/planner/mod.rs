@@ -105,7 +105,13 @@ impl Options {
             }
             None => written.to_owned(),
         };
-        let pull = pod::pull_of(&reference, pull);
+        let pull = if local {
+            pull.map_or(pipeline::pod::Pull::IfNotPresent, |p| {
+                pod::pull_of(&reference, Some(p))
+            })
+        } else {
+            pod::pull_of(&reference, pull)
+        };
         Image {
             reference,
             connector,

@@ -122,7 +122,10 @@ impl Plain {
                 if let Some(ms) = item.elapsed(at_ms).filter(|_| *status != Status::Skipped) {
                     text = format!("{text} in {}", words::took(ms));
                 }
-                if let Some(failure) = failure.as_ref().filter(|_| item.is_leaf()) {
+                if let Some(failure) = failure
+                    .as_ref()
+                    .filter(|f| item.is_leaf() && f.message != tree::status_word(*status))
+                {
                     text = format!("{text}: {}", failure.message);
                 }
                 if let Some(reason) = item
