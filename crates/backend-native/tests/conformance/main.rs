@@ -76,6 +76,18 @@ fn suite(who: &str, state: &Path, only: &str) -> anyhow::Result<()> {
         one(who, name, &world, state, &mut wrong, done);
         runtime.block_on(clear(&native));
     }
+    let layout = own::busybox(state)?;
+    let world = World {
+        image: layout,
+        prefix: format!("{}i", world.prefix),
+        ..world
+    };
+    for (name, case) in CASES.iter().filter(|(name, _)| chosen(name)) {
+        let done = runtime.block_on((case as &Case)(&world));
+        let name = format!("{name} (image)");
+        one(who, &name, &world, state, &mut wrong, done);
+        runtime.block_on(clear(&native));
+    }
     if wrong.is_empty() {
         return Ok(());
     }

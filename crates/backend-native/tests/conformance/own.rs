@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::left;
 
+use anyhow::Context as _;
 use backend_native::Native;
 use driver::backend::{Access, Backend as _, Deleted, FailureKind, PodRef};
 use driver::conformance::{World, holds, same};
@@ -60,6 +61,30 @@ pub(crate) fn several_users() -> bool {
                 .map(|u| u.name);
             text.lines().any(|l| l.split(':').next() == name.as_deref())
         })
+}
+
+/// An image of busybox alone, as an OCI layout.
+pub(crate) fn busybox(state: &Path) -> anyhow::Result<String> {
+    let root = state.join("busybox");
+    for dir in ["bin", "etc", "tmp", "usr", "var"] {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    fs::copy("/usr/bin/busybox", root.join("bin/busybox"))
+        .or_else(|_| fs::copy("/bin/busybox", root.join("bin/busybox")))
+        .context("busybox (apt-get install busybox-static)")?;
+    for name in [
+        "sh", "cat", "grep", "head", "id", "ls", "readlink", "sleep", "test", "touch", "tr",
+    ] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(name))?;
+    }
+    let passwd = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+    fs::write(root.join("etc/passwd"), passwd)?;
+    fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
+    let layout = state.join("layout");
+    let mut builder = image::build::Builder::new(&layout, image::Platform::here())?;
+    builder.layer_from_dir(&root)?;
+    builder.finish(None)?;
+    Ok(format!("oci:{}", layout.display()))
 }
 
 /// The processes of a pod with this word among their arguments.
