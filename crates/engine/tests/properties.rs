@@ -36,6 +36,7 @@ fn node(id: String, kind: Kind, order: Order, timeout_ms: Option<u64>) -> Node {
         kind,
         order,
         timeout_ms,
+        skip: None,
     }
 }
 

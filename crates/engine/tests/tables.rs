@@ -124,7 +124,7 @@ fn the_table_of_legal_changes() {
         for phase in PHASES {
             for change in CHANGES {
                 if let Some(next) = phase.next(sort, change) {
-                    let _ = write!(table, "{sort:?}: {phase:?} + {change:?} = {next:?}\n");
+                    let _ = writeln!(table, "{sort:?}: {phase:?} + {change:?} = {next:?}");
                 }
             }
         }
