@@ -39,7 +39,7 @@ impl AsyncRead for ExecStream {
         while self.rest.is_empty() {
             match ready!(self.output.as_mut().poll_next(cx)) {
                 Some(Ok(LogOutput::StdOut { message } | LogOutput::Console { message })) => {
-                    self.rest = message
+                    self.rest = message;
                 }
                 // What the agent says on stderr is for people who debug it; it is no frame.
                 Some(Ok(LogOutput::StdErr { .. } | LogOutput::StdIn { .. })) => {}

@@ -75,7 +75,7 @@ impl Watch {
                     Ok(watcher::Event::Init) => listed = false,
                     // It was there and a fresh list no longer has it: it was removed while nobody watched.
                     Ok(watcher::Event::InitDone) if there && !listed => {
-                        tell2.send_modify(|s| removed(s, &name))
+                        tell2.send_modify(|s| removed(s, &name));
                     }
                     Ok(watcher::Event::Delete(_)) => tell2.send_modify(|seen| removed(seen, &name)),
                     Ok(watcher::Event::InitDone) | Err(_) => {}
