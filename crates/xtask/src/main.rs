@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask` lists the commands. It uses few crates on purpose: it is the first thing that a fresh clone builds.
 
+mod bench;
 mod command;
 mod examples;
 mod git_server;
@@ -23,6 +24,7 @@ cargo xtask images [NAME]    build the images of images/ from Debian packages; -
 cargo xtask registry up|down  two registries on loopback with these images, one open, one with a login
 cargo xtask examples [WORD]   run the pipelines of examples/ for real and compare what comes out
 cargo xtask serve             what examples/real talks to: both registries and a git server, until Ctrl-C
+cargo xtask bench [FIGURE]    measure the table of figures, with ratios in the same run
 cargo xtask check-layers     check that crates depend on each other inwards only, and that the pure ones are pure";
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn dispatch(args: &[String]) -> Result<()> {
     match command.as_str() {
         "test" => suite::run(rest),
         "check-layers" => layers::check(),
+        "bench" => bench::run(rest),
         "examples" => examples::run(rest),
         "serve" => examples::serve(),
         "registry" => registry::command(rest),

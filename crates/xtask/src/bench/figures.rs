@@ -1,0 +1,458 @@
+//! The figures, one function each. None has a bound of its own here: the table tells, a person judges.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::measure::{Bench, done, is_root, median, ms, quantile, times};
+use super::{Row, texts, watch};
+use crate::command::{target, which};
+use crate::registry::{Registry, free_port};
+use crate::{images, machine};
+
+/// Steps in the group whose hand-overs are measured.
+const STEPS: usize = 1_001;
+/// Lines of the long log.
+const LINES: u64 = 10_000_000;
+/// Bytes of each, its end included.
+const LINE: u64 = 100;
+
+fn below(time: Duration, bound_ms: f64) -> bool {
+    time.as_secs_f64() * 1e3 <= bound_ms
+}
+
+/// `--version`, and `validate` of a small file.
+pub(crate) fn version(bench: &Bench) -> Result<Vec<Row>> {
+    let version = median(&times(30, || {
+        let mut c = bench.stepyard("state");
+        c.arg("--version");
+        Ok(c)
+    })?);
+    let small = bench.file(
+        "small.yaml",
+        &texts::pipeline("host:/", &[("Sh", "true".to_owned())]),
+    )?;
+    let validate = median(&times(30, || {
+        let mut c = bench.stepyard("state");
+        c.arg("validate").arg(&small);
+        Ok(c)
+    })?);
+    Ok(vec![
+        Row {
+            what: "`stepyard --version`",
+            reach: "≤ 5 ms",
+            here: ms(version),
+            good: Some(below(version, 5.0)),
+        },
+        Row {
+            what: "`validate` of a small file",
+            reach: "≤ 5 ms",
+            here: ms(validate),
+            good: Some(below(validate, 5.0)),
+        },
+    ])
+}
+
+/// `validate` of a long file.
+pub(crate) fn validate(bench: &Bench) -> Result<Vec<Row>> {
+    let text = texts::long(10_000);
+    let file = bench.file("long.yaml", &text)?;
+    let took = median(&times(15, || {
+        let mut c = bench.stepyard("state");
+        c.arg("validate").arg(&file);
+        Ok(c)
+    })?);
+    let here = format!("{} ({} lines)", ms(took), text.lines().count());
+    Ok(vec![Row {
+        what: "`validate` on 10,000 lines",
+        reach: "≤ 50 ms",
+        here,
+        good: Some(below(took, 50.0)),
+    }])
+}
+
+/// From the end of a step's process to the start of the next one's. Each step is a bash that prints the time; what bash takes
+/// to get there is measured beside it and taken off.
+pub(crate) fn hand_over(bench: &Bench) -> Result<Vec<Row>> {
+    let script = "echo \"at $EPOCHREALTIME\"";
+    let floor: Vec<Duration> = (0..200)
+        .map(|_| {
+            let began = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+            let (_, out) = done(
+                Command::new("bash")
+                    .args(["-c", script])
+                    .stdin(Stdio::null()),
+            )?;
+            let at = stamps(&String::from_utf8_lossy(&out.stdout));
+            Ok(at
+                .first()
+                .context("bash printed no time: it is older than 5.0")?
+                .saturating_sub(began))
+        })
+        .collect::<Result<_>>()?;
+    let floor = median(&floor);
+    let file = bench.file(
+        "handover.yaml",
+        &texts::pipeline("host:/", &vec![("Bash", script.to_owned()); STEPS]),
+    )?;
+    let (_, out) = done(
+        bench
+            .stepyard("state")
+            .args(["run", "--output", "plain"])
+            .arg(&file),
+    )?;
+    let mut at = stamps(&String::from_utf8_lossy(&out.stdout));
+    // Lines of different steps may come in another order than they were printed in.
+    at.sort();
+    ensure!(
+        at.len() == STEPS,
+        "{} of {STEPS} steps printed their time",
+        at.len()
+    );
+    let gaps: Vec<Duration> = at
+        .windows(2)
+        .map(|w| w[1].saturating_sub(w[0]).saturating_sub(floor))
+        .collect();
+    let (half, most) = (quantile(&gaps, 0.5), quantile(&gaps, 0.99));
+    let here = format!(
+        "p50 {}, p99 {} over {} (start of bash {} taken off)",
+        ms(half),
+        ms(most),
+        gaps.len(),
+        ms(floor)
+    );
+    let good = Some(below(half, 1.0) && below(most, 5.0));
+    Ok(vec![Row {
+        what: "hand-over from step to step",
+        reach: "p50 ≤ 1 ms, p99 ≤ 5 ms",
+        here,
+        good,
+    }])
+}
+
+/// The times that steps printed as `at SECONDS.MICROSECONDS`.
+fn stamps(text: &str) -> Vec<Duration> {
+    text.lines()
+        .filter_map(|l| l.split("at ").last()?.trim().split_once(['.', ',']))
+        .filter_map(|(s, us)| {
+            Some(Duration::new(
+                s.parse().ok()?,
+                us.parse::<u32>().ok()? * 1000,
+            ))
+        })
+        .collect()
+}
+
+/// Five steps that do nothing, the whole command, and five `podman run` that do the same.
+pub(crate) fn noop(bench: &Bench) -> Result<Vec<Row>> {
+    if !is_root() {
+        machine::lacking("not root: the figures of root are not measured")?;
+        return Ok(Vec::new());
+    }
+    let file = bench.file(
+        "noop.yaml",
+        &texts::pipeline("host:/", &vec![("Sh", "true".to_owned()); 5]),
+    )?;
+    let took = median(&times(21, || {
+        let mut c = bench.stepyard("state");
+        c.args(["run", "--output", "plain"]).arg(&file);
+        Ok(c)
+    })?);
+    let mut rows = vec![Row {
+        what: "5 no-op steps, whole process, root",
+        reach: "≤ 40 ms",
+        here: ms(took),
+        good: Some(below(took, 40.0)),
+    }];
+    let podman = Podman::new(bench)?;
+    podman.pull(&format!("oci:{}", layout("debian")?.display()))?;
+    let five = median(
+        &(0..3)
+            .map(|_| {
+                let each = (0..5)
+                    .map(|_| Ok(done(&mut podman.run("true")?)?.0))
+                    .collect::<Result<Vec<_>>>()?;
+                Ok(each.iter().sum())
+            })
+            .collect::<Result<Vec<Duration>>>()?,
+    );
+    let times = five.as_secs_f64() / took.as_secs_f64();
+    let here = format!("{times:.1} times ({})", ms(five));
+    rows.push(Row {
+        what: "five `podman run` take",
+        reach: "≥ 12 times as long",
+        here,
+        good: Some(times >= 12.0),
+    });
+    Ok(rows)
+}
+
+/// The same as an ordinary user.
+pub(crate) fn noop_user(bench: &Bench) -> Result<Vec<Row>> {
+    let file = bench.file(
+        "noop.yaml",
+        &texts::pipeline("host:/", &vec![("Sh", "true".to_owned()); 5]),
+    )?;
+    let took = median(&times(21, || {
+        let mut c = bench.stepyard_as_nobody()?;
+        c.args(["run", "--output", "plain"]).arg(&file);
+        Ok(c)
+    })?);
+    Ok(vec![Row {
+        what: "5 no-op steps, whole process, user",
+        reach: "≤ 60 ms",
+        here: ms(took),
+        good: Some(below(took, 60.0)),
+    }])
+}
+
+/// The agent's size, and what it takes while its step sleeps.
+pub(crate) fn agent(bench: &Bench) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let agent = find_agent().context("the build left no stepyard-agent")?;
+    let size = agent.metadata()?.len();
+    rows.push(Row {
+        what: "agent on disk",
+        reach: "< 1,000,000 bytes",
+        here: format!("{size} bytes"),
+        good: Some(size < 1_000_000),
+    });
+    let file = bench.file(
+        "wait.yaml",
+        &texts::pipeline("host:/", &[("Sh", "exec sleep 2".to_owned())]),
+    )?;
+    let now = watch::at(
+        bench.stepyard("state").arg("run").arg(&file),
+        Duration::from_millis(1200),
+    )?;
+    let waits = now
+        .iter()
+        .filter(|(kind, _)| *kind != "command")
+        .map(|(_, bytes)| *bytes)
+        .max()
+        .unwrap_or(0);
+    ensure!(waits > 0, "no process of the agent was found: {now:?}");
+    let here = format!("{:.2} MB ({})", waits as f64 / 1e6, told(&now));
+    rows.push(Row {
+        what: "agent resident while it waits",
+        reach: "≤ 2 MB",
+        here,
+        good: Some(waits <= 2_000_000),
+    });
+    Ok(rows)
+}
+
+fn told(peaks: &watch::Peaks) -> String {
+    peaks
+        .iter()
+        .map(|(kind, bytes)| format!("{kind} {:.1} MB", *bytes as f64 / 1e6))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The newest agent below the target directory.
+fn find_agent() -> Option<PathBuf> {
+    fn look(dir: &std::path::Path, depth: usize, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && depth > 0 {
+                look(&path, depth - 1, found);
+            } else if path.ends_with("agent/stepyard-agent") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    look(&target(), 4, &mut found);
+    found
+        .into_iter()
+        .max_by_key(|p| p.metadata().and_then(|m| m.modified()).ok())
+}
+
+/// Ten steps that sleep: what is above their sleeps.
+pub(crate) fn sleep(bench: &Bench) -> Result<Vec<Row>> {
+    let sleeps: Vec<u64> = (0..10).map(|i| 200 + i * 1000 / 9).collect();
+    let steps: Vec<_> = sleeps
+        .iter()
+        .map(|t| ("Sh", format!("exec sleep {}.{:03}", t / 1000, t % 1000)))
+        .collect();
+    let file = bench.file("sleep.yaml", &texts::pipeline("host:/", &steps))?;
+    let (took, _) = done(bench.stepyard("state").arg("run").arg(&file))?;
+    let above = took.saturating_sub(Duration::from_millis(sleeps.iter().sum()));
+    Ok(vec![Row {
+        what: "10 sleeping steps: time above the sleeps",
+        reach: "≤ 50 ms",
+        here: ms(above),
+        good: Some(below(above, 50.0)),
+    }])
+}
+
+/// A gigabyte of lines with three secrets, from the process to the disk.
+pub(crate) fn log(bench: &Bench) -> Result<Vec<Row>> {
+    let words = "one secret is first-s3cret, another second-s3cret, the third third-s3cret, and here the line goes on";
+    let line: String = words
+        .chars()
+        .chain(std::iter::repeat('.'))
+        .take(LINE as usize - 1)
+        .collect();
+    let text = texts::pipeline("host:/", &[("Sh", format!("yes '{line}' | head -n {LINES}"))]).replace(
+        "                          shell: Sh\n",
+        "                          shell: Sh\n                          envVariables: {A: '<+secrets.getValue(\"a\")>', B: '<+secrets.getValue(\"b\")>', C: '<+secrets.getValue(\"c\")>'}\n",
+    );
+    let file = bench.file("log.yaml", &text)?;
+    let make = || {
+        let mut c = bench.stepyard("log");
+        c.args(["run", "--output", "plain"]).arg(&file);
+        for secret in ["a=first-s3cret", "b=second-s3cret", "c=third-s3cret"] {
+            c.args(["--secret", secret]);
+        }
+        c
+    };
+    let began = std::time::Instant::now();
+    let peaks = watch::run(&mut make())?;
+    let took = began.elapsed();
+    let rate = (LINES * LINE) as f64 / 1e6 / took.as_secs_f64();
+    let most = peaks.values().copied().max().unwrap_or(0);
+    Ok(vec![
+        Row {
+            what: "1 GB of 100-byte lines with three secrets, to disk",
+            reach: "≥ 150 MB/s",
+            here: format!("{rate:.0} MB/s ({:.1} s)", took.as_secs_f64()),
+            good: Some(rate >= 150.0),
+        },
+        Row {
+            what: "resident meanwhile, every process",
+            reach: "≤ 64 MB",
+            here: told(&peaks),
+            good: Some(most <= 64_000_000),
+        },
+    ])
+}
+
+/// Pull and unpack from a registry on loopback, beside podman.
+pub(crate) fn pull(bench: &Bench) -> Result<Vec<Row>> {
+    images::build(&["debian".to_owned()], false)?;
+    let registry = Registry::start(&bench.dir.path().join("registry"), free_port()?, false)?;
+    registry.push("debian")?;
+    let image = format!("127.0.0.1:{}/stepyard/debian:1", registry.port);
+    let file = bench.file(
+        "pull.yaml",
+        &texts::pipeline(&image, &[("Sh", "true".to_owned())]),
+    )?;
+    let run = |state: &str| -> Result<Duration> {
+        let mut c = bench.stepyard(state);
+        let home = bench.dir.path().join(state);
+        c.env("XDG_CACHE_HOME", home.join("cache"))
+            .env("XDG_DATA_HOME", home.join("data"));
+        Ok(done(c.args(["run", "--output", "plain"]).arg(&file))?.0)
+    };
+    let mut pulls = Vec::new();
+    for i in 0..3 {
+        let state = format!("pull{i}");
+        let cold = run(&state)?;
+        pulls.push(cold.saturating_sub(run(&state)?));
+    }
+    let ours = median(&pulls);
+    let mut theirs = Vec::new();
+    for _ in 0..3 {
+        let podman = Podman::new(bench)?;
+        theirs.push(podman.pull(&format!("docker://{image}"))?);
+    }
+    let theirs = median(&theirs);
+    let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+    let here = format!(
+        "{} against podman's {}: {ratio:.1} times as fast",
+        ms(ours),
+        ms(theirs)
+    );
+    Ok(vec![Row {
+        what: "pull and unpack of a Debian image from loopback",
+        reach: "faster than podman",
+        here,
+        good: Some(ratio > 1.0),
+    }])
+}
+
+fn layout(name: &str) -> Result<PathBuf> {
+    images::build(&[name.to_owned()], false)?;
+    Ok(images::layout_of(name))
+}
+
+/// Debian's podman with its state in a place of its own.
+struct Podman {
+    dir: tempfile::TempDir,
+}
+
+impl Podman {
+    fn new(bench: &Bench) -> Result<Self> {
+        ensure!(
+            which("podman").is_some(),
+            "podman is missing: apt-get install podman runc"
+        );
+        Ok(Self {
+            dir: tempfile::tempdir_in(bench.dir.path())?,
+        })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("podman");
+        // crun refuses machines with both kinds of control groups, runc does not.
+        command
+            .arg("--root")
+            .arg(self.dir.path().join("root"))
+            .arg("--runroot")
+            .arg(self.dir.path().join("run"));
+        command
+            .args(["--runtime", "runc", "--cgroup-manager", "cgroupfs"])
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn pull(&self, image: &str) -> Result<Duration> {
+        Ok(done(
+            self.command()
+                .args(["pull", "-q", "--tls-verify=false"])
+                .arg(image),
+        )?
+        .0)
+    }
+
+    fn run(&self, word: &str) -> Result<Command> {
+        let (_, out) = done(self.command().args(["images", "-q"]))?;
+        let id = String::from_utf8(out.stdout)?
+            .lines()
+            .next()
+            .context("podman has no image")?
+            .to_owned();
+        let mut command = self.command();
+        command.args(["run", "--rm", "--network", "none", &id, word]);
+        Ok(command)
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        // Unmounts and removes what belongs to it, so that the folder can go.
+        let _ = self
+            .command()
+            .args(["system", "reset", "--force"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_found_in_lines_with_prefixes() {
+        let text = "[s/g/n0] at 1700000000.000250\n[s/g] succeeded in 3ms\n[s/g/n1] at 1700000000.001250\n";
+        let at = stamps(text);
+        assert_eq!(at.len(), 2);
+        assert_eq!(at[1].checked_sub(at[0]), Some(Duration::from_millis(1)));
+    }
+}

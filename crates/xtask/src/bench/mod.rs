@@ -1,0 +1,80 @@
+//! `cargo xtask bench`: the product's figures, each measured from outside on the release binary, in one run on one machine.
+//!
+//! Absolute figures depend on the machine; the ratios to other programs, measured in the same run, do so less.
+
+mod figures;
+mod measure;
+mod texts;
+mod watch;
+
+use anyhow::Result;
+
+use self::measure::Bench;
+
+/// A line of the table.
+pub(crate) struct Row {
+    what: &'static str,
+    reach: &'static str,
+    here: String,
+    /// Reached or not; none where there is nothing to reach.
+    good: Option<bool>,
+}
+
+type Figure = fn(&Bench) -> Result<Vec<Row>>;
+
+/// Name on the command line, and what measures it.
+const FIGURES: &[(&str, Figure)] = &[
+    ("version", figures::version),
+    ("validate", figures::validate),
+    ("hand-over", figures::hand_over),
+    ("noop", figures::noop),
+    ("noop-user", figures::noop_user),
+    ("agent", figures::agent),
+    ("sleep", figures::sleep),
+    ("log", figures::log),
+    ("pull", figures::pull),
+];
+
+/// Measures the named figures, or all, and prints the table. A figure that cannot be measured is told, and does not stop the others.
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    for name in names {
+        anyhow::ensure!(
+            FIGURES.iter().any(|f| f.0 == name),
+            "no such figure: `{name}`; there are {}",
+            FIGURES.iter().map(|f| f.0).collect::<Vec<_>>().join(", ")
+        );
+    }
+    let bench = Bench::new()?;
+    let mut rows = Vec::new();
+    let mut failed = 0;
+    for (name, figure) in FIGURES
+        .iter()
+        .filter(|f| names.is_empty() || names.iter().any(|n| n == f.0))
+    {
+        eprintln!("measuring {name}");
+        match figure(&bench) {
+            Ok(more) => rows.extend(more),
+            Err(e) => {
+                failed += 1;
+                eprintln!("{name} could not be measured: {e:#}");
+            }
+        }
+    }
+    println!("{}", measure::machine());
+    println!();
+    println!("| what | to reach | here | |");
+    println!("|---|---|---|---|");
+    for row in &rows {
+        let verdict = match row.good {
+            Some(true) => "reached",
+            Some(false) => "missed",
+            None => "",
+        };
+        println!(
+            "| {} | {} | {} | {verdict} |",
+            row.what, row.reach, row.here
+        );
+    }
+    anyhow::ensure!(failed == 0, "{failed} figures could not be measured");
+    Ok(())
+}

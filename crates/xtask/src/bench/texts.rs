@@ -1,0 +1,39 @@
+//! Pipelines made for measuring.
+
+use std::fmt::Write as _;
+
+/// A pipeline with one containerized group; each step is its shell and its command.
+pub(crate) fn pipeline(image: &str, steps: &[(&str, String)]) -> String {
+    let mut text = String::from(
+        "pipeline:\n  identifier: bench\n  name: bench\n  stages:\n    - stage:\n        identifier: s\n        name: s\n        type: Custom\n        \
+         spec:\n          execution:\n            steps:\n              - stepGroup:\n                  identifier: g\n                  name: g\n                  \
+         stepGroupInfra: {type: KubernetesDirect, spec: {connectorRef: account.cluster, namespace: builds}}\n                  steps:\n",
+    );
+    for (i, (shell, command)) in steps.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "                    - step:\n                        identifier: n{i}\n                        name: n{i}\n                        type: Run\n                        \
+             spec:\n                          image: {image}\n                          shell: {shell}\n                          command: {}\n",
+            serde_json::Value::from(command.as_str())
+        );
+    }
+    text
+}
+
+/// A valid pipeline of at least so many lines.
+pub(crate) fn long(lines: usize) -> String {
+    // Seven lines a step.
+    let steps: Vec<_> = (0..lines.div_ceil(7))
+        .map(|i| ("Sh", format!("echo \"step {i} of <+pipeline.name>\"")))
+        .collect();
+    pipeline("host:/", &steps)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_long_pipeline_is_as_long_as_told() {
+        assert!(super::long(10_000).lines().count() >= 10_000);
+    }
+}
