@@ -12,6 +12,7 @@
 //! and they answer what is there.
 
 mod group;
+mod records;
 mod session;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -4,57 +4,41 @@
 //! welcome says what the addon is doing, and the difference is made up.
 
 use addon::frame::{
-    Attempt, Hello, Record, Refusal, Report, Request, Start, State as AddonState, StopReason,
-    VERSION,
+    Attempt, Hello, Refusal, Report, Request, Start, State as AddonState, StopReason, VERSION,
 };
 use addon::link::{Frame, INITIAL_CREDIT};
 use engine::event::Failure;
 use engine::{Input, classify};
 use pipeline::plan::NodeId;
 
+use super::records::{Collecting, Pending};
 use super::{Action, Core, hurries};
 
 /// Credit is granted, and output acknowledged, in steps of this: often enough that a flood never waits, rarely enough
 /// that single lines cost no messages.
-const STEP: u64 = INITIAL_CREDIT as u64 / 4;
-/// Bytes of report files that one attempt may hand over.
-const COLLECT_MAX: u64 = 64 * 1024 * 1024;
-/// How long an addon may take to hand its report files over before the step's end is recorded without them.
-const COLLECT_MS: u64 = 60_000;
+pub(super) const STEP: u64 = INITIAL_CREDIT as u64 / 4;
 
 /// The conversation on the current channel, and what is kept beyond it.
 #[derive(Default)]
 pub(super) struct Session {
-    welcomed: bool,
+    pub(super) welcomed: bool,
     /// The addon waits for a start.
-    idle: bool,
+    pub(super) idle: bool,
     /// Whose output streams now.
-    streaming: Option<Attempt>,
+    pub(super) streaming: Option<Attempt>,
     /// The stop that was sent on this channel.
-    stop: Option<(StopReason, u64)>,
+    pub(super) stop: Option<(StopReason, u64)>,
     /// Bytes of messages since credit was granted last.
-    owed: u64,
-    collecting: Option<Collecting>,
+    pub(super) owed: u64,
+    pub(super) collecting: Option<Collecting>,
     /// Resolved for the attempt that is to start next. Kept over connections.
-    start: Option<Box<Start>>,
+    pub(super) start: Option<Box<Start>>,
     /// Received, not applied yet: output or files are missing. Kept over connections.
-    pending: Option<Pending>,
+    pub(super) pending: Option<Pending>,
     /// Records of attempts that are over: to be settled once all is committed.
-    settle: Vec<Attempt>,
+    pub(super) settle: Vec<Attempt>,
     /// Only a planted bug keeps it.
-    again: Option<Box<Start>>,
-}
-
-struct Pending {
-    record: Box<Record>,
-    /// The files of its reports are here, or given up.
-    collected: bool,
-    flushed: bool,
-}
-
-struct Collecting {
-    id: u32,
-    until_ms: u64,
+    pub(super) again: Option<Box<Start>>,
 }
 
 impl Session {
@@ -77,13 +61,13 @@ impl Session {
 }
 
 impl Core {
-    fn session(&mut self, group: &NodeId, container: &str) -> Option<&mut Session> {
+    pub(super) fn session(&mut self, group: &NodeId, container: &str) -> Option<&mut Session> {
         let container = self.groups.get_mut(group)?.containers.get_mut(container)?;
         Some(&mut container.session)
     }
 
     /// Sends a request on a container's channel, if there is one.
-    fn request(&mut self, group: &NodeId, container: &str, request: &Request) {
+    pub(super) fn request(&mut self, group: &NodeId, container: &str, request: &Request) {
         let Some(entry) = self.groups.get(group) else {
             return;
         };
@@ -97,7 +81,7 @@ impl Core {
         }
     }
 
-    fn key(&self, step: &NodeId, number: u32) -> Attempt {
+    pub(super) fn key(&self, step: &NodeId, number: u32) -> Attempt {
         Attempt {
             run: self.state.run.clone(),
             step: step.0.clone(),
@@ -106,7 +90,7 @@ impl Core {
     }
 
     /// Whether this attempt is the one that the state believes to run.
-    fn runs(&self, attempt: &Attempt) -> bool {
+    pub(super) fn runs(&self, attempt: &Attempt) -> bool {
         attempt.run == self.state.run
             && self
                 .state
@@ -421,206 +405,6 @@ impl Core {
         let attempt = self.session(group, container)?.streaming.clone()?;
         self.runs(&attempt)
             .then_some((NodeId(attempt.step), attempt.number))
-    }
-
-    fn record(&mut self, group: &NodeId, container: &str, record: Box<Record>, now_ms: u64) {
-        let runs = self.runs(&record.attempt);
-        let planted = self.planted;
-        let Some(session) = self.session(group, container) else {
-            return;
-        };
-        if !runs {
-            // Applied before, or given up: in the journal either way, once all is committed.
-            session.settle.push(record.attempt.clone());
-            if planted.result_twice {
-                self.out.push_back(Action::Commit(
-                    self.asked,
-                    vec![engine::event::Stamped {
-                        at_ms: now_ms,
-                        event: engine::event::Event::AttemptFinished {
-                            step: NodeId(record.attempt.step.clone()),
-                            record,
-                        },
-                    }],
-                ));
-            }
-            return;
-        }
-        let attempt = record.attempt.clone();
-        let same = session
-            .pending
-            .as_ref()
-            .is_some_and(|pending| pending.record.attempt == attempt);
-        if !same {
-            session.pending = Some(Pending {
-                record,
-                collected: false,
-                flushed: false,
-            });
-        }
-        if planted.settled_before_commit {
-            self.request(group, container, &Request::Settled { attempt });
-        }
-        self.tend_records(group, now_ms);
-    }
-
-    /// The shell has stored output.
-    pub(super) fn stored(&mut self, step: &NodeId, attempt: u32, offset: u64, now_ms: u64) {
-        let Some(log) = self.logs.get_mut(&(step.clone(), attempt)) else {
-            return;
-        };
-        log.stored = log.stored.max(offset);
-        let (stored, due) = (log.stored, log.stored >= log.acked + STEP);
-        let Some((group, container)) = self.whereabouts(step) else {
-            return;
-        };
-        if due {
-            if let Some(log) = self.logs.get_mut(&(step.clone(), attempt)) {
-                log.acked = stored;
-            }
-            let acked = Request::Acked {
-                attempt: self.key(step, attempt),
-                offset: stored,
-            };
-            self.request(&group, &container, &acked);
-        }
-        self.tend_records(&group, now_ms);
-    }
-
-    /// Brings pending records to their application: flush, collect, apply; and settles what is committed.
-    pub(super) fn tend_records(&mut self, group: &NodeId, now_ms: u64) {
-        let Some(entry) = self.groups.get(group) else {
-            return;
-        };
-        let waiting: Vec<String> = entry
-            .containers
-            .iter()
-            .filter(|(_, c)| c.session.pending.is_some() || !c.session.settle.is_empty())
-            .map(|(name, _)| name.clone())
-            .collect();
-        for container in waiting {
-            self.tend_record(group, &container, now_ms);
-            if self.committed() {
-                self.settle(group, &container);
-            }
-        }
-    }
-
-    fn settle(&mut self, group: &NodeId, container: &str) {
-        let Some(session) = self.session(group, container).filter(|s| s.welcomed) else {
-            return;
-        };
-        let settle = std::mem::take(&mut session.settle);
-        for attempt in settle {
-            if let Some(session) = self.session(group, container) {
-                // The channel keeps its order: a start sent after this finds the addon idle.
-                session.idle = true;
-                session.streaming = None;
-                session.stop = None;
-            }
-            self.logs
-                .remove(&(NodeId(attempt.step.clone()), attempt.number));
-            self.request(group, container, &Request::Settled { attempt });
-            let again = self.session(group, container).and_then(|s| s.again.take());
-            if let Some(mut start) = again {
-                start.attempt.number += 1;
-                self.request(group, container, &Request::Start(start));
-            }
-        }
-    }
-
-    fn tend_record(&mut self, group: &NodeId, container: &str, now_ms: u64) {
-        let Some(pending) = self
-            .session(group, container)
-            .and_then(|session| session.pending.as_ref())
-        else {
-            return;
-        };
-        let attempt = pending.record.attempt.clone();
-        let (end, flushed, collected) = (
-            pending.record.output_bytes,
-            pending.flushed,
-            pending.collected,
-        );
-        let step = NodeId(attempt.step.clone());
-        if !self.runs(&attempt) {
-            if let Some(session) = self.session(group, container) {
-                session.pending = None;
-                session.settle.push(attempt);
-            }
-            return;
-        }
-        let log = self.logs.entry((step.clone(), attempt.number)).or_default();
-        if log.received < end {
-            return;
-        }
-        if !flushed {
-            let offset = log.received;
-            if let Some(pending) = self
-                .session(group, container)
-                .and_then(|s| s.pending.as_mut())
-            {
-                pending.flushed = true;
-            }
-            self.out.push_back(Action::Flush {
-                step,
-                attempt: attempt.number,
-                offset,
-            });
-            return;
-        }
-        if log.stored < end {
-            return;
-        }
-        if !collected && !self.collect(group, container, &step, now_ms) {
-            return;
-        }
-        if let Some(pending) = self.session(group, container).and_then(|s| {
-            s.collecting = None;
-            s.settle.push(attempt);
-            s.pending.take()
-        }) {
-            self.apply(&step, pending.record, now_ms);
-        }
-    }
-
-    /// Asks for the files of a step's reports; whether there is nothing more to wait for.
-    fn collect(&mut self, group: &NodeId, container: &str, step: &NodeId, now_ms: u64) -> bool {
-        let globs = self.planner.reports(step);
-        if globs.is_empty() {
-            return true;
-        }
-        let id = self.collections + 1;
-        let Some(session) = self.session(group, container) else {
-            return true;
-        };
-        if !session.welcomed {
-            return false;
-        }
-        match &session.collecting {
-            Some(collecting) if now_ms >= collecting.until_ms => {
-                self.out.push_back(Action::Warn(format!(
-                    "the report files of {step} did not come within {} s",
-                    COLLECT_MS / 1000
-                )));
-                true
-            }
-            Some(_) => false,
-            None => {
-                session.collecting = Some(Collecting {
-                    id,
-                    until_ms: now_ms + COLLECT_MS,
-                });
-                self.collections = id;
-                let collect = Request::Collect {
-                    id,
-                    globs,
-                    max_bytes: COLLECT_MAX,
-                };
-                self.request(group, container, &collect);
-                false
-            }
-        }
     }
 
     /// An entered step: as soon as its addon waits for it, its start is resolved and may be recorded.
