@@ -21,6 +21,7 @@ pub(crate) async fn open(
             let agent = Agent::Bytes(agent_embed::AGENT, agent_embed::digest().to_owned());
             let mut config = Config::new(home.root().join("native"), agent);
             config.entities = entities;
+            config.images = home.images();
             Ok(Arc::new(Native::new(config)))
         }
         BackendName::Docker => {

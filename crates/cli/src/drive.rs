@@ -54,7 +54,10 @@ pub(crate) fn drive(
     let extras = Arc::new(Mutex::new(if drive.resume {
         extras::of(&drive.run)
     } else {
-        Extras::default()
+        Extras {
+            reports: Some(drive.run.join("reports")),
+            ..Extras::default()
+        }
     }));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

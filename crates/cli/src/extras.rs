@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
+use engine::junit::{Case, Summary};
 use pipeline::plan::NodeId;
 use pipeline::pod::{Amounts, Spec};
 
 use crate::home::RunDir;
 use crate::problem::Problem;
-use crate::screen::summary::Extras;
+use crate::screen::summary::{Extras, Tests};
+use crate::screen::view::View;
 
 /// Keeps the description of a pod with its run.
 pub(crate) fn keep_pod(run: &RunDir, spec: &Spec) -> Result<(), Problem> {
@@ -28,9 +31,85 @@ pub(crate) fn limits(spec: &Spec, into: &mut BTreeMap<NodeId, Amounts>) {
     }
 }
 
+/// The sums of the tests that steps reported, from the files that are kept.
+pub(crate) fn tests(reports: &Path, view: &View) -> BTreeMap<NodeId, Tests> {
+    let mut found = BTreeMap::new();
+    for (id, item) in view.items.iter().filter(|(_, item)| item.step().is_some()) {
+        // Of a step that was tried again the last attempt counts.
+        let attempt = item.attempts.len().saturating_sub(1);
+        let dir = reports
+            .join(driver::store::file_name(id))
+            .join(attempt.to_string());
+        let mut files = Vec::new();
+        files_below(&dir, &mut files);
+        files.retain(|path| {
+            path.extension()
+                .is_some_and(|e| e.eq_ignore_ascii_case("xml"))
+        });
+        files.sort();
+        let mut sum = Summary::default();
+        for path in files {
+            if let Ok(text) = fs::read(&path) {
+                let name = path
+                    .strip_prefix(&dir)
+                    .unwrap_or(&path)
+                    .display()
+                    .to_string();
+                sum.add(&name, &text);
+            }
+        }
+        if sum.tests > 0 {
+            found.insert(id.clone(), tests_of(&sum));
+        }
+    }
+    found
+}
+
+/// Slowest cases that are worth a look.
+const SLOWEST: usize = 3;
+
+fn tests_of(sum: &Summary) -> Tests {
+    let name = |case: &Case| {
+        if case.class.is_empty() {
+            case.name.clone()
+        } else {
+            format!("{}::{}", case.class, case.name)
+        }
+    };
+    Tests {
+        total: sum.tests,
+        failed: sum.failed + sum.errors,
+        skipped: sum.skipped,
+        took_ms: sum.time_ms,
+        failures: sum
+            .bad()
+            .map(|case| (name(case), case.message.clone()))
+            .collect(),
+        slowest: sum
+            .slowest(SLOWEST)
+            .into_iter()
+            .map(|case| (name(case), case.time_ms))
+            .collect(),
+    }
+}
+
+fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    // A step without reports has no such directory.
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files_below(&entry.path(), found),
+            Ok(_) => found.push(entry.path()),
+            Err(_) => {}
+        }
+    }
+}
+
 /// What is kept of a run. What cannot be read is not said.
 pub(crate) fn of(run: &RunDir) -> Extras {
-    let mut extras = Extras::default();
+    let mut extras = Extras {
+        reports: Some(run.join("reports")),
+        ..Extras::default()
+    };
     for entry in fs::read_dir(run.join("pods"))
         .into_iter()
         .flatten()

@@ -69,6 +69,26 @@ impl Home {
         &self.root
     }
 
+    /// Where images are kept: `$STEPYARD_IMAGES`, else `$XDG_DATA_HOME/stepyard/images`, else
+    /// `~/.local/share/stepyard/images`. Several homes share them, for they are costly to get.
+    pub(crate) fn images(&self) -> PathBuf {
+        let var = |name| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        var("STEPYARD_IMAGES")
+            .or_else(|| {
+                Some(
+                    var("XDG_DATA_HOME")
+                        .filter(|p| p.is_absolute())?
+                        .join("stepyard/images"),
+                )
+            })
+            .or_else(|| Some(var("HOME")?.join(".local/share/stepyard/images")))
+            .unwrap_or_else(|| self.root.join("images"))
+    }
+
     fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }

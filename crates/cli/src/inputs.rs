@@ -190,7 +190,7 @@ fn put(
         .clone()
         .map(|known| (strsim::damerau_levenshtein(known, path), known))
         .min()
-        .filter(|(distance, _)| *distance <= 1 + path.len() / 4);
+        .filter(|(distance, _)| *distance <= 1 + path.len() / 4 && *distance < path.len());
     let problem = Problem::invalid(format!(
         "{from}: the pipeline has no variable or input of this name"
     ));

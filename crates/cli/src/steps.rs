@@ -40,7 +40,9 @@ pub(crate) fn find(view: &View, word: &str) -> Result<NodeId, Problem> {
                     )
                 })
                 .min()
-                .filter(|(distance, _)| *distance <= 1 + wanted.len() / 4);
+                .filter(|(distance, _)| {
+                    *distance <= 1 + wanted.len() / 4 && *distance < wanted.len()
+                });
             Err(match near {
                 Some((_, path)) => problem.help(format!("did you mean `{path}`?")),
                 None if leaves.is_empty() => problem.help("it has not got to any step"),

@@ -26,7 +26,8 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<Exit, Problem> {
     }
     let view = past::view(&dir)?;
     let state = past::state(&dir, &view);
-    let extras = extras::of(&dir);
+    let mut extras = extras::of(&dir);
+    extras.tests = extras::tests(&dir.join("reports"), &view);
     if output == Output::Json {
         return out::json(&document(&dir, &view, state));
     }

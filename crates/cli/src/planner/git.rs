@@ -22,8 +22,9 @@ pub(super) struct Mount {
     pub(super) dir: String,
 }
 
-/// The script of a clone. Everything it needs is in its environment, so that nothing has to be quoted.
-const SCRIPT: &str = include_str!("git/clone.sh");
+/// The script of a clone, that of our own image, so that any image with git will do. Everything it needs is in its
+/// environment, so that nothing has to be quoted.
+const SCRIPT: &str = include_str!("../../../../images/git/clone");
 
 /// The mounts of a group: one for each clone that a `--local` stands in for.
 pub(super) fn mounts(
@@ -326,6 +327,10 @@ pub(super) fn program(
     let sparse = values.list(clone.sparse_checkout.as_ref())?;
     if !sparse.is_empty() {
         set("PLUGIN_SPARSE_CHECKOUT", sparse.join("\n"));
+    }
+    let outputs = values.list(clone.output_files.as_ref())?;
+    if !outputs.is_empty() {
+        set("PLUGIN_OUTPUT_FILE_PATHS_CONTENT", outputs.join(","));
     }
     if let Some(command) = &clone.pre_fetch_command {
         set("PLUGIN_PRE_FETCH", values.rich(command)?);

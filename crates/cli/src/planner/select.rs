@@ -132,7 +132,7 @@ fn find(pipeline: &Pipeline, word: &str, option: &str) -> Result<NodeId, Problem
                 .iter()
                 .map(|(path, p)| (strsim::damerau_levenshtein(p.identifier(), word), path))
                 .min()
-                .filter(|(distance, _)| *distance <= 1 + word.len() / 4);
+                .filter(|(distance, _)| *distance <= 1 + word.len() / 4 && *distance < word.len());
             let problem =
                 Problem::invalid(format!("{option} {word}: the pipeline has no such step"));
             Err(match near {

@@ -215,11 +215,7 @@ async fn live(ears: &mut Ears, terminal: Terminal, extras: &Mutex<Extras>) -> io
     let (columns, _) = Terminal::size();
     if view.root.is_some() {
         above.push(String::new());
-        let summary = summary::lines(
-            &view,
-            &extras.lock().unwrap_or_else(PoisonError::into_inner),
-            columns.saturating_sub(1),
-        );
+        let summary = summed(&view, extras, columns.saturating_sub(1));
         above.extend(summary.iter().map(|line| line.render(terminal.colour)));
     }
     region.paint(&above, &[], columns)?;
@@ -265,11 +261,7 @@ async fn plain(
             100
         };
         writeln!(out)?;
-        for line in summary::lines(
-            &view,
-            &extras.lock().unwrap_or_else(PoisonError::into_inner),
-            columns,
-        ) {
+        for line in summed(&view, extras, columns) {
             writeln!(out, "{}", line.render(terminal.colour))?;
         }
     }
@@ -301,6 +293,15 @@ async fn next(ears: &mut Ears, out: &mut impl io::Write) -> io::Result<Option<Me
     }
     out.flush()?;
     Ok(ears.hear().await)
+}
+
+/// The summary, with the tests that are known now.
+fn summed(view: &View, extras: &Mutex<Extras>, columns: usize) -> Vec<super::line::Line> {
+    let mut extras = extras.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(reports) = extras.reports.clone() {
+        extras.tests = crate::extras::tests(&reports, view);
+    }
+    summary::lines(view, &extras, columns)
 }
 
 /// Milliseconds since the Unix epoch.

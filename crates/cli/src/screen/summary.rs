@@ -31,6 +31,8 @@ const MOST_HINTS: usize = 5;
 pub(crate) struct Extras {
     /// The limits of each step, as written.
     pub(crate) limits: BTreeMap<NodeId, Amounts>,
+    /// Where the files that steps reported are kept; the tests are summed from there at the end.
+    pub(crate) reports: Option<std::path::PathBuf>,
     /// The tests that steps reported.
     pub(crate) tests: BTreeMap<NodeId, Tests>,
 }

@@ -89,6 +89,7 @@ fn extras() -> Extras {
         memory_bytes: Some(bytes),
     };
     Extras {
+        reports: None,
         limits: [
             (id(&at("compile")), memory(1 << 30)),
             (

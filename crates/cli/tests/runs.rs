@@ -1,0 +1,306 @@
+//! Whole runs of the real binary, in real containers of this machine's own root filesystem.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn command(home: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stepyard"));
+    command
+        .args(args)
+        .current_dir(home)
+        .env("STEPYARD_HOME", home.join("state"))
+        .stdin(Stdio::null());
+    command
+}
+
+fn stepyard(home: &Path, args: &[&str]) -> Output {
+    command(home, args).output().expect("the binary is built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A pipeline of Run steps, by identifier and command.
+fn pipeline(home: &Path, steps: &[(&str, &str)]) {
+    let steps: String = steps
+        .iter()
+        .map(|(id, command)| {
+            format!("                    - step: {{identifier: {id}, name: {id}, type: Run, spec: {{image: 'host:/', command: \"{command}\"}}}}\n")
+        })
+        .collect();
+    let head = "pipeline:
+  identifier: p
+  name: p
+  stages:
+    - stage:
+        identifier: s
+        name: s
+        type: Custom
+        spec:
+          execution:
+            steps:
+              - stepGroup:
+                  identifier: g
+                  name: g
+                  stepGroupInfra: {type: KubernetesDirect, spec: {connectorRef: c, namespace: n}}
+                  steps:
+";
+    fs::write(home.join("p.yaml"), format!("{head}{steps}")).expect("a file");
+}
+
+/// Reads the run's output until a line holds `part`.
+fn until(child: &mut Child, part: &str) {
+    let out = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut lines = out.lines();
+    loop {
+        let line = lines.next().expect("the line comes").expect("text");
+        if line.contains(part) {
+            break;
+        }
+    }
+    // Who writes on is not stopped by a pipe that nobody reads.
+    std::thread::spawn(move || lines.for_each(drop));
+}
+
+/// What pods leave under a home.
+fn pods(home: &Path) -> usize {
+    fs::read_dir(home.join("state/native/pods")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn exit_codes_lines_and_history() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(
+        home.path(),
+        &[
+            ("one", "echo first"),
+            ("two", "exit 3"),
+            ("three", "echo never"),
+        ],
+    );
+    let output = stepyard(home.path(), &["run", "p.yaml"]);
+    let out = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{out}{}",
+        text(&output.stderr)
+    );
+    for part in [
+        "[s/g/one] first\n",
+        "[s/g/two] failed",
+        "exit code 3",
+        "p failed in",
+    ] {
+        assert!(out.contains(part), "`{part}` is not in:\n{out}");
+    }
+    assert!(!out.contains("never"), "{out}");
+
+    let output = stepyard(
+        home.path(),
+        &["run", "p.yaml", "--only", "one", "--output", "json"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let kinds: Vec<String> = text(&output.stdout)
+        .lines()
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).expect("one object a line");
+            value["kind"].as_str().expect("a kind").to_owned()
+        })
+        .collect();
+    assert!(
+        ["event", "pod", "line"]
+            .iter()
+            .all(|kind| kinds.iter().any(|k| k == kind)),
+        "{kinds:?}"
+    );
+
+    let runs: serde_json::Value =
+        serde_json::from_slice(&stepyard(home.path(), &["runs", "--output", "json"]).stdout)
+            .expect("JSON");
+    assert_eq!(
+        (&runs[0]["state"], &runs[1]["state"]),
+        (&"succeeded".into(), &"failed".into())
+    );
+    assert_eq!(
+        text(&stepyard(home.path(), &["logs", "one"]).stdout),
+        "first\n"
+    );
+    let id = runs[1]["id"].as_str().expect("an id");
+    assert_eq!(
+        text(&stepyard(home.path(), &["logs", &id[..6], "one"]).stdout),
+        "first\n"
+    );
+    assert!(text(&stepyard(home.path(), &["inspect", id]).stdout).contains("exit code 3"));
+    assert_eq!(pods(home.path()), 0);
+}
+
+#[test]
+fn a_secret_is_used_and_stored_nowhere() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(
+        home.path(),
+        &[(
+            "one",
+            "echo got <+secrets.getValue('tok')> of 11; test <+secrets.getValue('tok')> = hunter2pass",
+        )],
+    );
+    let mut file = fs::read_to_string(home.path().join("p.yaml")).expect("a file");
+    file.push_str("---\nsecret:\n  identifier: tok\n  name: tok\n  type: SecretText\n  spec: {valueType: Inline, value: hunter2pass}\n");
+    fs::write(
+        home.path().join("p.yaml"),
+        file.replace("= hunter2pass", "!= other"),
+    )
+    .expect("a file");
+    let output = stepyard(home.path(), &["run", "p.yaml"]);
+    let out = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{out}{}",
+        text(&output.stderr)
+    );
+    assert!(
+        out.contains("of 11") && !out.contains("hunter2pass"),
+        "{out}"
+    );
+    let mut open = vec![home.path().join("state/runs")];
+    let mut files = 0;
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).expect("a directory").flatten() {
+            if entry.file_type().expect("a kind").is_dir() {
+                open.push(entry.path());
+            } else {
+                files += 1;
+                let bytes = fs::read(entry.path()).expect("a file");
+                assert!(
+                    !text(&bytes).contains("hunter2pass"),
+                    "{}",
+                    entry.path().display()
+                );
+            }
+        }
+    }
+    assert!(files >= 4, "meta, pipeline, journal and logs are there");
+}
+
+#[test]
+fn ctrl_c_ends_the_steps_and_leaves_nothing() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(
+        home.path(),
+        &[("one", "echo up; sleep 1000"), ("two", "echo never")],
+    );
+    let mut child = command(home.path(), &["run", "p.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    until(&mut child, "[s/g/one] up");
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(killed.success());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    assert!(
+        text(&output.stderr).contains("press Ctrl-C again to kill them"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(pods(home.path()), 0);
+}
+
+#[test]
+fn a_killed_command_is_resumed_and_finished_steps_do_not_run_again() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(
+        home.path(),
+        &[
+            ("one", "echo once"),
+            (
+                "two",
+                "echo up; while [ ! -e go ]; do sleep 0.05; done; echo down",
+            ),
+            ("three", "echo end"),
+        ],
+    );
+    // The step waits for a file in the workspace: `exec` makes it while no command drives the run.
+    let mut child = command(home.path(), &["run", "p.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    until(&mut child, "[s/g/two] up");
+    child.kill().expect("it is killed");
+    child.wait().expect("it ends");
+    assert!(text(&stepyard(home.path(), &["runs"]).stdout).contains("lost"));
+    let exec = stepyard(
+        home.path(),
+        &[
+            "exec",
+            "two",
+            "--",
+            "sh",
+            "-c",
+            "touch /harness/go; echo touched",
+        ],
+    );
+    assert_eq!(
+        (exec.status.code(), text(&exec.stdout).as_str()),
+        (Some(0), "touched\n"),
+        "{}",
+        text(&exec.stderr)
+    );
+    let output = stepyard(home.path(), &["resume"]);
+    let out = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{out}{}",
+        text(&output.stderr)
+    );
+    assert!(
+        out.contains("taken over") && out.contains("[s/g/three] end"),
+        "{out}"
+    );
+    assert_eq!(
+        text(&stepyard(home.path(), &["logs", "one"]).stdout),
+        "once\n"
+    );
+    assert_eq!(
+        text(&stepyard(home.path(), &["logs", "two"]).stdout),
+        "up\ndown\n"
+    );
+    assert_eq!(pods(home.path()), 0);
+    let again = stepyard(home.path(), &["resume"]);
+    assert!(
+        again.status.code() == Some(2) && text(&again.stderr).contains("is over"),
+        "{}",
+        text(&again.stderr)
+    );
+}
+
+#[test]
+fn a_lost_pod_is_swept() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(home.path(), &[("one", "echo up; sleep 1000")]);
+    let mut child = command(home.path(), &["run", "p.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    until(&mut child, "[s/g/one] up");
+    assert!(text(&stepyard(home.path(), &["sweep"]).stdout).contains("0 pods removed, 1 in use"));
+    child.kill().expect("it is killed");
+    child.wait().expect("it ends");
+    assert_eq!(
+        text(&stepyard(home.path(), &["sweep"]).stdout),
+        "1 pod removed\n"
+    );
+    assert_eq!(pods(home.path()), 0);
+}
