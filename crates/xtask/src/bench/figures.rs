@@ -12,8 +12,10 @@ use crate::command::{target, which};
 use crate::registry::{Registry, free_port};
 use crate::{images, machine};
 
-/// Steps in the group whose hand-overs are measured.
-const STEPS: usize = 1_001;
+/// Steps in a group whose hand-overs are measured.
+const STEPS: usize = 101;
+/// Runs of it.
+const ROUNDS: usize = 10;
 /// Lines of the long log.
 const LINES: u64 = 10_000_000;
 /// Bytes of each, its end included.
@@ -97,24 +99,27 @@ pub(crate) fn hand_over(bench: &Bench) -> Result<Vec<Row>> {
         "handover.yaml",
         &texts::pipeline("host:/", &vec![("Bash", script.to_owned()); STEPS]),
     )?;
-    let (_, out) = done(
-        bench
-            .stepyard("state")
-            .args(["run", "--output", "plain"])
-            .arg(&file),
-    )?;
-    let mut at = stamps(&String::from_utf8_lossy(&out.stdout));
-    // Lines of different steps may come in another order than they were printed in.
-    at.sort();
-    ensure!(
-        at.len() == STEPS,
-        "{} of {STEPS} steps printed their time",
-        at.len()
-    );
-    let gaps: Vec<Duration> = at
-        .windows(2)
-        .map(|w| w[1].saturating_sub(w[0]).saturating_sub(floor))
-        .collect();
+    let mut gaps: Vec<Duration> = Vec::new();
+    for _ in 0..ROUNDS {
+        let (_, out) = done(
+            bench
+                .stepyard("state")
+                .args(["run", "--output", "plain"])
+                .arg(&file),
+        )?;
+        let mut at = stamps(&String::from_utf8_lossy(&out.stdout));
+        // Lines of different steps may come in another order than they were printed in.
+        at.sort();
+        ensure!(
+            at.len() == STEPS,
+            "{} of {STEPS} steps printed their time",
+            at.len()
+        );
+        gaps.extend(
+            at.windows(2)
+                .map(|w| w[1].saturating_sub(w[0]).saturating_sub(floor)),
+        );
+    }
     let (half, most) = (quantile(&gaps, 0.5), quantile(&gaps, 0.99));
     let here = format!(
         "p50 {}, p99 {} over {} (start of bash {} taken off)",
@@ -145,30 +150,39 @@ fn stamps(text: &str) -> Vec<Duration> {
         .collect()
 }
 
-/// Five steps that do nothing, the whole command, and five `podman run` that do the same.
+/// Five steps that do nothing, the whole command, as root.
 pub(crate) fn noop(bench: &Bench) -> Result<Vec<Row>> {
     if !is_root() {
         machine::lacking("not root: the figures of root are not measured")?;
         return Ok(Vec::new());
     }
-    let file = bench.file(
-        "noop.yaml",
-        &texts::pipeline("host:/", &vec![("Sh", "true".to_owned()); 5]),
-    )?;
-    let took = median(&times(21, || {
-        let mut c = bench.stepyard("state");
-        c.args(["run", "--output", "plain"]).arg(&file);
-        Ok(c)
-    })?);
-    let mut rows = vec![Row {
+    let took = five_steps(bench)?;
+    Ok(vec![Row {
         what: "5 no-op steps, whole process, root",
         reach: "≤ 40 ms",
         here: ms(took),
         good: Some(below(took, 40.0)),
-    }];
+    }])
+}
+
+fn five_steps(bench: &Bench) -> Result<Duration> {
+    let file = bench.file(
+        "noop.yaml",
+        &texts::pipeline("host:/", &vec![("Sh", "true".to_owned()); 5]),
+    )?;
+    Ok(median(&times(21, || {
+        let mut c = bench.stepyard("state");
+        c.args(["run", "--output", "plain"]).arg(&file);
+        Ok(c)
+    })?))
+}
+
+/// Five `podman run` that do the same, right after ours.
+pub(crate) fn podman(bench: &Bench) -> Result<Vec<Row>> {
+    let ours = five_steps(bench)?;
     let podman = Podman::new(bench)?;
     podman.pull(&format!("oci:{}", layout("debian")?.display()))?;
-    let five = median(
+    let theirs = median(
         &(0..3)
             .map(|_| {
                 let each = (0..5)
@@ -178,15 +192,14 @@ pub(crate) fn noop(bench: &Bench) -> Result<Vec<Row>> {
             })
             .collect::<Result<Vec<Duration>>>()?,
     );
-    let times = five.as_secs_f64() / took.as_secs_f64();
-    let here = format!("{times:.1} times ({})", ms(five));
-    rows.push(Row {
+    let times = theirs.as_secs_f64() / ours.as_secs_f64();
+    let here = format!("{times:.1} times ({} against {})", ms(theirs), ms(ours));
+    Ok(vec![Row {
         what: "five `podman run` take",
         reach: "≥ 12 times as long",
         here,
         good: Some(times >= 12.0),
-    });
-    Ok(rows)
+    }])
 }
 
 /// The same as an ordinary user.
@@ -427,7 +440,17 @@ impl Podman {
             .context("podman has no image")?
             .to_owned();
         let mut command = self.command();
-        command.args(["run", "--rm", "--network", "none", &id, word]);
+        // The usual limits need a capability that some machines do not give even to root.
+        command.args([
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--ulimit",
+            "host",
+            &id,
+            word,
+        ]);
         Ok(command)
     }
 }

@@ -28,6 +28,7 @@ const FIGURES: &[(&str, Figure)] = &[
     ("validate", figures::validate),
     ("hand-over", figures::hand_over),
     ("noop", figures::noop),
+    ("podman", figures::podman),
     ("noop-user", figures::noop_user),
     ("agent", figures::agent),
     ("sleep", figures::sleep),
@@ -53,7 +54,12 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     {
         eprintln!("measuring {name}");
         match figure(&bench) {
-            Ok(more) => rows.extend(more),
+            Ok(more) => {
+                for row in &more {
+                    eprintln!("  {}: {}", row.what, row.here);
+                }
+                rows.extend(more);
+            }
             Err(e) => {
                 failed += 1;
                 eprintln!("{name} could not be measured: {e:#}");
