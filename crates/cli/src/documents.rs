@@ -83,9 +83,9 @@ impl Documents {
             let parsed = syntax::yaml::parse(&self.sources, *id);
             self.diagnostics.extend(parsed.diagnostics);
             if at < before {
-                documents.extend(parsed.documents)
+                documents.extend(parsed.documents);
             } else {
-                inputs.extend(parsed.documents)
+                inputs.extend(parsed.documents);
             }
         }
         if let Some(given) = given {

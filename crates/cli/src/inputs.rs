@@ -4,6 +4,7 @@
 //! is of the wrong kind is told with that place, and nothing further in knows where a value came from.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use pipeline::model::Input;
 use syntax::yaml::{Kind, Mapping, Node, Scalar, Style, Value};
@@ -179,11 +180,17 @@ fn put(
     // A variable of the pipeline is called by its name alone; its name may have dots.
     let variable = path.strip_prefix("variables.").unwrap_or(path);
     if let Some(target) = get_mut(pipeline, "variables").and_then(|list| element(list, variable)) {
-        return Ok(put_value(target, value));
+        return {
+            put_value(target, value);
+            Ok(())
+        };
     }
     let parts: Vec<_> = path.split('.').collect();
     if let Some(target) = find(pipeline, &parts) {
-        return Ok(put_value(target, value));
+        return {
+            put_value(target, value);
+            Ok(())
+        };
     }
     let names = asked.keys().map(String::as_str);
     let near = names
@@ -465,7 +472,7 @@ fn finish(node: &mut Node, path: &mut String, asked: &Asked, diagnostics: &mut V
             .unwrap_or(name);
         let mut help = format!("give it by `--set {name}=…`, or in a file of `--inputs`");
         if let Some(allowed) = &input.allowed {
-            help.push_str(&format!("; it is one of {}", allowed.join(", ")));
+            let _ = write!(help, "; it is one of {}", allowed.join(", "));
         }
         let diagnostic = Diagnostic::error(
             code::MISSING_INPUT,

@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// A pipeline of Run steps, by identifier and command.
 fn pipeline(home: &Path, steps: &[(&str, &str)]) {
-    let steps: String = steps
+    let steps: Vec<String> = steps
         .iter()
         .map(|(id, command)| {
             format!("                    - step: {{identifier: {id}, name: {id}, type: Run, spec: {{image: 'host:/', command: \"{command}\"}}}}\n")
@@ -48,7 +48,7 @@ fn pipeline(home: &Path, steps: &[(&str, &str)]) {
                   stepGroupInfra: {type: KubernetesDirect, spec: {connectorRef: c, namespace: n}}
                   steps:
 ";
-    fs::write(home.join("p.yaml"), format!("{head}{steps}")).expect("a file");
+    fs::write(home.join("p.yaml"), format!("{head}{}", steps.concat())).expect("a file");
 }
 
 /// Reads the run's output until a line holds `part`.

@@ -112,7 +112,7 @@ fn place(dir: &RunDir, view: &View, step: &NodeId) -> Result<(String, PodRef), P
                 ..
             } if of == group => pod = Some(name),
             Event::PodDeleted { group: of } | Event::PodLost { group: of, .. } if of == group => {
-                pod = None
+                pod = None;
             }
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! `stepyard explain`: the page of a diagnostic code.
 
+use std::fmt::Write as _;
 use syntax::code;
 
 use crate::args::{Explain, Output};
@@ -22,7 +23,7 @@ pub(crate) fn run(args: &Explain, output: Output) -> Result<Exit, Problem> {
         }
         let mut list = String::new();
         for entry in code::ALL {
-            list.push_str(&format!("{}  {}\n", entry.code, title(entry.page)));
+            let _ = writeln!(list, "{}  {}", entry.code, title(entry.page));
         }
         return out::text(&list);
     };

@@ -1,6 +1,7 @@
 //! `stepyard inspect`: the journal of a run, folded.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -44,7 +45,10 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<Exit, Problem> {
     }
     if state == past::State::Lost {
         let id = &dir.id;
-        text.push_str(&format!("  its command was lost: `stepyard resume {id}` goes on, `stepyard sweep {id}` removes its pods\n"));
+        let _ = writeln!(
+            text,
+            "  its command was lost: `stepyard resume {id}` goes on, `stepyard sweep {id}` removes its pods"
+        );
     }
     out::text(&text)
 }
@@ -125,10 +129,7 @@ fn events(dir: &RunDir, output: Output) -> Result<Exit, Problem> {
                     serde_json::Value::Null,
                 ),
             };
-            text.push_str(&format!(
-                "{h:02}:{m:02}:{s:02}.{:03} {name} {body}",
-                ms % 1000
-            ));
+            let _ = write!(text, "{h:02}:{m:02}:{s:02}.{:03} {name} {body}", ms % 1000);
         }
         text.push('\n');
     }
@@ -153,7 +154,7 @@ fn reports(dir: &RunDir, output: Output) -> Result<Exit, Problem> {
     }
     let mut text = String::new();
     for (path, bytes) in files {
-        text.push_str(&format!("{:>9}  {}\n", words::bytes(bytes), path.display()));
+        let _ = writeln!(text, "{:>9}  {}", words::bytes(bytes), path.display());
     }
     out::text(&text)
 }

@@ -44,9 +44,8 @@ pub(crate) fn run(args: &Logs, output: Output) -> Result<Exit, Problem> {
         };
         match (result, state, &watch) {
             // A step that is not there yet may come.
-            (Err(_), State::Running, Some(_)) => {}
+            (Err(_), State::Running, Some(_)) | (Ok(()), ..) => {}
             (Err(problem), ..) => return Err(problem),
-            (Ok(()), ..) => {}
         }
         if out.flush().is_err() {
             // Whoever read this has left.

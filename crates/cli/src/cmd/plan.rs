@@ -4,6 +4,7 @@ use driver::planner::Planner as _;
 use engine::facts::Facts;
 use pipeline::plan::{Kind, Node, NodeId};
 use serde_json::Value;
+use std::fmt::Write as _;
 
 use crate::args::{Output, Plan, Pod, Source};
 use crate::documents::Documents;
@@ -28,10 +29,12 @@ pub(crate) fn plan(args: &Plan, output: Output) -> Result<Exit, Problem> {
     let mut lines = Vec::new();
     rows(&planner, &root, 0, &mut lines)?;
     let colour = Terminal::stdout().colour;
-    let text: String = lines
-        .iter()
-        .map(|line| format!("{}\n", line.render(colour)))
-        .collect();
+    let rows: Vec<_> = lines.iter().map(|line| line.render(colour)).collect();
+    let text = rows.join(
+        "
+",
+    ) + "
+";
     out::text(&text)
 }
 
@@ -178,7 +181,7 @@ fn yaml(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Object(map) => {
             for (key, value) in map.iter().filter(|(_, v)| !empty(v)) {
-                out.push_str(&format!("{pad}{key}:"));
+                let _ = write!(out, "{pad}{key}:");
                 inline(value, depth, out);
             }
         }
@@ -187,10 +190,12 @@ fn yaml(value: &Value, depth: usize, out: &mut String) {
                 let mut inner = String::new();
                 yaml(item, depth + 1, &mut inner);
                 // The first key stands beside the dash.
-                out.push_str(&format!("{pad}- {}", inner.trim_start()));
+                let _ = write!(out, "{pad}- {}", inner.trim_start());
             }
         }
-        scalar => out.push_str(&format!("{pad}{scalar}\n")),
+        scalar => {
+            let _ = writeln!(out, "{pad}{scalar}");
+        }
     }
 }
 
@@ -209,7 +214,9 @@ fn inline(value: &Value, depth: usize, out: &mut String) {
             out.push('\n');
             yaml(value, depth + 1, out);
         }
-        scalar => out.push_str(&format!(" {scalar}\n")),
+        scalar => {
+            let _ = writeln!(out, " {scalar}");
+        }
     }
 }
 

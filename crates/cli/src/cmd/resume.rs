@@ -106,9 +106,9 @@ fn documents(meta: &Meta, run: &RunDir, given: &Given) -> Result<Documents, Prob
             .map_err(|e| Problem::system(format_args!("read {}", path.display()), &e))?;
         let kept = (snapshot.name.clone(), text);
         if snapshot.role == Role::Inputs {
-            inputs.push(kept)
+            inputs.push(kept);
         } else {
-            texts.push(kept)
+            texts.push(kept);
         }
     }
     Documents::of(texts, inputs, given)

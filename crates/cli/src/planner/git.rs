@@ -184,21 +184,21 @@ fn directory(
         .filter(|d| !d.is_empty());
     let dir = match written {
         Some(dir) => dir,
-        None => match clone
-            .repo_name
-            .as_ref()
-            .map(|p| values.text(p))
-            .transpose()?
-            .filter(|r| !r.is_empty())
-        {
-            Some(repo) => repo
-                .trim_end_matches('/')
-                .trim_end_matches(".git")
-                .rsplit('/')
-                .next()
-                .unwrap_or(&repo)
-                .to_owned(),
-            None => {
+        None => {
+            if let Some(repo) = clone
+                .repo_name
+                .as_ref()
+                .map(|p| values.text(p))
+                .transpose()?
+                .filter(|r| !r.is_empty())
+            {
+                repo.trim_end_matches('/')
+                    .trim_end_matches(".git")
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or(&repo)
+                    .to_owned()
+            } else {
                 let url = url(place, clone, values, options)?;
                 url.trim_end_matches('/')
                     .trim_end_matches(".git")
@@ -207,7 +207,7 @@ fn directory(
                     .unwrap_or("repo")
                     .to_owned()
             }
-        },
+        }
     };
     let path = if dir.starts_with('/') {
         dir

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::event::Failure;
 use pipeline::model::{
-    self, Capabilities, Container, ContainerSecurityContext, KubernetesDirect, Param, Step,
-    StepGroup, StepSpec, TextMap, VolumeSource,
+    self, Container, ContainerSecurityContext, KubernetesDirect, Param, Step, StepGroup, StepSpec,
+    TextMap, VolumeSource,
 };
 use pipeline::pod::{
     Amounts, Image, LITE_ENGINE, Network, Pull, Resources, Security, Source, Spec, Toleration,
@@ -27,10 +27,10 @@ pub(super) fn containers(group: &Place<'_>) -> Vec<(pipeline::plan::NodeId, Stri
     let mut found = Vec::new();
     let mut open: Vec<_> = group.children().into_iter().rev().collect();
     while let Some(place) = open.pop() {
-        if let Thing::Step(step) = place.thing {
-            if in_container(step) {
-                found.push((place.id.clone(), name(step.identifier.as_str(), &mut taken)));
-            }
+        if let Thing::Step(step) = place.thing
+            && in_container(step)
+        {
+            found.push((place.id.clone(), name(step.identifier.as_str(), &mut taken)));
         }
         open.extend(place.children().into_iter().rev());
     }
@@ -96,7 +96,7 @@ pub(super) fn spec(
     }
     let group_security = match &infra.security {
         Some(Param::Literal(security)) => security_of(&security.value, values)?,
-        Some(other) => return Err(values.whole(other)),
+        Some(other) => return Err(super::values::whole(other)),
         None => Security::default(),
     };
     let user = infra
@@ -352,7 +352,7 @@ fn resources(
                 })
                 .transpose()?,
         }),
-        Some(other) => Err(values.whole(other)),
+        Some(other) => Err(super::values::whole(other)),
     };
     Ok(match written {
         Some(written) => Resources {
@@ -370,11 +370,8 @@ fn security_of(
     let boolean = |p: &Option<Param<bool>>| p.as_ref().map(|p| values.boolean(p)).transpose();
     let capabilities = match &written.capabilities {
         Some(Param::Literal(c)) => Some(&c.value),
-        Some(other) => return Err(values.whole(other)),
+        Some(other) => return Err(super::values::whole(other)),
         None => None,
-    };
-    let names = |of: fn(&Capabilities) -> Option<&Param<Vec<Param<String>>>>| {
-        values.list(capabilities.and_then(of))
     };
     Ok(Security {
         privileged: boolean(&written.privileged)?,
@@ -391,8 +388,8 @@ fn security_of(
             .as_ref()
             .map(|p| values.parsed(p, |t| t.trim().parse().ok(), |n| *n))
             .transpose()?,
-        add: names(|c| c.add.as_ref())?,
-        drop: names(|c| c.drop.as_ref())?,
+        add: values.list(capabilities.and_then(|c| c.add.as_ref()))?,
+        drop: values.list(capabilities.and_then(|c| c.drop.as_ref()))?,
         proc_mount: optional(written.proc_mount.as_ref(), values)?,
     })
 }
@@ -433,7 +430,7 @@ fn written(
     let list = match &infra.volumes {
         None => return Ok(()),
         Some(Param::Literal(list)) => &list.value,
-        Some(other) => return Err(values.whole(other)),
+        Some(other) => return Err(super::values::whole(other)),
     };
     for (at, written) in list.iter().enumerate() {
         let path = optional(written.mount_path.as_ref(), values)?.unwrap_or_default();
@@ -488,7 +485,7 @@ fn tolerations(infra: &KubernetesDirect, values: &Values<'_>) -> Result<Vec<Tole
     let list = match &infra.tolerations {
         None => return Ok(Vec::new()),
         Some(Param::Literal(list)) => &list.value,
-        Some(other) => return Err(values.whole(other)),
+        Some(other) => return Err(super::values::whole(other)),
     };
     list.iter()
         .map(|t| {
@@ -529,6 +526,6 @@ fn map(written: &TextMap, values: &Values<'_>) -> Result<BTreeMap<String, String
             .iter()
             .map(|(k, v)| Ok((k.clone(), values.text(v)?)))
             .collect(),
-        Some(other) => Err(values.whole(other)),
+        Some(other) => Err(super::values::whole(other)),
     }
 }

@@ -135,18 +135,17 @@ fn find(pipeline: &Pipeline, word: &str, option: &str) -> Result<NodeId, Problem
                 .filter(|(distance, _)| *distance <= 1 + word.len() / 4 && *distance < word.len());
             let problem =
                 Problem::invalid(format!("{option} {word}: the pipeline has no such step"));
-            Err(match near {
-                Some((_, path)) => problem.help(format!("did you mean `{path}`?")),
-                None => {
-                    let steps = places
-                        .iter()
-                        .filter(|(_, p)| matches!(p.thing, Thing::Step(_)))
-                        .map(|(path, _)| path.as_str());
-                    problem.help(format!(
-                        "it has {}",
-                        steps.take(20).collect::<Vec<_>>().join(", ")
-                    ))
-                }
+            Err(if let Some((_, path)) = near {
+                problem.help(format!("did you mean `{path}`?"))
+            } else {
+                let steps = places
+                    .iter()
+                    .filter(|(_, p)| matches!(p.thing, Thing::Step(_)))
+                    .map(|(path, _)| path.as_str());
+                problem.help(format!(
+                    "it has {}",
+                    steps.take(20).collect::<Vec<_>>().join(", ")
+                ))
             })
         }
         many => {

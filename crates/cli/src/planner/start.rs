@@ -146,7 +146,7 @@ fn output_vars(
     let list = match written {
         None => return Ok(Vec::new()),
         Some(Param::Literal(list)) => &list.value,
-        Some(other) => return Err(values.whole(other)),
+        Some(other) => return Err(super::values::whole(other)),
     };
     list.iter()
         .filter_map(|var| {

@@ -89,8 +89,8 @@ impl<'p> Place<'p> {
     /// What it becomes when it is entered.
     pub(crate) fn children(&self) -> Vec<Self> {
         match self.thing {
-            Thing::Pipeline(pipeline) => self.stages("stages", &pipeline.stages),
-            Thing::Stages(stages) => self.stages(&self.id.0, stages),
+            Thing::Pipeline(pipeline) => Self::stages("stages", &pipeline.stages),
+            Thing::Stages(stages) => Self::stages(&self.id.0, stages),
             Thing::Stage(stage) => {
                 let steps = stage
                     .execution()
@@ -116,7 +116,7 @@ impl<'p> Place<'p> {
         }
     }
 
-    fn stages(&self, head: &str, entries: &'p [StageEntry]) -> Vec<Self> {
+    fn stages(head: &str, entries: &'p [StageEntry]) -> Vec<Self> {
         let place = |(at, entry): (usize, &'p StageEntry)| match entry {
             StageEntry::Stage(stage) => {
                 let id = NodeId(format!("{head}.{}", stage.identifier()));

@@ -37,6 +37,15 @@ pub(super) fn configuration(message: impl Into<String>, help: impl Into<String>)
     }
 }
 
+/// What cannot be an expression as a whole here.
+pub(super) fn whole<T>(p: &Param<T>) -> Failure {
+    let text = p.unresolved().unwrap_or_default();
+    configuration(
+        format!("`{text}` stands for a whole list or mapping; that is not resolved yet"),
+        "write it out, with expressions inside it",
+    )
+}
+
 impl<'a> Values<'a> {
     pub(super) fn new(
         pipeline: &'a model::Pipeline,
@@ -69,15 +78,6 @@ impl<'a> Values<'a> {
     /// Values of the secrets that were put into something since the beginning.
     pub(super) fn used(&self) -> Vec<String> {
         self.used.borrow().clone()
-    }
-
-    /// What cannot be an expression as a whole here.
-    pub(super) fn whole<T>(&self, p: &Param<T>) -> Failure {
-        let text = p.unresolved().unwrap_or_default();
-        configuration(
-            format!("`{text}` stands for a whole list or mapping; that is not resolved yet"),
-            "write it out, with expressions inside it",
-        )
     }
 
     fn failed(&self, text: &str, error: &syntax::expr::Error) -> Failure {
@@ -273,11 +273,11 @@ impl<'a> Values<'a> {
                         .map(|v| {
                             v.to_text()
                                 .map(|t| t.to_string())
-                                .ok_or_else(|| self.whole(other))
+                                .ok_or_else(|| whole(other))
                         })
                         .collect(),
                     value => {
-                        let text = value.to_text().ok_or_else(|| self.whole(other))?;
+                        let text = value.to_text().ok_or_else(|| whole(other))?;
                         Ok(text
                             .split(',')
                             .map(|t| t.trim().to_owned())
@@ -290,7 +290,7 @@ impl<'a> Values<'a> {
     }
 
     /// What variables are worth: a template is evaluated in its turn.
-    fn variable(&self, variables: Option<&Variables>, path: &[&str], used: usize) -> Lookup {
+    fn variable(variables: Option<&Variables>, path: &[&str], used: usize) -> Lookup {
         let names = || {
             variables
                 .iter()
@@ -424,7 +424,7 @@ impl<'a> Values<'a> {
         map.into()
     }
 
-    fn head(&self, place: &Place<'_>) -> Map {
+    fn head(place: &Place<'_>) -> Map {
         let mut map = Map::new();
         map.insert("name".into(), place.title().into());
         map.insert("identifier".into(), place.identifier().into());
@@ -462,7 +462,7 @@ impl Scope for Values<'_> {
         let place_of = |id: &NodeId| Place::find(self.pipeline, id);
         match path {
             ["pipeline", "variables", ..] => {
-                self.variable(self.pipeline.variables.as_ref(), path, 2)
+                Self::variable(self.pipeline.variables.as_ref(), path, 2)
             }
             ["pipeline", "stages", stage, rest @ ..] => {
                 let all = Place::all(self.pipeline);
@@ -483,7 +483,7 @@ impl Scope for Values<'_> {
                     ["spec", "execution", "steps", ..] => self.steps(path, 6, Some(&found.id)),
                     ["variables", ..] => match found.thing {
                         Thing::Stage(stage) => {
-                            self.variable(stage.common.variables.as_ref(), path, 4)
+                            Self::variable(stage.common.variables.as_ref(), path, 4)
                         }
                         _ => Lookup::Unknown {
                             part: 3,
@@ -497,7 +497,7 @@ impl Scope for Values<'_> {
                 }
             }
             ["pipeline", ..] => {
-                let mut map = self.head(&Place::root(self.pipeline));
+                let mut map = Self::head(&Place::root(self.pipeline));
                 map.insert("executionId".into(), self.facts.run.as_str().into());
                 map.insert("sequenceId".into(), Value::Int(1));
                 map.insert("startTs".into(), Value::Int(self.facts.created_ms as i64));
@@ -516,10 +516,10 @@ impl Scope for Values<'_> {
                     };
                 };
                 match rest {
-                    ["variables", ..] => self.variable(stage.common.variables.as_ref(), path, 2),
+                    ["variables", ..] => Self::variable(stage.common.variables.as_ref(), path, 2),
                     ["spec", "execution", "steps", ..] => self.steps(path, 4, Some(id)),
                     _ => {
-                        let mut map = place_of(id).map(|p| self.head(&p)).unwrap_or_default();
+                        let mut map = place_of(id).map(|p| Self::head(&p)).unwrap_or_default();
                         map.insert("type".into(), stage.stage_type().into());
                         Lookup::Found {
                             value: map.into(),
@@ -536,11 +536,11 @@ impl Scope for Values<'_> {
                     };
                 };
                 match rest {
-                    ["variables", ..] => self.variable(group.variables.as_ref(), path, 2),
+                    ["variables", ..] => Self::variable(group.variables.as_ref(), path, 2),
                     ["steps", ..] => self.steps(path, 2, Some(id)),
                     _ => Lookup::Found {
                         value: place_of(id)
-                            .map(|p| self.head(&p))
+                            .map(|p| Self::head(&p))
                             .unwrap_or_default()
                             .into(),
                         used: 1,
@@ -548,7 +548,7 @@ impl Scope for Values<'_> {
                 }
             }
             ["step", ..] => Lookup::Found {
-                value: self.head(&self.place).into(),
+                value: Self::head(&self.place).into(),
                 used: 1,
             },
             ["steps", ..] => self.steps(path, 1, None),

@@ -3,6 +3,7 @@
 //! Everything of one frame is one write: lines are overwritten in place and only what is left of an older, longer one is
 //! erased. Nothing is hidden and no mode is left on, so a command that is killed leaves a usable terminal.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::line::Line;
@@ -43,7 +44,7 @@ impl<W: Write> Live<W> {
         let narrower = self.drawn.iter().any(|w| *w > columns);
         let mut frame = String::from(BEGIN);
         if rows > 0 {
-            frame.push_str(&format!("\r\u{1b}[{rows}A"));
+            let _ = write!(frame, "\r\u{1b}[{rows}A");
         }
         if !above.is_empty() || narrower {
             // These may be as wide as they like: what they flow over must be gone.

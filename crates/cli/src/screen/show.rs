@@ -100,15 +100,10 @@ struct Ears {
 impl Ears {
     /// The next message; none when the run is over.
     async fn hear(&mut self) -> Option<Message> {
-        loop {
-            let notice = tokio::select! {
-                biased;
-                Some(text) = self.said.recv() => return Some(Message::Say(text)),
-                notice = self.notices.recv() => notice?,
-            };
-            if let Some(message) = message(notice) {
-                return Some(message);
-            }
+        tokio::select! {
+            biased;
+            Some(text) = self.said.recv() => Some(Message::Say(text)),
+            notice = self.notices.recv() => notice.map(message),
         }
     }
 
@@ -117,12 +112,12 @@ impl Ears {
         if let Ok(text) = self.said.try_recv() {
             return Some(Message::Say(text));
         }
-        self.notices.try_recv().ok().and_then(message)
+        self.notices.try_recv().ok().map(message)
     }
 }
 
-fn message(notice: Notice) -> Option<Message> {
-    Some(match notice {
+fn message(notice: Notice) -> Message {
+    match notice {
         Notice::Event(stamped) => Message::Seen(Seen::Event(Box::new(stamped))),
         Notice::Pod { group, event } => Message::Seen(Seen::Pod { group, event }),
         Notice::Output {
@@ -138,7 +133,7 @@ fn message(notice: Notice) -> Option<Message> {
             .into_bytes(),
         }),
         Notice::Warning(text) => Message::Say(format!("warning: {text}")),
-    })
+    }
 }
 
 /// Starts a screen on standard output. `extras` is read at the end.

@@ -372,8 +372,7 @@ fn failures(view: &View, columns: usize, out: &mut Vec<Line>) {
         let said_below = view
             .below(&id)
             .iter()
-            .filter_map(|c| view.items.get(c)?.failure.as_ref())
-            .next()
+            .find_map(|c| view.items.get(c)?.failure.as_ref())
             .is_some();
         if said_below {
             continue;

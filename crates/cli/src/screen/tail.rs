@@ -123,7 +123,16 @@ mod tests {
 
     #[test]
     fn the_last_lines_over_any_chunk_border() {
-        let text: String = (0..120).map(|i| format!("line {i}\n")).collect::<String>() + "open";
+        let text = (0..120)
+            .map(|i| {
+                format!(
+                    "line {i}
+"
+                )
+            })
+            .collect::<Vec<_>>()
+            .concat()
+            + "open";
         for size in [1, 3, 7, 1000] {
             let mut tail = Tail::default();
             for chunk in text.as_bytes().chunks(size) {
@@ -154,7 +163,7 @@ mod tests {
         let mut lines = Lines::default();
         for chunk in [b"a".as_slice(), b"b\nc\n", b"", b"d"] {
             lines.push(chunk, |l| {
-                seen.push(String::from_utf8_lossy(l).into_owned())
+                seen.push(String::from_utf8_lossy(l).into_owned());
             });
         }
         lines.finish(|l| seen.push(String::from_utf8_lossy(l).into_owned()));

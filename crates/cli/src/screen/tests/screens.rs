@@ -226,7 +226,7 @@ fn a_retry_and_a_lost_pod_are_told() {
         .end("stages.a.steps.g.steps.initialize", Status::Success);
     s.run("stages.a.steps.g.steps.x");
     s.record("stages.a.steps.g.steps.x", |r| {
-        r.exit = addon::frame::Exit::Code(1)
+        r.exit = addon::frame::Exit::Code(1);
     });
     let waiting = fitted(&s, 80, 20);
     s.event(Event::AttemptStarting {
