@@ -50,9 +50,8 @@ impl Docker {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let created = match self.client.create_container(Some(options), body).await {
             Ok(_) => Created::Created,
-            Err(Error::DockerResponseServerError {
-                status_code: 409, ..
-            }) => Created::AlreadyThere,
+            // Docker answers 409 where the name is taken, Podman 500: what is there says more.
+            Err(_) if self.state(name).await?.is_some() => Created::AlreadyThere,
             Err(error) => return Err(failure(&format!("create the container {name}"), &error)),
         };
         if created == Created::Created && !open.is_empty() {

@@ -60,7 +60,8 @@ fn options(source: &Source) -> HashMap<String, String> {
         return HashMap::new();
     };
     let mount = match size_bytes {
-        Some(bytes) => format!("mode=0777,size={bytes}"),
+        // In pages: Podman takes `size` for a quota of the disk below.
+        Some(bytes) => format!("mode=0777,nr_blocks={}", bytes.div_ceil(4096)),
         None => "mode=0777".to_owned(),
     };
     [("type", "tmpfs"), ("device", "tmpfs"), ("o", &mount)]
