@@ -20,6 +20,10 @@ pub(crate) fn failure(doing: &str, error: &Error) -> Failure {
                 FailureKind::Authorization,
                 Some("bind the Role in deploy/kubernetes/ to this user".to_owned()),
             ),
+            404 if status.message.starts_with("namespaces ") => (
+                FailureKind::Configuration,
+                Some("create the namespace, or name another one with --namespace".to_owned()),
+            ),
             404 => (FailureKind::Gone, None),
             400 | 422 => (FailureKind::Configuration, None),
             429 | 500..=599 => (FailureKind::Connectivity, None),

@@ -16,7 +16,9 @@ use pipeline::pod;
 use crate::agent::Agent;
 use crate::api::failure;
 use crate::carrier::ExecStream;
+use crate::connect::Namespace;
 use crate::manifest::{self, GROUP_ANNOTATION, RUN_LABEL};
+use crate::preflight;
 use crate::pull_secret;
 use crate::watch::Watch;
 
@@ -26,14 +28,22 @@ const STREAM_BUFFER: usize = 1 << 20;
 /// Pods in one cluster.
 pub struct Kube {
     client: Client,
-    namespace: String,
+    namespace: Namespace,
     agent: Agent,
+    images: image::Client,
     watches: Mutex<HashMap<String, Watch>>,
 }
 
 impl Kube {
-    /// A backend that makes pods with `agent` (a static binary and its hex sha256) where the pipeline names no namespace of its own.
-    pub fn new(client: Client, namespace: String, agent: &'static [u8], digest: String) -> Self {
+    /// A backend that makes pods with `agent` (a static binary) of this hex
+    /// sha256. `images` asks registries what images start.
+    pub fn new(
+        client: Client,
+        namespace: Namespace,
+        images: image::Client,
+        agent: &'static [u8],
+        digest: String,
+    ) -> Self {
         Self {
             client,
             namespace,
@@ -41,12 +51,21 @@ impl Kube {
                 bytes: agent,
                 digest,
             },
+            images,
             watches: Mutex::default(),
         }
     }
 
+    /// The namespace of a pod that the pipeline wants in `written`.
+    fn namespace<'a>(&'a self, written: Option<&'a str>) -> &'a str {
+        if self.namespace.wins {
+            return &self.namespace.name;
+        }
+        written.unwrap_or(&self.namespace.name)
+    }
+
     fn pods(&self, namespace: Option<&str>) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), namespace.unwrap_or(&self.namespace))
+        Api::namespaced(self.client.clone(), self.namespace(namespace))
     }
 
     /// What is seen of this pod: the watch that made it, or a new one.
@@ -74,7 +93,7 @@ impl Kube {
         container: &str,
         events: Events,
     ) -> Result<(), Failure> {
-        let namespace = spec.namespace.as_deref().unwrap_or(&self.namespace);
+        let namespace = self.namespace(spec.namespace.as_deref());
         let mut seen = self.seen(&spec.name, namespace, Some(events));
         let limit = Duration::from_millis(spec.init_timeout_ms);
         let until = seen.wait_for(|s| {
@@ -129,11 +148,15 @@ impl Backend for Kube {
     async fn preflight(
         &self,
         spec: &pod::Spec,
-        _access: &Access,
+        access: &Access,
     ) -> BTreeMap<String, Result<ImageFacts, Failure>> {
-        spec.containers
-            .iter()
-            .map(|c| (c.name.clone(), Ok(ImageFacts::default())))
+        let asked = spec.containers.iter().map(|container| async move {
+            let facts = preflight::facts(&self.images, container, access).await;
+            (container.name.clone(), facts)
+        });
+        futures_util::future::join_all(asked)
+            .await
+            .into_iter()
             .collect()
     }
 
@@ -143,7 +166,7 @@ impl Backend for Kube {
         access: &Access,
         events: Events,
     ) -> Result<Created, Failure> {
-        let namespace = spec.namespace.as_deref().unwrap_or(&self.namespace);
+        let namespace = self.namespace(spec.namespace.as_deref());
         let secret = pull_secret::name(spec, access);
         let pod = manifest::pod(spec, &self.agent, secret.as_deref())?;
         // Side by side: neither waits for the other, the pod for both.
@@ -208,7 +231,7 @@ impl Backend for Kube {
     }
 
     async fn gone(&self, pod: &PodRef) -> Failure {
-        let namespace = pod.namespace.as_deref().unwrap_or(&self.namespace);
+        let namespace = self.namespace(pod.namespace.as_deref());
         let mut seen = self.seen(&pod.name, namespace, None);
         match seen.wait_for(|s| s.gone.is_some()).await {
             Ok(seen) => seen.gone.clone().unwrap_or_else(|| over(pod::LITE_ENGINE)),

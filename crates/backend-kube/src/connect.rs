@@ -13,11 +13,20 @@ pub struct Target {
     pub namespace: Option<String>,
 }
 
-/// A client for the target and the namespace that its context names.
+/// Where pods go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// It wins over what the pipeline names; else it is for pods without one.
+    pub wins: bool,
+}
+
+/// A client for the target, and the namespace of its pods: the target's own, or the one that the context names.
 ///
 /// # Errors
 /// Names the kubeconfig or the context that is missing or wrong.
-pub async fn connect(target: &Target) -> Result<(Client, String), Failure> {
+pub async fn connect(target: &Target) -> Result<(Client, Namespace), Failure> {
     let config = match &target.context {
         Some(context) => from_context(context).await?,
         None => Config::infer().await.map_err(|e| {
@@ -27,10 +36,13 @@ pub async fn connect(target: &Target) -> Result<(Client, String), Failure> {
             )
         })?,
     };
-    let namespace = target
-        .namespace
-        .clone()
-        .unwrap_or_else(|| config.default_namespace.clone());
+    let namespace = Namespace {
+        name: target
+            .namespace
+            .clone()
+            .unwrap_or_else(|| config.default_namespace.clone()),
+        wins: target.namespace.is_some(),
+    };
     let client = Client::try_from(config).map_err(|e| {
         configuration(
             format!("failed to use the kubeconfig: {e}"),

@@ -14,8 +14,9 @@ mod backend;
 mod carrier;
 mod connect;
 mod manifest;
+mod preflight;
 mod pull_secret;
 mod watch;
 
 pub use backend::Kube;
-pub use connect::{Target, connect};
+pub use connect::{Namespace, Target, connect};

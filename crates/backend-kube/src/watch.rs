@@ -50,7 +50,9 @@ impl Watch {
             while let Some(next) = stream.next().await {
                 // An error is a connection that the watcher makes anew; what was missed comes with its next list.
                 if let Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) = next {
-                    let key = (event.metadata.uid.clone(), event.count);
+                    // A server may say one thing by two events, and counts one up that comes again.
+                    let about = event.involved_object.field_path.clone();
+                    let key = (about, event.reason.clone(), event.message.clone());
                     if told.insert(key) {
                         note(&event, &tell, &to);
                     }

@@ -112,6 +112,18 @@ pub(crate) enum BackendName {
     Docker,
 }
 
+/// A cluster in place of this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Cluster {
+    /// Make the pods in a cluster: the kubeconfig's current context, or this one.
+    #[arg(long, value_name = "CONTEXT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    #[arg(conflicts_with = "backend")]
+    pub(crate) kube: Option<String>,
+    /// The namespace of the pods, in place of the pipeline's.
+    #[arg(long, value_name = "NAMESPACE", requires = "kube")]
+    pub(crate) namespace: Option<String>,
+}
+
 /// The network of the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NetworkName {
@@ -141,6 +153,8 @@ pub(crate) struct Run {
     #[arg(long, value_enum, default_value = "native", env = "STEPYARD_BACKEND")]
     #[arg(hide_possible_values = true, hide_env_values = true)]
     pub(crate) backend: BackendName,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
     /// The network of the pods: `private` (with a way out where this machine can give one) or `host`.
     #[arg(long, value_enum, default_value = "private")]
     #[arg(hide_possible_values = true)]

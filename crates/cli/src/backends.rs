@@ -6,31 +6,51 @@ use std::sync::Arc;
 use backend_native::{Agent, Config, Native};
 use driver::backend::{Backend, Failure};
 
-use crate::args::BackendName;
 use crate::home::Home;
 use crate::problem::Problem;
+use crate::target::Target;
 
 /// The backend of a name. Pods of another home are not seen by it.
 pub(crate) async fn open(
-    name: BackendName,
+    target: &Target,
     home: &Home,
     entities: Option<PathBuf>,
 ) -> Result<Arc<dyn Backend>, Problem> {
-    match name {
-        BackendName::Native => {
+    match target {
+        Target::Native => {
             let agent = Agent::Bytes(agent_embed::AGENT, agent_embed::digest().to_owned());
             let mut config = Config::new(home.root().join("native"), agent);
             config.entities = entities;
             config.images = home.images();
             Ok(Arc::new(Native::new(config)))
         }
-        BackendName::Docker => {
+        Target::Docker => {
             let client = backend_docker::connect(None)
                 .await
                 .map_err(|e| problem(&e))?;
             let digest = agent_embed::digest().to_owned();
             Ok(Arc::new(backend_docker::Docker::new(
                 client,
+                agent_embed::AGENT,
+                digest,
+            )))
+        }
+        Target::Kube { context, namespace } => {
+            let target = backend_kube::Target {
+                context: context.clone(),
+                namespace: namespace.clone(),
+            };
+            let (client, namespace) = backend_kube::connect(&target)
+                .await
+                .map_err(|e| problem(&e))?;
+            let images = image::Store::open(&home.images())
+                .map(|store| image::Client::new(store, image::Settings::default()))
+                .map_err(|e| Problem::failed(e.to_string()))?;
+            let digest = agent_embed::digest().to_owned();
+            Ok(Arc::new(backend_kube::Kube::new(
+                client,
+                namespace,
+                images,
                 agent_embed::AGENT,
                 digest,
             )))

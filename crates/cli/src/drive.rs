@@ -8,7 +8,7 @@ use driver::backend::{Access, Backend};
 use driver::planner::Planner;
 use engine::event::Status;
 
-use crate::args::{BackendName, Output};
+use crate::args::Output;
 use crate::backends;
 use crate::extras;
 use crate::home::{Home, RunDir};
@@ -17,6 +17,7 @@ use crate::planner::Keeping;
 use crate::problem::{Exit, Problem};
 use crate::screen::show::{self, Mode, Terminal};
 use crate::screen::summary::Extras;
+use crate::target::Target;
 
 /// What is to be driven.
 pub(crate) struct Drive {
@@ -29,7 +30,7 @@ pub(crate) struct Drive {
     /// Values that nothing may show.
     pub(crate) secrets: Vec<String>,
     /// What makes its pods.
-    pub(crate) backend: BackendName,
+    pub(crate) backend: Target,
     /// Where volumes of ConfigMaps and Secrets come from.
     pub(crate) entities: Option<PathBuf>,
     /// The run began in another process.
@@ -72,7 +73,8 @@ pub(crate) fn drive(
     let id = drive.run.id.clone();
     let dir = drive.run.path().to_owned();
     let outcome = runtime.block_on(async {
-        let backend: Arc<dyn Backend> = backends::open(drive.backend, home, drive.entities).await?;
+        let backend: Arc<dyn Backend> =
+            backends::open(&drive.backend, home, drive.entities).await?;
         let interrupts = interrupts::watch(voice.clone())?;
         let planner = Keeping::new(drive.planner, drive.run.clone(), extras.clone());
         let job = Job {

@@ -24,6 +24,7 @@ mod problem;
 mod screen;
 mod secrets;
 mod steps;
+mod target;
 mod texts;
 
 use std::process::ExitCode;

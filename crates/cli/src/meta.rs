@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use syntax::{Sources, Span};
 
-use crate::args::BackendName;
 use crate::home::RunDir;
 use crate::problem::Problem;
+use crate::target::Target;
 
 /// The version of the file. A later release still reads it.
 pub(crate) const VERSION: u32 = 1;
@@ -41,7 +41,7 @@ pub(crate) struct Meta {
     /// `--secrets-file`, absolute.
     pub(crate) secrets_file: Option<PathBuf>,
     /// What makes its pods.
-    pub(crate) backend: BackendName,
+    pub(crate) backend: Target,
     /// Its pods have this machine's network.
     pub(crate) host_network: bool,
     /// The image of its GitClone steps.

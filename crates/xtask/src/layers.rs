@@ -39,7 +39,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     (
         "backend-kube",
-        &["addon", "agent-embed", "driver", "pipeline"],
+        &["addon", "agent-embed", "driver", "image", "pipeline"],
     ),
     (
         "stepyard",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::access;
-use crate::args::{BackendName, Output, Resume, SecretArgs};
+use crate::args::{Output, Resume, SecretArgs};
 use crate::cmd::run as begin;
 use crate::documents::Documents;
 use crate::drive::{self, Drive};
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
     let options = Options {
         entities: documents.entities.clone(),
         host_network: meta.host_network,
-        native: meta.backend == BackendName::Native,
+        native: meta.backend.is_native(),
         local: meta
             .local
             .iter()
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
         planner: Arc::new(select),
         access,
         secrets: secrets.values(),
-        backend: meta.backend,
+        backend: meta.backend.clone(),
         entities: meta.entities.first().cloned(),
         resume: true,
         warnings,

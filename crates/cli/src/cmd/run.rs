@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pipeline::model::{Element, Param, Pipeline, Ref, SecretValue, StageEntry, Step, StepSpec};
 
 use crate::access;
-use crate::args::{BackendName, NetworkName, Output, Run, SecretArgs};
+use crate::args::{NetworkName, Output, Run, SecretArgs};
 use crate::documents::Documents;
 use crate::drive::{self, Drive};
 use crate::home::{Home, RunDir};
@@ -18,6 +18,7 @@ use crate::planner::{Options, Part, Select, Written};
 use crate::problem::{Exit, Problem};
 use crate::screen::show::now_ms;
 use crate::secrets::Secrets;
+use crate::target::Target;
 
 /// Runs a pipeline to its end.
 pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         planner: Arc::new(planner),
         access,
         secrets: secrets.values(),
-        backend: args.backend,
+        backend: meta.backend.clone(),
         entities: args.source.entities.first().cloned(),
         resume: false,
         warnings,
@@ -265,7 +266,7 @@ fn keep(
             .map(|l| (l.repo.clone(), l.dir.clone()))
             .collect(),
         secrets_file: args.secrets.secrets_file.as_ref().map(absolute),
-        backend: args.backend,
+        backend: Target::of(args.backend, &args.cluster),
         host_network: args.network == NetworkName::Host,
         git_image: Options::git_image(),
     };
@@ -289,7 +290,7 @@ fn options(
     Ok(Options {
         entities: documents.entities.clone(),
         host_network: meta.host_network,
-        native: meta.backend == BackendName::Native,
+        native: meta.backend.is_native(),
         local: copies,
         git_image: meta.git_image.clone(),
         outputs,

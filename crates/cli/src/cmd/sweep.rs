@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::args::{BackendName, Output, Sweep};
+use crate::args::{Output, Sweep};
 use crate::backends;
 use crate::home::Home;
 use crate::meta::Meta;
@@ -12,6 +12,7 @@ use crate::out;
 use crate::past::{self, State};
 use crate::problem::{Exit, Problem};
 use crate::screen::words;
+use crate::target::Target;
 
 /// What a sweep removed.
 #[derive(Debug, Default, Serialize)]
@@ -34,12 +35,13 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
         .map(|id| home.run(Some(id)))
         .transpose()?;
     let runs = home.list()?;
-    let mut backends_used = vec![BackendName::Native];
-    for dir in &runs {
-        if Meta::read(dir).is_ok_and(|m| m.backend == BackendName::Docker)
-            && !backends_used.contains(&BackendName::Docker)
-        {
-            backends_used.push(BackendName::Docker);
+    let mut used = vec![Target::Native];
+    for target in runs
+        .iter()
+        .filter_map(|dir| Some(Meta::read(dir).ok()?.backend))
+    {
+        if !used.contains(&target) {
+            used.push(target);
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -48,8 +50,8 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
         .map_err(|e| Problem::system("start", &e))?;
     let mut removed = Removed::default();
     runtime.block_on(async {
-        for name in backends_used {
-            let backend = match backends::open(name, &home, None).await {
+        for target in used {
+            let backend = match backends::open(&target, &home, None).await {
                 Ok(backend) => backend,
                 Err(problem) => {
                     removed.failed.push(problem.to_string());
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
                 // A pod of a run that somebody drives is theirs; one of another home's run is not ours to judge.
                 let driven = match runs.iter().find(|run| run.id == pod.run) {
                     Some(run) => past::state(run, &past::view(run)?) == State::Running,
-                    None => name != BackendName::Native,
+                    None => !target.is_native(),
                 };
                 if driven {
                     removed.kept.push(pod.name);

@@ -1,0 +1,41 @@
+//! What makes the pods of a run, as it was asked for and as it is kept for a command that takes the run over.
+
+use serde::{Deserialize, Serialize};
+
+use crate::args::{BackendName, Cluster};
+
+/// Where pods are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Target {
+    /// On this machine, with no daemon.
+    Native,
+    /// On a container engine.
+    Docker,
+    /// In a cluster.
+    Kube {
+        /// A context of the kubeconfig; none: its current one.
+        context: Option<String>,
+        /// Wins over the namespaces of the pipeline.
+        namespace: Option<String>,
+    },
+}
+
+impl Target {
+    /// Of the command line.
+    pub(crate) fn of(backend: BackendName, cluster: &Cluster) -> Self {
+        match (&cluster.kube, backend) {
+            (Some(context), _) => Self::Kube {
+                context: Some(context.clone()).filter(|c| !c.is_empty()),
+                namespace: cluster.namespace.clone(),
+            },
+            (None, BackendName::Native) => Self::Native,
+            (None, BackendName::Docker) => Self::Docker,
+        }
+    }
+
+    /// Pods are made by this machine itself: cluster connectors are not looked up.
+    pub(crate) fn is_native(&self) -> bool {
+        *self == Self::Native
+    }
+}
