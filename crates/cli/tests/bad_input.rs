@@ -190,7 +190,7 @@ fn what_is_only_asked_is_answered_on_standard_output() {
         ),
         (&["plan", "fine.yaml"], "Run a  step-a"),
         (&["plan", "fine.yaml", "--output", "json"], "\"children\""),
-        (&["pod", "fine.yaml"], "reference: \"host:/\""),
+        (&["pod", "fine.yaml"], "image: \"host:/\""),
         (&["explain", "1"], "# SY0001"),
         (&["runs", "--output", "json"], "[]"),
         (&["completions", "bash"], "_stepyard"),

@@ -304,3 +304,164 @@ fn a_lost_pod_is_swept() {
     );
     assert_eq!(pods(home.path()), 0);
 }
+
+/// A value that no shell may ever read: quotes of all kinds, expansions, a command, a line end.
+const NASTY: &str =
+    "it's \"a\" $HOME `touch /harness/owned` $(touch /harness/owned) \\ ; # \nsecond line";
+
+#[test]
+fn a_secret_in_a_script_is_never_read_by_the_shell() {
+    let home = tempfile::tempdir().expect("a directory");
+    fs::write(home.path().join("value"), NASTY).expect("a file");
+    fs::write(home.path().join("secret"), NASTY).expect("a file");
+    let script = r#"
+                            printf %s <+secrets.getValue("nasty")> >bare
+                            printf %s "<+secrets.getValue("nasty")>" >double
+                            printf %s '<+secrets.getValue("nasty")>' >single
+                            cat >quoted <<'END'
+                            <+secrets.getValue("nasty")>
+                            END
+                            for way in bare double single; do
+                              cmp $way /harness/value/value && echo "$way is exact"
+                            done
+                            printf '%s\n' "$(cat /harness/value/value)" >with-line
+                            sed 's/^ *//' quoted | cmp - with-line && echo "here is exact"
+                            test ! -e /harness/owned && echo "nothing was executed"
+                            echo "shown: <+secrets.getValue("nasty")>"
+"#;
+    pipeline(home.path(), &[]);
+    let mut text_of = fs::read_to_string(home.path().join("p.yaml")).expect("a file");
+    text_of.push_str(
+        "                    - step:
+                        identifier: tree
+                        name: tree
+                        type: GitClone
+                        spec: {connectorRef: nobody, repoName: team/value.git, build: {type: branch, spec: {branch: main}}}
+                    - step:
+                        identifier: use
+                        name: use
+                        type: Run
+                        spec:
+                          image: 'host:/'
+                          shell: Sh
+                          command: |",
+    );
+    text_of.push_str(script);
+    fs::write(home.path().join("p.yaml"), text_of).expect("a file");
+    let tree = home.path().join("tree");
+    fs::create_dir(&tree).expect("a directory");
+    fs::rename(home.path().join("value"), tree.join("value")).expect("a file");
+    let secret = format!("nasty=@{}", home.path().join("secret").display());
+    let output = stepyard(
+        home.path(),
+        &[
+            "run",
+            "p.yaml",
+            "--local",
+            "value=tree",
+            "--secret",
+            &secret,
+        ],
+    );
+    let out = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{out}{}",
+        text(&output.stderr)
+    );
+    for part in [
+        "the working tree of value is in /harness/value",
+        "bare is exact",
+        "double is exact",
+        "single is exact",
+        "here is exact",
+        "nothing was executed",
+        "shown: ***",
+    ] {
+        assert!(out.contains(part), "`{part}` is not in:\n{out}");
+    }
+    for part in ["it's", "second line", "touch /harness"] {
+        assert!(!out.contains(part), "`{part}` is in:\n{out}");
+    }
+}
+
+#[test]
+fn what_is_not_run_is_told_by_name_before_anything_runs() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(home.path(), &[("one", "touch ran")]);
+    let mut text_of = fs::read_to_string(home.path().join("p.yaml")).expect("a file");
+    text_of.push_str("                    - step: {identifier: ask, name: ask, type: Run, when: {stageStatus: Failure}, spec: {image: 'host:/', command: x}}\n");
+    text_of.push_str("                    - step: {identifier: many, name: many, type: Run, strategy: {repeat: {times: 3}}, spec: {image: 'host:/', command: x}}\n");
+    fs::write(home.path().join("p.yaml"), text_of).expect("a file");
+    for command in ["run", "plan"] {
+        let output = stepyard(home.path(), &[command, "p.yaml"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {said}");
+        for part in [
+            "SY0613",
+            "step `ask`: `when` with the status Failure is not acted on yet",
+            "step `many`: `repeat` is not run yet",
+            "p.yaml:",
+        ] {
+            assert!(
+                said.contains(part),
+                "{command}: `{part}` is not in:\n{said}"
+            );
+        }
+        let shown = text(&output.stdout).contains("many");
+        assert_eq!(shown, command == "plan", "the plan is shown all the same");
+    }
+    assert!(
+        text(&stepyard(home.path(), &["runs"]).stdout)
+            .trim()
+            .is_empty()
+    );
+    // A part without them does run.
+    let output = stepyard(home.path(), &["run", "p.yaml", "--only", "one"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_output_of_a_step_that_does_not_run_is_asked_for_and_given() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(
+        home.path(),
+        &[
+            ("make", "true"),
+            ("use", "echo v=<+steps.make.output.outputVariables.V>"),
+        ],
+    );
+    let output = stepyard(home.path(), &["run", "p.yaml", "--only", "use"]);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(
+        out.contains("needs the output `V` of step `make`, which was not run"),
+        "{out}"
+    );
+    let given = "steps.make.output.outputVariables.V=7";
+    let output = stepyard(
+        home.path(),
+        &["run", "p.yaml", "--only", "use", "--set", given],
+    );
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    assert!(out.contains("v=7\n"), "{out}");
+}
+
+#[test]
+fn the_pod_is_shown_as_a_manifest() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(home.path(), &[("one", "true")]);
+    let output = stepyard(home.path(), &["pod", "p.yaml"]);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for part in [
+        "apiVersion: v1\n",
+        "kind: Pod\n",
+        "name: step-one\n",
+        "subPath: step-one\n",
+    ] {
+        assert!(out.contains(part), "`{part}` is not in:\n{out}");
+    }
+}

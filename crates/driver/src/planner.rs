@@ -32,5 +32,5 @@ pub trait Planner: Send + Sync {
     ) -> Result<addon::frame::Start, Failure>;
 
     /// The globs of the files to collect when an attempt of this step is over; empty: none.
-    fn reports(&self, step: &NodeId) -> Vec<String>;
+    fn reports(&self, step: &NodeId, facts: &Facts) -> Vec<String>;
 }

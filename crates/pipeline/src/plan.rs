@@ -9,7 +9,7 @@ mod unsupported;
 
 pub use expand::{STEP_TIMEOUT_MS, expand, root};
 pub use place::{Place, ROOT, What};
-pub use unsupported::unsupported;
+pub use unsupported::{unsupported, unsupported_at};
 
 use serde::{Deserialize, Serialize};
 

@@ -11,7 +11,7 @@ mod tests;
 
 pub use describe::{INIT_TIMEOUT_MS, Options, describe};
 pub use manifest::manifest;
-pub use names::{container_of, containers};
+pub use names::{containers, containers_around};
 pub use requests::requests;
 
 use std::collections::BTreeMap;
@@ -180,7 +180,7 @@ pub struct Amounts {
 /// A volume and where it is mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// `harness`, `shared-<i>`, `volume-<i>`.
+    /// `harness`, `shared-<i>`, `volume-<i>`, `tree-<i>`.
     pub name: String,
     /// Absolute.
     pub mount_path: String,

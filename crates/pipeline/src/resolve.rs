@@ -19,8 +19,9 @@ mod step;
 pub(crate) mod tests;
 mod values;
 
+pub(crate) use git::stand_in;
 pub use image::{needs_privileges, pull_of, reference};
-pub use known::{Fact, Known, World};
+pub use known::{Fact, Known, Nodes, Tree, World};
 pub use scope::At;
 pub use step::{Output, Prepared, Probe, Program, Readiness, prepare};
 pub use syntax::expr::{Piece, SecretRef};

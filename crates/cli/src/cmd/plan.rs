@@ -4,43 +4,60 @@ use driver::planner::Planner as _;
 use engine::facts::Facts;
 use pipeline::plan::{Kind, Node, NodeId};
 use serde_json::Value;
-use std::fmt::Write as _;
+use syntax::Diagnostic;
 
 use crate::args::{Output, Plan, Pod, Source};
 use crate::documents::Documents;
 use crate::inputs::Given;
 use crate::out;
-use crate::planner::{Options, Written};
+use crate::planner::{Options, Part, Written};
 use crate::problem::{Exit, Problem};
 use crate::screen::line::{Line, Tone};
 use crate::screen::show::Terminal;
 use crate::secrets::Secrets;
+use crate::texts;
 
 /// In the place of the eight random characters of a pod's name.
 const SUFFIX: &str = "xxxxxxxx";
 
 /// Shows the tree of a pipeline.
 pub(crate) fn plan(args: &Plan, output: Output) -> Result<Exit, Problem> {
-    let planner = planner(&args.source)?;
+    let (planner, documents) = planner(&args.source)?;
+    let refused = documents
+        .pipeline
+        .as_ref()
+        .map_or_else(Vec::new, |own| Part::All.unsupported(own));
+    // The graph is shown whole, but a script is told that `run` would refuse it.
+    let exit = |shown: Exit| {
+        if refused.iter().any(Diagnostic::is_error) {
+            Exit::Invalid
+        } else {
+            shown
+        }
+    };
     let root = planner.root();
     if output == Output::Json {
-        return out::json(&tree(&planner, &root)?);
+        let mut value = tree(&planner, &root)?;
+        if !refused.is_empty() {
+            value["unsupported"] =
+                serde_json::to_value(texts::reports(&refused, &documents.sources))
+                    .map_err(|e| Problem::system("write the plan", &e))?;
+        }
+        return out::json(&value).map(exit);
     }
     let mut lines = Vec::new();
     rows(&planner, &root, 0, &mut lines)?;
     let colour = Terminal::stdout().colour;
     let rows: Vec<_> = lines.iter().map(|line| line.render(colour)).collect();
-    let text = rows.join(
-        "
-",
-    ) + "
-";
-    out::text(&text)
+    let text = rows.join("\n") + "\n";
+    let shown = out::text(&text)?;
+    texts::tell(&refused, &documents.sources);
+    Ok(exit(shown))
 }
 
 /// Shows the pods of a pipeline.
 pub(crate) fn pod(args: &Pod, output: Output) -> Result<Exit, Problem> {
-    let planner = planner(&args.source)?;
+    let (planner, _) = planner(&args.source)?;
     let mut groups = Vec::new();
     find(&planner, &planner.root(), &mut groups)?;
     if let Some(wanted) = &args.group {
@@ -76,24 +93,25 @@ pub(crate) fn pod(args: &Pod, output: Output) -> Result<Exit, Problem> {
         if specs.len() > 1 {
             text.push_str("---\n");
         }
-        let value = serde_json::to_value(spec).map_err(|e| Problem::system("write the pod", &e))?;
-        yaml(&value, 0, &mut text);
+        text.push_str(&planner.manifest(spec).map_err(|f| failure(&f))?);
     }
     out::text(&text)
 }
 
-fn planner(source: &Source) -> Result<Written, Problem> {
+fn planner(source: &Source) -> Result<(Written, Documents), Problem> {
     let given = Given::read(&source.set, &source.inputs)?;
     let documents = Documents::read(&source.pipeline, &source.entities, Some(&given))?;
     let pipeline = documents.pipeline()?.clone();
     let options = Options {
         entities: documents.entities.clone(),
+        sources: documents.sources.clone(),
         native: true,
         git_image: Options::git_image(),
         outputs: given.outputs,
         ..Options::default()
     };
-    Ok(Written::new(pipeline, Secrets::default(), options))
+    let planner = Written::new(pipeline, Secrets::default(), options);
+    Ok((planner, documents))
 }
 
 fn facts() -> Facts {
@@ -173,71 +191,4 @@ fn rows(planner: &Written, node: &Node, depth: usize, out: &mut Vec<Line>) -> Re
         rows(planner, &child, depth + 1, out)?;
     }
     Ok(())
-}
-
-/// A value as YAML. What is not set is left out.
-fn yaml(value: &Value, depth: usize, out: &mut String) {
-    let pad = "  ".repeat(depth);
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map.iter().filter(|(_, v)| !empty(v)) {
-                let _ = write!(out, "{pad}{key}:");
-                inline(value, depth, out);
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                let mut inner = String::new();
-                yaml(item, depth + 1, &mut inner);
-                // The first key stands beside the dash.
-                let _ = write!(out, "{pad}- {}", inner.trim_start());
-            }
-        }
-        scalar => {
-            let _ = writeln!(out, "{pad}{scalar}");
-        }
-    }
-}
-
-fn empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(empty),
-        _ => false,
-    }
-}
-
-fn inline(value: &Value, depth: usize, out: &mut String) {
-    match value {
-        Value::Object(_) | Value::Array(_) => {
-            out.push('\n');
-            yaml(value, depth + 1, out);
-        }
-        scalar => {
-            let _ = writeln!(out, " {scalar}");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn values_as_yaml() {
-        let value = json!({"a": 1, "none": null, "empty": [], "list": [{"x": "y", "z": true}, "s"], "map": {"k": "v"}});
-        let mut text = String::new();
-        yaml(&value, 0, &mut text);
-        let mut sources = syntax::Sources::new();
-        let id = sources.add("x", text.as_str());
-        let parsed = syntax::yaml::parse(&sources, id);
-        assert!(parsed.diagnostics.is_empty(), "{text}");
-        assert_eq!(
-            text,
-            "a: 1\nlist:\n  - x: \"y\"\n    z: true\n  - \"s\"\nmap:\n  k: \"v\"\n"
-        );
-    }
 }

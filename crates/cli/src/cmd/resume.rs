@@ -70,6 +70,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
     )?;
     let options = Options {
         entities: documents.entities.clone(),
+        sources: documents.sources.clone(),
         host_network: meta.host_network,
         native: meta.backend.is_native(),
         local: meta

@@ -33,6 +33,7 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         .collect::<Result<Vec<_>, _>>()?;
     check(pipeline, &documents, &secrets)?;
     let part = Part::of(pipeline, args.only.as_deref(), args.from.as_deref())?;
+    part.check(pipeline, &documents.sources)?;
     let references = registries(pipeline);
     let (access, mut warnings) = access::logins(
         references.iter().map(String::as_str),
@@ -289,6 +290,7 @@ fn options(
     }
     Ok(Options {
         entities: documents.entities.clone(),
+        sources: documents.sources.clone(),
         host_network: meta.host_network,
         native: meta.backend.is_native(),
         local: copies,

@@ -62,7 +62,7 @@ impl Planner for Keeping {
         self.inner.start(step, attempt, facts, image)
     }
 
-    fn reports(&self, step: &NodeId) -> Vec<String> {
-        self.inner.reports(step)
+    fn reports(&self, step: &NodeId, facts: &Facts) -> Vec<String> {
+        self.inner.reports(step, facts)
     }
 }

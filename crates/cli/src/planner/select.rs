@@ -8,12 +8,14 @@ use driver::planner::Planner;
 use engine::event::Failure;
 use engine::facts::Facts;
 use pipeline::model::{Pipeline, StepSpec};
-use pipeline::plan::{Node, NodeId};
+use pipeline::plan::{self, Node, NodeId, Place, What};
 use pipeline::pod;
+use syntax::{Diagnostic, Sources};
 
 use super::Written;
-use super::tree::{Place, Thing};
 use crate::problem::Problem;
+use crate::screen::words;
+use crate::texts;
 
 /// What is wanted of a pipeline.
 #[derive(Debug, Clone)]
@@ -53,18 +55,18 @@ impl Part {
             Self::From(target) => (target, false),
         };
         // What is inside the target, or after it, is whole.
-        if parent.id == *target || !leads_to(&parent.id, target) || leads_to(&child.id, target) {
+        if parent.id == *target || !parent.leads_to(target) || child.leads_to(target) {
             return None;
         }
-        let needed = match child.thing {
-            Thing::Initialize => true,
-            Thing::Step(step) => matches!(step.spec, StepSpec::Background(_)),
+        let needed = match child.what {
+            What::Initialize(_) => true,
+            What::Step(step) => matches!(step.spec, StepSpec::Background(_)),
             _ => false,
         };
         let index = |id: &NodeId| children.iter().position(|c| c.id == *id);
         let on_way = children
             .iter()
-            .find(|c| leads_to(&c.id, target))
+            .find(|c| c.leads_to(target))
             .and_then(|c| index(&c.id));
         let skipped = only || (index(&child.id) < on_way && !parent.is_parallel());
         let option = if only { "--only" } else { "--from" };
@@ -74,18 +76,43 @@ impl Part {
 
     /// A step is not run because it, or something that it is in, is skipped.
     fn leaves_out(&self, pipeline: &Pipeline, step: &NodeId) -> bool {
-        let mut at = Place::root(pipeline);
-        while at.id != *step {
-            let children = at.children();
-            let Some(child) = children.iter().find(|c| leads_to(&c.id, step)) else {
-                return false;
-            };
-            if self.skips(&at, &children, child).is_some() {
-                return true;
-            }
-            at = child.clone();
+        if matches!(self, Self::All) {
+            return false;
         }
-        false
+        let way = Place::way(pipeline, step).unwrap_or_default();
+        way.windows(2).any(|pair| {
+            let [parent, child] = pair else { return false };
+            self.skips(parent, &parent.children(), child).is_some()
+        })
+    }
+
+    /// What is written and not acted on is told before anything runs, also what a run would not get to; errors end the
+    /// command.
+    pub(crate) fn check(&self, pipeline: &Pipeline, sources: &Sources) -> Result<(), Problem> {
+        let found = self.unsupported(pipeline);
+        texts::tell(&found, sources);
+        match found.iter().filter(|d| d.is_error()).count() {
+            0 => Ok(()),
+            errors => Err(Problem::invalid(format!(
+                "{} not run yet; nothing was run",
+                match errors {
+                    1 => "1 thing is".to_owned(),
+                    many => format!("{} are", words::count(many as u64, "thing")),
+                }
+            ))
+            .help("`stepyard explain CODE` tells more of each")),
+        }
+    }
+
+    /// What stands in this part and is not acted on, in the order of the text.
+    pub(crate) fn unsupported(&self, pipeline: &Pipeline) -> Vec<Diagnostic> {
+        let mut found: Vec<_> = Place::all(pipeline)
+            .iter()
+            .filter(|place| !self.leaves_out(pipeline, &place.id))
+            .flat_map(plan::unsupported_at)
+            .collect();
+        syntax::diagnostic::sort(&mut found);
+        found
     }
 }
 
@@ -106,7 +133,7 @@ impl Select {
 fn find(pipeline: &Pipeline, word: &str, option: &str) -> Result<NodeId, Problem> {
     let places: Vec<_> = Place::all(pipeline)
         .into_iter()
-        .filter(|p| matches!(p.thing, Thing::Step(_) | Thing::Group(_) | Thing::Stage(_)))
+        .filter(|p| matches!(p.what, What::Step(_) | What::Group(_) | What::Stage(_)))
         .map(|p| (p.path(pipeline), p))
         .collect();
     let exact = |(path, p): &&(String, Place<'_>)| p.id.0 == word || path == word;
@@ -121,7 +148,7 @@ fn find(pipeline: &Pipeline, word: &str, option: &str) -> Result<NodeId, Problem
     // A step goes before the group or stage of the same name.
     let steps: Vec<_> = found
         .iter()
-        .filter(|(_, p)| matches!(p.thing, Thing::Step(_)))
+        .filter(|(_, p)| matches!(p.what, What::Step(_)))
         .copied()
         .collect();
     let found = if steps.is_empty() { found } else { steps };
@@ -140,7 +167,7 @@ fn find(pipeline: &Pipeline, word: &str, option: &str) -> Result<NodeId, Problem
             } else {
                 let steps = places
                     .iter()
-                    .filter(|(_, p)| matches!(p.thing, Thing::Step(_)))
+                    .filter(|(_, p)| matches!(p.what, What::Step(_)))
                     .map(|(path, _)| path.as_str());
                 problem.help(format!(
                     "it has {}",
@@ -159,15 +186,6 @@ fn find(pipeline: &Pipeline, word: &str, option: &str) -> Result<NodeId, Problem
     }
 }
 
-/// Whether `node` is `target` or holds it.
-fn leads_to(node: &NodeId, target: &NodeId) -> bool {
-    target
-        .0
-        .strip_prefix(&node.0)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        || node.0 == super::tree::ROOT
-}
-
 impl Planner for Select {
     fn root(&self) -> Node {
         self.inner.root()
@@ -175,7 +193,9 @@ impl Planner for Select {
 
     fn expand(&self, node: &NodeId, facts: &Facts) -> Result<Vec<Node>, Failure> {
         let mut nodes = self.inner.expand(node, facts)?;
-        let place = self.inner.place(node)?;
+        let Some(place) = Place::find(self.inner.pipeline(), node) else {
+            return Ok(nodes);
+        };
         let children = place.children();
         for (node, child) in nodes.iter_mut().zip(&children) {
             node.skip = self.part.skips(&place, &children, child);
@@ -206,7 +226,7 @@ impl Planner for Select {
         self.inner.start(step, attempt, facts, image)
     }
 
-    fn reports(&self, step: &NodeId) -> Vec<String> {
-        self.inner.reports(step)
+    fn reports(&self, step: &NodeId, facts: &Facts) -> Vec<String> {
+        self.inner.reports(step, facts)
     }
 }

@@ -203,7 +203,7 @@ impl Core {
         step: &NodeId,
         now_ms: u64,
     ) -> bool {
-        let globs = self.planner.reports(step);
+        let globs = self.planner.reports(step, &self.facts);
         if globs.is_empty() {
             return true;
         }

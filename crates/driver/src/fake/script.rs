@@ -257,7 +257,7 @@ impl Planner for Script {
         })
     }
 
-    fn reports(&self, step: &NodeId) -> Vec<String> {
+    fn reports(&self, step: &NodeId, _facts: &Facts) -> Vec<String> {
         self.nodes
             .get(step)
             .map_or_else(Vec::new, |leaf| leaf.reports.clone())

@@ -40,16 +40,23 @@ pub struct OtherEntity {
 }
 
 impl Entities {
-    /// The connector that a reference means.
+    /// The connector that a reference means. Where none is of its scope, it is any of that identifier: what lies beside
+    /// a pipeline on one machine was often written for another place.
     pub fn connector(&self, reference: &Ref) -> Option<&Connector> {
-        self.connectors.iter().find(|own| {
+        let exact = self.connectors.iter().find(|own| {
             means(
                 reference,
                 &own.identifier,
                 own.org.is_some(),
                 own.project.is_some(),
             )
-        })
+        });
+        let named = || {
+            self.connectors
+                .iter()
+                .find(|own| own.identifier.as_str() == reference.id)
+        };
+        exact.or_else(named)
     }
 
     /// The secret that a reference means.

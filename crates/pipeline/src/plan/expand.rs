@@ -13,7 +13,7 @@ pub const STEP_TIMEOUT_MS: u64 = 36_000_000;
 
 /// The root of a run's tree.
 pub fn root(world: &World<'_>) -> Result<Node, Vec<Diagnostic>> {
-    node(&Place::root(world.pipeline), world)
+    node(&Place::root(world.pipeline), world, &[])
 }
 
 /// The children of a node that is entered now, in order. Unknown ids and leaves have none.
@@ -21,10 +21,11 @@ pub fn expand(world: &World<'_>, id: &NodeId) -> Result<Vec<Node>, Vec<Diagnosti
     let Some(place) = Place::find(world.pipeline, id) else {
         return Ok(Vec::new());
     };
+    let containers = pod::containers_around(world.pipeline, &place);
     let mut nodes = Vec::new();
     let mut diagnostics = Vec::new();
     for child in place.children() {
-        match node(&child, world) {
+        match node(&child, world, &containers) {
             Ok(node) => nodes.push(node),
             Err(more) => diagnostics.extend(more),
         }
@@ -36,7 +37,11 @@ pub fn expand(world: &World<'_>, id: &NodeId) -> Result<Vec<Node>, Vec<Diagnosti
     }
 }
 
-fn node(place: &Place<'_>, world: &World<'_>) -> Result<Node, Vec<Diagnostic>> {
+fn node(
+    place: &Place<'_>,
+    world: &World<'_>,
+    containers: &[(Place<'_>, String)],
+) -> Result<Node, Vec<Diagnostic>> {
     let values = Values::new(world, place);
     let limit = |timeout| {
         values
@@ -51,10 +56,7 @@ fn node(place: &Place<'_>, world: &World<'_>) -> Result<Node, Vec<Diagnostic>> {
             StepSpec::Background(_) => None,
             _ => limit(step.timeout.as_ref()).or(Some(STEP_TIMEOUT_MS)),
         },
-        What::Initialize(group) => Some(
-            limit(group.kubernetes().and_then(|pod| pod.init_timeout.as_ref()))
-                .unwrap_or(pod::INIT_TIMEOUT_MS),
-        ),
+        // `initTimeout` is the pod's own matter: what did not start in time fails by its name.
         _ => None,
     };
     let kind = match place.what {
@@ -68,7 +70,10 @@ fn node(place: &Place<'_>, world: &World<'_>) -> Result<Node, Vec<Diagnostic>> {
         What::Step(step) => Kind::Step(Step {
             r#type: step.step_type().to_owned(),
             background: matches!(step.spec, StepSpec::Background(_)),
-            container: pod::container_of(world.pipeline, place),
+            container: containers
+                .iter()
+                .find(|(own, _)| own.id == place.id)
+                .map(|(_, name)| name.clone()),
         }),
     };
     let order = if kind == Kind::Parallel {

@@ -52,15 +52,44 @@ impl<'m> Place<'m> {
 
     /// The place of an id; none for an id that the pipeline does not have.
     pub fn find(pipeline: &'m Pipeline, id: &NodeId) -> Option<Self> {
+        Self::way(pipeline, id)?.pop()
+    }
+
+    /// The places from the root to an id, both included; none for an id that the pipeline does not have.
+    pub fn way(pipeline: &'m Pipeline, id: &NodeId) -> Option<Vec<Self>> {
         let mut at = Self::root(pipeline);
+        let mut way = Vec::new();
         while at.id != *id {
-            let leads = |child: &Self| {
-                id.0.strip_prefix(&child.id.0)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            };
-            at = at.children().into_iter().find(leads)?;
+            let next = at.children().into_iter().find(|child| child.leads_to(id))?;
+            way.push(std::mem::replace(&mut at, next));
         }
-        Some(at)
+        way.push(at);
+        Some(way)
+    }
+
+    /// Whether it is the place of `id`, or holds it.
+    pub fn leads_to(&self, id: &NodeId) -> bool {
+        matches!(self.what, What::Pipeline(_))
+            || id
+                .0
+                .strip_prefix(&self.id.0)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
+    /// Its children run side by side.
+    pub fn is_parallel(&self) -> bool {
+        matches!(self.what, What::Stages(_) | What::Elements(_))
+    }
+
+    /// Where it is, in identifiers: `build/compile_group/compile`. Of the root it is empty.
+    pub fn path(&self, pipeline: &'m Pipeline) -> String {
+        let way = Self::way(pipeline, &self.id).unwrap_or_default();
+        way.iter()
+            .skip(1)
+            .map(Self::identifier)
+            .filter(|identifier| !identifier.is_empty())
+            .collect::<Vec<_>>()
+            .join("/")
     }
 
     /// Every place of a pipeline, parents first, in the order of the text.

@@ -14,19 +14,28 @@ use super::{Place, What};
 
 /// Everything in a pipeline that is known and not acted on, in the order of the text.
 pub fn unsupported(pipeline: &Pipeline) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    if let Some(template) = &pipeline.template {
-        found.push(template_used(template.span, "the pipeline"));
-    }
-    for place in Place::all(pipeline) {
-        match place.what {
-            What::Stage(own) => stage(own, &mut found),
-            What::Group(own) => group(own, &mut found),
-            What::Step(own) => step(own, place.pod().is_some(), &mut found),
-            _ => {}
-        }
-    }
+    let mut found: Vec<_> = Place::all(pipeline)
+        .iter()
+        .flat_map(unsupported_at)
+        .collect();
     syntax::diagnostic::sort(&mut found);
+    found
+}
+
+/// What stands at one place and is not acted on.
+pub fn unsupported_at(place: &Place<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    match place.what {
+        What::Pipeline(pipeline) => {
+            if let Some(template) = &pipeline.template {
+                found.push(template_used(template.span, "the pipeline"));
+            }
+        }
+        What::Stage(own) => stage(own, &mut found),
+        What::Group(own) => group(own, &mut found),
+        What::Step(own) => step(own, place.pod().is_some(), &mut found),
+        _ => {}
+    }
     found
 }
 

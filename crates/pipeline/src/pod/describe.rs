@@ -9,7 +9,7 @@ use crate::model::{
     VolumeSource,
 };
 use crate::plan::{NodeId, Place, What};
-use crate::resolve::{Values, World, needs_privileges, pull_of, reference};
+use crate::resolve::{Values, World, needs_privileges, pull_of, reference, stand_in};
 
 use super::names;
 use super::{
@@ -25,8 +25,10 @@ pub const INIT_TIMEOUT_MS: u64 = 480_000;
 pub struct Options {
     /// The image of GitClone steps.
     pub git_image: String,
-    /// The connector of that image.
+    /// The connector of that image where a step names none (`baseImageConnectorRefs`).
     pub git_connector: Option<String>,
+    /// The image of GitClone steps for which a working tree stands in: nothing is cloned there. None: that of the others.
+    pub tree_image: Option<String>,
     /// Natively: the network.
     pub network: Network,
 }
@@ -62,13 +64,27 @@ pub fn describe(
     let run_as_user = values
         .get(infra.run_as_user.as_ref(), "runAsUser")
         .map(user);
+    if let Some(os) = values
+        .get(infra.os.as_ref(), "os")
+        .filter(|os| *os != model::Os::Linux)
+    {
+        let at = infra.os.as_ref().map_or(own.span, Param::span);
+        values.push(
+            Diagnostic::error(code::OS_NOT_RUN, format!("`os: {os}` is not run"))
+                .at(at, "")
+                .help("write `os: Linux`"),
+        );
+    }
     let mut diagnostics = Vec::new();
     let mut containers = Vec::new();
+    let mut volumes = volumes(own, infra, &values);
     for (step, name) in names::containers(&place) {
-        match container(world, &step, name, &security, run_as_user.as_ref(), options) {
+        let around = (&security, run_as_user.as_ref());
+        match container(world, &step, name, around, options) {
             Ok(made) => containers.push(made),
             Err(more) => diagnostics.extend(more),
         }
+        trees(world, &step, &mut volumes);
     }
     let text = |param: &Option<Param<String>>, name| {
         values
@@ -110,7 +126,7 @@ pub fn describe(
             .map(|duration| duration.ms)
             .filter(|ms| *ms > 0)
             .unwrap_or(INIT_TIMEOUT_MS),
-        volumes: volumes(own, infra, &values),
+        volumes,
         containers,
         agent_connector: values
             .get(
@@ -219,15 +235,14 @@ fn container(
     world: &World<'_>,
     place: &Place<'_>,
     name: String,
-    group: &Security,
-    pod_user: Option<&User>,
+    (group, pod_user): (&Security, Option<&User>),
     options: &Options,
 ) -> Result<Container, Vec<Diagnostic>> {
     let values = Values::new(world, place);
     let What::Step(step) = place.what else {
         return Err(Vec::new());
     };
-    let (image, written, privileged, own_user) = parts(step, &values, options);
+    let (image, written, privileged, own_user) = parts(step, place, &values, options);
     let mut security = group.clone();
     // §17, the new table: the step's own, else the group's context, else the pod's user, else the image's.
     security.run_as_user = values
@@ -263,17 +278,18 @@ type Parts<'m> = (
     Option<&'m Param<model::User>>,
 );
 
-fn parts<'m>(step: &'m Step, values: &Values<'_, '_>, options: &Options) -> Parts<'m> {
+fn parts<'m>(
+    step: &'m Step,
+    place: &Place<'_>,
+    values: &Values<'_, '_>,
+    options: &Options,
+) -> Parts<'m> {
     let container = match &step.spec {
         StepSpec::Run(run) => &run.container,
         StepSpec::Background(background) => &background.container,
         StepSpec::Plugin(plugin) => &plugin.container,
         StepSpec::GitClone(clone) => {
-            let image = Image {
-                reference: options.git_image.clone(),
-                connector: options.git_connector.clone(),
-                pull: pull_of(&options.git_image, None),
-            };
+            let image = git_image(clone, place, values, options);
             return (
                 image,
                 clone.resources.as_ref(),
@@ -327,6 +343,44 @@ fn parts<'m>(step: &'m Step, values: &Values<'_, '_>, options: &Options) -> Part
         container.privileged.as_ref(),
         container.run_as_user.as_ref(),
     )
+}
+
+/// The image of a clone, through the first of the step's own connectors for images, else the caller's.
+fn git_image(
+    clone: &model::GitClone,
+    place: &Place<'_>,
+    values: &Values<'_, '_>,
+    options: &Options,
+) -> Image {
+    if let Some(image) = &options.tree_image
+        && stand_in(clone, place, values).is_some()
+    {
+        return Image {
+            reference: image.clone(),
+            connector: None,
+            pull: pull_of(image, None),
+        };
+    }
+    let own = values
+        .get(
+            clone.base_image_connectors.as_ref(),
+            "baseImageConnectorRefs",
+        )
+        .unwrap_or_default();
+    let connector = own
+        .first()
+        .and_then(|own| values.get(Some(own), "baseImageConnectorRefs"))
+        .or_else(|| options.git_connector.as_deref().and_then(model::Ref::parse));
+    let reference = reference(
+        &options.git_image,
+        connector.as_ref(),
+        values.world().entities,
+    );
+    Image {
+        pull: pull_of(&reference, None),
+        reference,
+        connector: connector.map(|own| own.to_string()),
+    }
 }
 
 fn resources(written: Option<&model::Resources>, values: &Values<'_, '_>) -> Resources {
@@ -441,6 +495,36 @@ fn volumes(group: &StepGroup, infra: &KubernetesDirect, values: &Values<'_, '_>)
         });
     }
     volumes
+}
+
+/// The working tree that stands in for the clone of a step, where the clone would be.
+fn trees(world: &World<'_>, place: &Place<'_>, volumes: &mut Vec<Volume>) {
+    let What::Step(Step {
+        spec: StepSpec::GitClone(clone),
+        ..
+    }) = place.what
+    else {
+        return;
+    };
+    // What cannot be resolved was told with the step's container.
+    let values = Values::new(world, place);
+    let Some((tree, mount_path)) = stand_in(clone, place, &values) else {
+        return;
+    };
+    if volumes.iter().all(|own| own.mount_path != mount_path) {
+        let number = volumes
+            .iter()
+            .filter(|own| own.name.starts_with("tree-"))
+            .count();
+        volumes.push(Volume {
+            name: format!("tree-{number}"),
+            mount_path,
+            source: Source::HostPath {
+                path: tree.path.clone(),
+                kind: None,
+            },
+        });
+    }
 }
 
 fn check(volumes: &[Volume], path: &str, at: syntax::Span, values: &Values<'_, '_>) {

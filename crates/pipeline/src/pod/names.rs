@@ -25,14 +25,15 @@ pub fn containers<'m>(group: &Place<'m>) -> Vec<(Place<'m>, String)> {
     found
 }
 
-/// The container of a step; none for what runs in no pod.
-pub fn container_of(pipeline: &Pipeline, step: &Place<'_>) -> Option<String> {
-    let (_, id) = step.pod()?;
-    let group = Place::find(pipeline, id)?;
-    containers(&group)
-        .into_iter()
-        .find(|(place, _)| place.id == step.id)
-        .map(|(_, name)| name)
+/// The containers of the pod that a place is in; none outside of a pod.
+pub fn containers_around<'m>(
+    pipeline: &'m Pipeline,
+    place: &Place<'_>,
+) -> Vec<(Place<'m>, String)> {
+    place
+        .pod()
+        .and_then(|(_, id)| Place::find(pipeline, id))
+        .map_or_else(Vec::new, |group| containers(&group))
 }
 
 /// The types that have a container here.

@@ -13,6 +13,7 @@ fn options() -> Options {
     Options {
         git_image: "stepyard/git:1".to_owned(),
         git_connector: None,
+        tree_image: None,
         network: Network::Private,
     }
 }

@@ -3,9 +3,11 @@
 use syntax::{Diagnostic, code};
 
 use crate::model::{BuildKind, ConnectorSpec, GitAuth, GitClone, GitConnector, Param, UserName};
+use crate::plan::Place;
 use crate::pod::WORKSPACE;
 
 use super::Text;
+use super::known::Tree;
 use super::step::secret;
 use super::values::{Values, plain};
 
@@ -16,15 +18,13 @@ pub(super) fn environment(
     env: &mut Vec<(String, Text)>,
 ) {
     let mut set = |name: &str, text: &str| env.push((name.to_owned(), plain(text)));
-    let repo: Option<String> = values
-        .get(clone.repo_name.as_ref(), "repoName")
-        .filter(|own: &String| !own.is_empty());
-    let connector = connector(clone, values);
+    let repo = repository(clone, values);
+    let connector = connector(clone, repo.as_deref(), values);
     let Some(url) = url(clone, connector, repo.as_deref(), values) else {
         return;
     };
     set("DRONE_REMOTE_URL", &url);
-    if let Some(directory) = directory(clone, &url, values) {
+    if let Some(directory) = directory(clone, repo.as_deref().unwrap_or(&url), values) {
         set("DRONE_WORKSPACE", &directory);
     }
     if let Some(build) = values.get(clone.build.as_ref(), "build") {
@@ -56,14 +56,14 @@ pub(super) fn environment(
     for (name, flag) in [
         ("PLUGIN_LFS", &clone.lfs),
         ("PLUGIN_DEBUG", &clone.debug),
-        ("PLUGIN_TAGS", &clone.fetch_tags),
+        ("PLUGIN_FETCH_TAGS", &clone.fetch_tags),
     ] {
         if let Some(flag) = values.get(flag.as_ref(), name) {
             set(name, if flag { "true" } else { "false" });
         }
     }
     if let Some(submodules) = values.get(clone.submodules.as_ref(), "submoduleStrategy") {
-        set("PLUGIN_SUBMODULE_STRATEGY", submodules.as_str());
+        set("PLUGIN_SUBMODULES", submodules.as_str());
     }
     // One a line: a path may hold a comma.
     let sparse = values.list(clone.sparse_checkout.as_ref(), "sparseCheckout");
@@ -77,14 +77,78 @@ pub(super) fn environment(
     if let Some(command) = &clone.pre_fetch_command
         && let Some(text) = values.text(command, "preFetchCommand")
     {
-        env.push(("PLUGIN_PRE_FETCH_COMMAND".to_owned(), text));
+        env.push(("PLUGIN_PRE_FETCH".to_owned(), text));
     }
     if let Some(auth) = connector.and_then(|own| own.auth.as_ref()) {
         login(auth, &url, values, clone, env);
     }
 }
 
-fn connector<'m>(clone: &GitClone, values: &Values<'_, 'm>) -> Option<&'m GitConnector> {
+/// The working tree that stands in for a clone, and where it is seen in the container. An unknown connector is no problem
+/// here: nothing is asked of it.
+pub(crate) fn stand_in<'w>(
+    clone: &GitClone,
+    place: &Place<'_>,
+    values: &Values<'w, '_>,
+) -> Option<(&'w Tree, String)> {
+    let trees = &values.world().known.trees;
+    if trees.is_empty() {
+        return None;
+    }
+    let repo = repository(clone, values);
+    let reference = values.get(clone.connector_ref.as_ref(), "connectorRef");
+    let url = reference
+        .and_then(|reference| {
+            match values
+                .world()
+                .entities
+                .connector(&reference)
+                .map(|own| &own.spec)
+            {
+                Some(ConnectorSpec::Git(own)) => own.url.as_ref(),
+                _ => None,
+            }
+        })
+        .map(|url| url.value.clone());
+    let names = [
+        Some(place.identifier()),
+        repo.as_deref(),
+        repo.as_deref().map(last),
+        url.as_deref(),
+        url.as_deref().map(last),
+    ];
+    let tree = trees
+        .iter()
+        .find(|tree| names.contains(&Some(tree.repo.as_str())))?;
+    let source = repo.as_deref().or(url.as_deref()).unwrap_or(&tree.repo);
+    Some((tree, directory(clone, source, values)?))
+}
+
+fn repository(clone: &GitClone, values: &Values<'_, '_>) -> Option<String> {
+    values
+        .get(clone.repo_name.as_ref(), "repoName")
+        .filter(|own: &String| !own.is_empty())
+}
+
+/// The last part of a repository's name or URL, without `.git`.
+fn last(source: &str) -> &str {
+    let last = source
+        .trim_end_matches('/')
+        .rsplit(['/', ':'])
+        .next()
+        .unwrap_or_default();
+    last.strip_suffix(".git").unwrap_or(last)
+}
+
+fn is_url(repo: &str) -> bool {
+    repo.contains("://") || repo.starts_with("git@") || repo.starts_with('/')
+}
+
+fn connector<'m>(
+    clone: &GitClone,
+    repo: Option<&str>,
+    values: &Values<'_, 'm>,
+) -> Option<&'m GitConnector> {
     let reference = values.get(clone.connector_ref.as_ref(), "connectorRef")?;
     let at = clone.connector_ref.as_ref().map_or(clone.span, Param::span);
     match values
@@ -105,11 +169,13 @@ fn connector<'m>(clone: &GitClone, values: &Values<'_, 'm>) -> Option<&'m GitCon
             );
             None
         }
+        // A whole URL needs no connector.
+        None if repo.is_some_and(is_url) => None,
         None => {
             values.push(
                 Diagnostic::error(code::UNKNOWN_CONNECTOR, format!("the connector `{reference}` is not there"))
                     .at(at, "")
-                    .help("put it beside the pipeline: `--entities DIR`, or a further document `connector:`"),
+                    .help("put it beside the pipeline: `--entities DIR`, or a further document `connector:`; or take a working tree: `--local REPO=DIR`"),
             );
             None
         }
@@ -131,19 +197,15 @@ fn url(
         );
     };
     let Some(connector) = connector else {
-        if clone.connector_ref.is_none()
-            && !repo.is_some_and(|repo| repo.contains("://") || repo.starts_with('/'))
-        {
+        let repo = repo.filter(|repo| is_url(repo));
+        // An unknown connector was told.
+        if repo.is_none() && clone.connector_ref.is_none() {
             missing(
                 "a GitClone step without `connectorRef` needs a URL as `repoName`",
                 "add `connectorRef`",
             );
-            return None;
         }
-        // An unknown connector was told.
-        return repo
-            .filter(|_| clone.connector_ref.is_none())
-            .map(str::to_owned);
+        return repo.map(str::to_owned);
     };
     let base = connector
         .url
@@ -173,21 +235,14 @@ fn url(
 }
 
 /// Where the clone is put: never the workspace itself.
-fn directory(clone: &GitClone, url: &str, values: &Values<'_, '_>) -> Option<String> {
+fn directory(clone: &GitClone, source: &str, values: &Values<'_, '_>) -> Option<String> {
     let written: Option<String> = values
         .get(clone.clone_directory.as_ref(), "cloneDirectory")
         .filter(|own: &String| !own.is_empty());
     let path = match written {
         Some(path) if path.starts_with('/') => path,
         Some(path) => format!("{WORKSPACE}/{path}"),
-        None => {
-            let last = url
-                .trim_end_matches('/')
-                .rsplit(['/', ':'])
-                .next()
-                .unwrap_or_default();
-            format!("{WORKSPACE}/{}", last.strip_suffix(".git").unwrap_or(last))
-        }
+        None => format!("{WORKSPACE}/{}", last(source)),
     };
     let path = path.trim_end_matches(['/', '.']).to_owned();
     if path == WORKSPACE || path.is_empty() {
@@ -232,7 +287,7 @@ fn login(
                 Some(UserName::Secret(own)) => {
                     env.push(("DRONE_NETRC_USERNAME".to_owned(), secret(&own.value)));
                 }
-                None => {}
+                None => env.push(("DRONE_NETRC_USERNAME".to_owned(), plain("git"))),
             }
             if let Some(own) = password {
                 env.push(("DRONE_NETRC_PASSWORD".to_owned(), secret(&own.value)));

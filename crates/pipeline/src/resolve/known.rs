@@ -16,6 +16,20 @@ pub struct World<'m> {
     pub entities: &'m Entities,
     /// What is known of the run.
     pub known: &'m Known,
+    /// What is known of its nodes.
+    pub nodes: &'m dyn Nodes,
+}
+
+/// Facts of nodes, asked for one by one: a step reads few of what may be thousands.
+pub trait Nodes: std::fmt::Debug + Sync {
+    /// Of one node; none for one that was not entered yet.
+    fn fact(&self, node: &NodeId) -> Option<Fact>;
+}
+
+impl Nodes for BTreeMap<NodeId, Fact> {
+    fn fact(&self, node: &NodeId) -> Option<Fact> {
+        self.get(node).cloned()
+    }
 }
 
 /// What is known of a run.
@@ -29,8 +43,17 @@ pub struct Known {
     pub created_ms: Option<u64>,
     /// The account's id.
     pub account: Option<String>,
-    /// By node; one that was not entered yet is not there.
-    pub nodes: BTreeMap<NodeId, Fact>,
+    /// Working trees that stand in for clones.
+    pub trees: Vec<Tree>,
+}
+
+/// A working tree of this machine in place of a clone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// What it stands in for: a GitClone step's identifier, a repository's name or its last part, a URL or its last part.
+    pub repo: String,
+    /// Where it is on this machine, absolute.
+    pub path: String,
 }
 
 /// What is known of one node.
@@ -38,6 +61,8 @@ pub struct Known {
 pub struct Fact {
     /// `SUCCEEDED`, `FAILED`, …, as expressions spell it; none while it runs.
     pub status: Option<String>,
+    /// It was begun at least once.
+    pub ran: bool,
     /// Attempts after the first.
     pub retries: u32,
     /// Its output variables. A secret one is a [`Value::Secret`] with whatever reference the caller knows it by.

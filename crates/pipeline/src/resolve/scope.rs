@@ -206,8 +206,8 @@ impl<'m> At<'_, 'm> {
     }
 
     fn status(&self, place: &Place<'_>, used: usize) -> Lookup {
-        let fact = self.world.known.nodes.get(&place.id);
-        optional(fact.and_then(|fact| fact.status.as_deref()), used)
+        let fact = self.world.nodes.fact(&place.id);
+        optional(fact.and_then(|fact| fact.status), used)
     }
 
     /// The `depth`-th group around, or one that encloses it.
@@ -275,7 +275,8 @@ impl<'m> At<'_, 'm> {
         let Some(place) = path.get(at).and_then(|id| parent.child(id)) else {
             return unknown(at.min(path.len() - 1), names(parent));
         };
-        let fact = self.world.known.nodes.get(&place.id);
+        let fact = self.world.nodes.fact(&place.id);
+        let fact = fact.as_ref();
         let at = at + 1;
         match path.get(at) {
             Some(&"identifier") => found(place.identifier(), at + 1),

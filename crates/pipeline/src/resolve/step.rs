@@ -51,6 +51,13 @@ pub enum Program {
     Image,
     /// A clone of what the environment names (`reference/steps.md` §3.5), by the git in the image.
     Clone,
+    /// Nothing is cloned: a working tree is mounted there.
+    Tree {
+        /// What it stands in for, as the user said it.
+        repo: String,
+        /// Where it is in the container.
+        directory: String,
+    },
 }
 
 /// The shells that are run.
@@ -144,8 +151,15 @@ pub fn prepare(world: &World<'_>, step: &NodeId) -> Result<Prepared, Vec<Diagnos
         }
         StepSpec::Plugin(plugin) => plugin_step(plugin, &values, &mut env, &mut made),
         StepSpec::GitClone(clone) => {
-            made.program = Program::Clone;
-            git::environment(clone, &values, &mut env);
+            made.program = if let Some((tree, directory)) = git::stand_in(clone, &place, &values) {
+                Program::Tree {
+                    repo: tree.repo.clone(),
+                    directory,
+                }
+            } else {
+                git::environment(clone, &values, &mut env);
+                Program::Clone
+            };
         }
         _ => values.push(
             Diagnostic::error(
@@ -188,6 +202,7 @@ fn environment(world: &World<'_>, place: &Place<'_>) -> Vec<(String, Text)> {
         ),
         ("DRONE_WORKSPACE", Some(WORKSPACE)),
         ("DRONE_BUILD_NUMBER", sequence.as_deref()),
+        ("CI", Some("true")),
     ];
     all.into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), plain(value?))))
@@ -452,7 +467,8 @@ fn docker(container: &Container, values: &Values<'_, '_>) -> Option<Readiness> {
     let image: String = values.get(container.image.as_ref(), "image")?;
     docker_in_docker(&reference(&image, None, values.world().entities)).then(|| Readiness {
         probe: Probe::Unix("/var/run/docker.sock".to_owned()),
-        period_ms: PERIOD_MS,
+        // It is up in a second or two, and asking costs next to nothing.
+        period_ms: PERIOD_MS / 5,
         deadline_ms: READY_MS,
         required: false,
     })

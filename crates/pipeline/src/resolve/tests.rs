@@ -1,5 +1,6 @@
 //! A pipeline, and what its steps execute.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use syntax::expr::Value;
@@ -134,6 +135,7 @@ connector:
 pub(crate) struct Made {
     pub(crate) loaded: Loaded,
     pub(crate) known: Known,
+    pub(crate) nodes: BTreeMap<NodeId, Fact>,
 }
 
 impl Made {
@@ -142,6 +144,7 @@ impl Made {
             pipeline: self.loaded.pipeline.as_ref().expect("a pipeline"),
             entities: &self.loaded.entities,
             known: &self.known,
+            nodes: &self.nodes,
         }
     }
 }
@@ -160,7 +163,7 @@ pub(crate) fn made(text: &str) -> Made {
         "{:?}",
         errors.iter().map(|own| &own.message).collect::<Vec<_>>()
     );
-    let mut known = Known {
+    let known = Known {
         run: "run-1".to_owned(),
         sequence: Some(7),
         account: Some("acc".to_owned()),
@@ -174,14 +177,20 @@ pub(crate) fn made(text: &str) -> Made {
             Value::Secret(SecretRef("output:KEY".into())),
         ),
     ];
-    known.nodes.insert(
+    let mut nodes = BTreeMap::new();
+    nodes.insert(
         compile.into(),
         Fact {
+            ran: true,
             outputs: outputs.into(),
             ..Fact::default()
         },
     );
-    Made { loaded, known }
+    Made {
+        loaded,
+        known,
+        nodes,
+    }
 }
 
 pub(crate) fn messages(diagnostics: &[Diagnostic]) -> Vec<String> {
@@ -273,6 +282,7 @@ fn an_image_holds_no_secret() {
     let options = pod::Options {
         git_image: "git".to_owned(),
         git_connector: None,
+        tree_image: None,
         network: pod::Network::Private,
     };
     let group = "stages.deploy.steps.build_group".into();

@@ -157,6 +157,19 @@ impl<'w, 'm> Values<'w, 'm> {
                 "mend the expression, or the value that it reads",
             ),
         };
+        if let Some((step, output)) = self.left_out(&error.problem) {
+            self.push(
+                Diagnostic::error(
+                    code,
+                    format!("`{name}` needs the output `{output}` of step `{step}`, which was not run"),
+                )
+                .at(text.span, "")
+                .help(format!(
+                    "give it by `--set steps.{step}.output.outputVariables.{output}=…`, or let the step run before"
+                )),
+            );
+            return;
+        }
         let range = error.span.start.min(text.value.len())..error.span.end.min(text.value.len());
         let place = text
             .value
@@ -171,6 +184,21 @@ impl<'w, 'm> Values<'w, 'm> {
                 .at(text.span, "")
                 .help(help),
         );
+    }
+
+    /// The step and the output of it that are asked for, where that step was not run.
+    fn left_out<'e>(&self, problem: &'e expr::Problem) -> Option<(&'e str, &'e str)> {
+        let expr::Problem::Unknown { path, .. } = problem else {
+            return None;
+        };
+        let (head, output) = path.split_once(".output.outputVariables.")?;
+        let step = head.rsplit('.').next()?;
+        let world = self.at.world;
+        let ran = Place::all(world.pipeline)
+            .iter()
+            .filter(|place| place.identifier() == step)
+            .any(|place| world.nodes.fact(&place.id).is_some_and(|fact| fact.ran));
+        (!ran).then_some((step, output))
     }
 
     fn missing(&self, at: Span, name: &str) {

@@ -1,0 +1,74 @@
+//! The facts of a run as the pipeline's expressions see them.
+
+use std::collections::BTreeMap;
+
+use engine::event::Status;
+use engine::facts::{Facts, Value as Output};
+use pipeline::plan::NodeId;
+use pipeline::resolve::{Fact, Nodes, SecretRef};
+use syntax::expr::Value;
+
+/// In a [`SecretRef`]: the secret is not one of the store but an output of a step. No reference begins like that.
+const OF_STEP: char = '\u{1}';
+
+/// The facts, with the outputs that were given for steps which do not run.
+#[derive(Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) facts: &'a Facts,
+    /// By step and name.
+    pub(super) given: &'a BTreeMap<(String, String), String>,
+}
+
+impl Nodes for Seen<'_> {
+    fn fact(&self, node: &NodeId) -> Option<Fact> {
+        let mut fact = self
+            .facts
+            .nodes
+            .get(node)
+            .map_or_else(Fact::default, |own| Fact {
+                status: own.status.map(|status| word(status).to_owned()),
+                ran: own.attempts > 0,
+                retries: own.attempts.saturating_sub(1),
+                outputs: own
+                    .outputs
+                    .iter()
+                    .map(|(name, value)| (name.clone(), output(node, name, value)))
+                    .collect(),
+            });
+        let identifier = node.0.rsplit('.').next().unwrap_or(&node.0);
+        for ((step, name), value) in self.given {
+            if step == identifier {
+                fact.outputs
+                    .insert(name.clone(), Value::from(value.as_str()));
+            }
+        }
+        (fact != Fact::default()).then_some(fact)
+    }
+}
+
+fn output(node: &NodeId, name: &str, value: &Output) -> Value {
+    match value {
+        Output::Plain(text) => text.as_str().into(),
+        Output::Secret(_) | Output::Forgotten => {
+            Value::Secret(SecretRef(format!("{OF_STEP}{node}{OF_STEP}{name}").into()))
+        }
+    }
+}
+
+/// The step and the output that a secret is; none: it is one of the store.
+pub(super) fn output_of(secret: &SecretRef) -> Option<(NodeId, &str)> {
+    let (node, name) = secret.0.strip_prefix(OF_STEP)?.split_once(OF_STEP)?;
+    Some((NodeId::from(node), name))
+}
+
+/// The engine's spelling, which expressions see.
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Success => "SUCCEEDED",
+        Status::Failed => "FAILED",
+        Status::IgnoreFailed => "IGNORE_FAILED",
+        Status::Aborted => "ABORTED",
+        Status::Expired => "EXPIRED",
+        Status::Skipped => "SKIPPED",
+    }
+}
