@@ -194,6 +194,33 @@ fn one_that_listens_to_sigterm_ends_as_it_likes() {
 }
 
 #[test]
+fn a_program_that_is_no_shell_hears_every_signal() {
+    let agent = Agent::new();
+    // Shells clear their signal mask; this says what a program that does not was given, and ends by SIGTERM itself.
+    let mut start = script("");
+    start.program = Program::Exec {
+        argv: ["grep", "SigBlk", "/proc/self/status"]
+            .map(str::to_owned)
+            .to_vec(),
+        before: None,
+    };
+    let (record, log) = run(&agent, start);
+    assert_eq!(record.exit, Exit::Code(0));
+    assert_eq!(log, "SigBlk:\t0000000000000000\n");
+
+    let agent = Agent::new();
+    let mut start = script("");
+    start.program = Program::Exec {
+        argv: ["sleep", "1000"].map(str::to_owned).to_vec(),
+        before: None,
+    };
+    let mut driver = begin(&agent, start);
+    driver.started();
+    driver.say(&stop(3_600_000));
+    assert_eq!(driver.finished().exit, Exit::Signal(15));
+}
+
+#[test]
 fn its_own_timeout_holds_without_a_driver() {
     let agent = Agent::new();
     let mut start = script("sleep 1000");

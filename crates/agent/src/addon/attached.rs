@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use ::addon::frame::{Exit, Report};
 use rustix::io::Errno;
@@ -13,6 +11,7 @@ use rustix::process::{Pid, Signal};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
+use super::spawn::Wiring;
 use super::{Wait, process};
 use crate::terminal;
 
@@ -70,41 +69,38 @@ impl Attached {
         }
         let found = process::prepare(argv, &env)?;
         let text = |error: io::Error| format!("failed to attach {}: {error}", argv[0]);
-        let (mut command, output, input) = match tty {
+        let (program, output, input, theirs) = match tty {
             None => {
                 let (output, theirs) = pipe().map_err(text)?;
                 let (their_input, input) = pipe().map_err(text)?;
                 rustix::io::ioctl_fionbio(&output, true).map_err(|e| text(e.into()))?;
                 rustix::io::ioctl_fionbio(&input, true).map_err(|e| text(e.into()))?;
-                let mut command = found;
-                command
-                    .process_group(0)
-                    .stdin(their_input)
-                    .stdout(theirs.try_clone().map_err(text)?)
-                    .stderr(theirs);
-                (command, output, input)
+                (found, output, input, (their_input, theirs))
             }
             Some(size) => {
                 let (terminal, theirs) = pseudo_terminal(size).map_err(|e| text(e.into()))?;
-                let mut command = Command::new("/proc/self/exe");
-                command
-                    .arg(terminal::HELPER)
-                    .arg(found.get_program())
-                    .args(&argv[1..])
-                    .env_clear()
-                    .envs(&env)
-                    .stdin(Stdio::from(theirs.try_clone().map_err(text)?))
-                    .stdout(theirs.try_clone().map_err(text)?)
-                    .stderr(theirs);
+                let again = theirs.try_clone().map_err(text)?;
                 let input = terminal.try_clone().map_err(text)?;
-                (command, terminal, input)
+                (
+                    found.through(terminal::HELPER),
+                    terminal,
+                    input,
+                    (again, theirs),
+                )
             }
         };
-        if let Some(dir) = workdir.filter(|dir| Path::new(dir).is_dir()) {
-            command.current_dir(dir);
-        }
-        let child = command.spawn().map_err(text)?;
-        let pid = Pid::from_raw(child.id().cast_signed()).ok_or("no process id")?;
+        let wiring = Wiring {
+            io: [
+                Some(theirs.0.as_fd()),
+                Some(theirs.1.as_fd()),
+                Some(theirs.1.as_fd()),
+            ],
+            workdir: workdir.map(Path::new).filter(|dir| dir.is_dir()),
+            // On a terminal the helper makes a session instead, which a leader of a group may not.
+            group: tty.is_none(),
+        };
+        let pid = program.spawn(&wiring).map_err(text)?;
+        drop(theirs);
         self.all.insert(
             (connection, id),
             One {

@@ -5,6 +5,7 @@ mod collect;
 mod files;
 mod probe;
 mod process;
+mod spawn;
 mod usage;
 
 use std::collections::BTreeMap;

@@ -2,12 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::process::Stdio;
 
 use ::addon::frame::Probe;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
+
+use super::spawn::Wiring;
 
 /// Bytes of an answer that are looked at: its status line.
 const ANSWER: usize = 1024;
@@ -34,13 +35,9 @@ impl Probing {
         let state = match probe {
             Probe::Exec(argv) => {
                 let env = super::process::environment(&[]);
-                let child = super::process::prepare(&argv, &env)?
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .spawn()
+                let pid = super::process::prepare(&argv, &env)?
+                    .spawn(&Wiring::default())
                     .map_err(|error| format!("failed to start the probe's command: {error}"))?;
-                let pid = Pid::from_raw(child.id().cast_signed()).ok_or("no process id")?;
                 State::Command(pid)
             }
             Probe::Tcp(port) => connect(port, None)?,

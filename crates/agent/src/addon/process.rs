@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use ::addon::attempt::Launch;
 use ::addon::frame::Exit;
 use rustix::process::{Pid, Signal, WaitIdOptions, WaitOptions};
+
+use super::spawn::{Program, Wiring};
 
 /// Bytes of the pipe of a step's output: a process that writes in bursts is not held up by each of them.
 const PIPE: usize = 1024 * 1024;
@@ -32,7 +32,7 @@ pub(super) fn start(launch: &Launch) -> Result<(Pid, OwnedFd), String> {
     let env = environment(&launch.env);
     let (argv, _script) = in_memory(&launch.argv)
         .map_err(|error| format!("failed to keep the script in memory: {error}"))?;
-    let mut command = prepare(&argv, &env)?;
+    let program = prepare(&argv, &env)?;
     let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&read, true)?;
@@ -41,20 +41,14 @@ pub(super) fn start(launch: &Launch) -> Result<(Pid, OwnedFd), String> {
         Ok((read, write))
     };
     let (read, write) = pipe().map_err(|error| format!("failed to make a pipe: {error}"))?;
-    let error_side = write
-        .try_clone()
-        .map_err(|error| format!("failed to make a pipe: {error}"))?;
-    command
-        .current_dir(workdir)
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(write)
-        .stderr(error_side);
-    let child = command
-        .spawn()
-        .map_err(|error| explain(&error, &launch.argv, Path::new(command.get_program())))?;
-    drop(command);
-    let pid = Pid::from_raw(child.id().cast_signed()).ok_or("the kernel gave no process id")?;
+    let wiring = Wiring {
+        io: [None, Some(write.as_fd()), Some(write.as_fd())],
+        workdir: Some(workdir),
+        group: true,
+    };
+    let pid = program
+        .spawn(&wiring)
+        .map_err(|error| explain(&error, &launch.argv, program.path()))?;
     Ok((pid, read))
 }
 
@@ -82,7 +76,7 @@ fn in_memory(argv: &[String]) -> io::Result<(Vec<String>, Option<OwnedFd>)> {
 pub(super) fn prepare(
     argv: &[String],
     env: &BTreeMap<OsString, OsString>,
-) -> Result<Command, String> {
+) -> Result<Program, String> {
     let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
         return Err(
             "there is no command to run: the image has no entrypoint, and the step names none; set `entrypoint` or `command`"
@@ -94,9 +88,7 @@ pub(super) fn prepare(
         .cloned()
         .unwrap_or_else(|| PATH.into());
     let found = find(program, &path)?;
-    let mut command = Command::new(found);
-    command.arg0(program).args(&argv[1..]).env_clear().envs(env);
-    Ok(command)
+    Ok(Program::new(found, argv, env))
 }
 
 /// This process's environment (the image's) with the step's over it.
