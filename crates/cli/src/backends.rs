@@ -43,7 +43,7 @@ pub(crate) async fn open(
             let (client, namespace) = backend_kube::connect(&target)
                 .await
                 .map_err(|e| problem(&e))?;
-            let images = image::Store::open(&home.images())
+            let images = image::Store::open(home.images())
                 .map(|store| image::Client::new(store, image::Settings::default()))
                 .map_err(|e| Problem::failed(e.to_string()))?;
             let digest = agent_embed::digest().to_owned();
