@@ -250,6 +250,9 @@ pub(crate) struct Sweep {
     /// Also remove the history of runs that are over.
     #[arg(long)]
     pub(crate) history: bool,
+    /// Also remove images that no pod uses: all of them, or those unused for longer than this (`7d`, `12h`).
+    #[arg(long, value_name = "AGE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) images: Option<String>,
 }
 
 /// `stepyard exec`.

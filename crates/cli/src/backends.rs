@@ -8,6 +8,7 @@ use driver::backend::{Backend, Failure};
 
 use crate::home::Home;
 use crate::problem::Problem;
+use crate::registries;
 use crate::target::Target;
 
 /// The backend of a name. Pods of another home are not seen by it.
@@ -22,6 +23,7 @@ pub(crate) async fn open(
             let mut config = Config::new(home.root().join("native"), agent);
             config.entities = entities;
             config.images = home.images();
+            config.registries = registries::settings()?;
             Ok(Arc::new(Native::new(config)))
         }
         Target::Docker => {
@@ -43,8 +45,9 @@ pub(crate) async fn open(
             let (client, namespace) = backend_kube::connect(&target)
                 .await
                 .map_err(|e| problem(&e))?;
+            let settings = registries::settings()?;
             let images = image::Store::open(home.images())
-                .map(|store| image::Client::new(store, image::Settings::default()))
+                .map(|store| image::Client::new(store, settings))
                 .map_err(|e| Problem::failed(e.to_string()))?;
             let digest = agent_embed::digest().to_owned();
             Ok(Arc::new(backend_kube::Kube::new(

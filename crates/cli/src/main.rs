@@ -21,6 +21,7 @@ mod out;
 mod past;
 mod planner;
 mod problem;
+mod registries;
 mod screen;
 mod secrets;
 mod steps;

@@ -21,6 +21,9 @@ struct Removed {
     runs: Vec<String>,
     kept: Vec<String>,
     failed: Vec<String>,
+    /// Layers of images, and their bytes.
+    layers: u64,
+    bytes: u64,
 }
 
 /// Between SIGTERM and SIGKILL: nobody waits for what these steps still want to say.
@@ -74,9 +77,10 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
                 }
                 match backend.delete(&pod, GRACE).await {
                     Ok(_) => removed.pods.push(pod.name),
-                    Err(failure) => removed
-                        .failed
-                        .push(format!("{}: {}", pod.name, failure.message)),
+                    Err(failure) => removed.failed.push(format!(
+                        "failed to remove the pod {}: {}",
+                        pod.name, failure.message
+                    )),
                 }
             }
         }
@@ -96,6 +100,9 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
             removed.runs.push(run.id.clone());
         }
     }
+    if let Some(age) = &args.images {
+        images(&home, age, &mut removed)?;
+    }
     let failed = !removed.failed.is_empty();
     if output == Output::Json {
         out::json(&removed)?;
@@ -111,10 +118,41 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
         } else {
             String::new()
         };
-        out::text(&format!("{pods}{history} removed{kept}\n"))?;
+        let images = if args.images.is_some() {
+            let layers = words::count(removed.layers, "image layer");
+            format!(", {layers} ({})", words::bytes(removed.bytes))
+        } else {
+            String::new()
+        };
+        out::text(&format!("{pods}{history}{images} removed{kept}\n"))?;
         for text in &removed.failed {
-            eprintln!("failed to remove {text}");
+            eprintln!("{text}");
         }
     }
     Ok(if failed { Exit::Failed } else { Exit::Success })
+}
+
+/// Collects what no pod uses out of the image store.
+fn images(home: &Home, age: &str, removed: &mut Removed) -> Result<(), Problem> {
+    let older_than = if age.is_empty() {
+        Duration::ZERO
+    } else {
+        let age = pipeline::model::Duration::parse(age).ok_or_else(|| {
+            Problem::invalid(format!("`{age}` is not an age")).help("write `--images=7d`, or `12h`")
+        })?;
+        Duration::from_millis(age.ms)
+    };
+    let keep = image::Keep {
+        older_than: Some(older_than),
+        ..image::Keep::default()
+    };
+    let swept = image::Store::open(home.images())
+        .and_then(|store| store.gc(&keep))
+        .map_err(|e| Problem::failed(e.to_string()))?;
+    (removed.layers, removed.bytes) = (swept.layers, swept.bytes);
+    if swept.busy {
+        let text = "images: some are being pulled right now; try again".to_owned();
+        removed.failed.push(text);
+    }
+    Ok(())
 }
