@@ -48,8 +48,19 @@ struct Engine {
     next_driver: u32,
 }
 
-/// Serves until SIGTERM, or with no `listen` until the one connection over standard input and output is over.
-pub fn run(slices: &Path, listen: Option<&Path>) -> io::Result<()> {
+/// Where drivers come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Listen<'a> {
+    /// To a socket that is made at this path.
+    At(&'a Path),
+    /// To standard input, a listening socket.
+    Inherited,
+    /// One, over standard input and output.
+    Stdio,
+}
+
+/// Serves until SIGTERM, or until the one connection over standard input and output is over.
+pub fn run(slices: &Path, listen: Listen<'_>) -> io::Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
@@ -57,17 +68,21 @@ pub fn run(slices: &Path, listen: Option<&Path>) -> io::Result<()> {
     signals.thread_block()?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let mut engine = Engine::new(slices)?;
-    let listener = if let Some(path) = listen {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let dir = socket::directory(dir.unwrap_or(Path::new(".")))?;
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| io::Error::other("--listen names no socket"))?;
-        Some(socket::listen(dir.as_fd(), name, 0o600)?)
-    } else {
-        let input = io::stdin().as_fd().try_clone_to_owned()?;
-        let output = io::stdout().as_fd().try_clone_to_owned()?;
-        engine.driver(Peer::pipes(input, output)?);
-        None
+    let listener = match listen {
+        Listen::At(path) => {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            let dir = socket::directory(dir.unwrap_or(Path::new(".")))?;
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| io::Error::other("--listen names no socket"))?;
+            Some(socket::listen(dir.as_fd(), name, 0o600)?)
+        }
+        Listen::Inherited => Some(socket::inherited()?),
+        Listen::Stdio => {
+            let input = io::stdin().as_fd().try_clone_to_owned()?;
+            let output = io::stdout().as_fd().try_clone_to_owned()?;
+            engine.driver(Peer::pipes(input, output)?);
+            None
+        }
     };
     let mut buffer = vec![0; READ];
     loop {

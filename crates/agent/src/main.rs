@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use agent::engine::Listen;
+
 const USAGE: &str = "usage:
-  stepyard-agent addon [--dir /addon] [--workspace /harness] [--run RUN]
-  stepyard-agent lite-engine --slices DIR (--listen SOCKET | --stdio)
+  stepyard-agent addon [--dir /addon] [--workspace /harness] [--run RUN] [--listening]
+  stepyard-agent lite-engine --slices DIR (--listen SOCKET | --listening | --stdio)
   stepyard-agent connect --socket SOCKET
   stepyard-agent copy DEST
   stepyard-agent version";
@@ -30,14 +32,20 @@ fn main() -> ExitCode {
             Some(to) => agent::copy::run(&PathBuf::from(to)),
             None => return misuse("copy needs a destination"),
         },
-        Some("addon") => match options(words, &["--dir", "--workspace", "--run"]) {
-            Err(why) => return misuse(&why),
-            Ok([dir, workspace, run]) => agent::addon::run(agent::addon::Options {
-                dir: dir.map_or_else(|| PathBuf::from("/addon"), PathBuf::from),
-                workspace: workspace.map_or_else(|| PathBuf::from("/harness"), PathBuf::from),
-                run,
-            }),
-        },
+        Some("addon") => {
+            let words: Vec<_> = words.collect();
+            let listening = words.iter().any(|word| word == "--listening");
+            let rest = words.into_iter().filter(|word| word != "--listening");
+            match options(rest, &["--dir", "--workspace", "--run"]) {
+                Err(why) => return misuse(&why),
+                Ok([dir, workspace, run]) => agent::addon::run(agent::addon::Options {
+                    dir: dir.map_or_else(|| PathBuf::from("/addon"), PathBuf::from),
+                    workspace: workspace.map_or_else(|| PathBuf::from("/harness"), PathBuf::from),
+                    run,
+                    listening,
+                }),
+            }
+        }
         Some("connect") => match options(words, &["--socket"]) {
             Ok([Some(socket)]) => agent::connect::run(&PathBuf::from(socket)),
             Ok([None]) => return misuse("connect needs --socket"),
@@ -46,14 +54,26 @@ fn main() -> ExitCode {
         Some("lite-engine") => {
             let words: Vec<_> = words.collect();
             let stdio = words.iter().any(|word| word == "--stdio");
-            let rest = words.into_iter().filter(|word| word != "--stdio");
+            let listening = words.iter().any(|word| word == "--listening");
+            let rest = words
+                .into_iter()
+                .filter(|word| word != "--stdio" && word != "--listening");
             match options(rest, &["--slices", "--listen"]) {
-                Ok([Some(slices), listen]) if stdio != listen.is_some() => {
-                    agent::engine::run(&PathBuf::from(slices), listen.map(PathBuf::from).as_deref())
+                Ok([Some(slices), listen]) => {
+                    let listen = listen.map(PathBuf::from);
+                    let listen = match (&listen, listening, stdio) {
+                        (Some(path), false, false) => Listen::At(path),
+                        (None, true, false) => Listen::Inherited,
+                        (None, false, true) => Listen::Stdio,
+                        _ => {
+                            return misuse(
+                                "lite-engine takes one of --listen, --listening and --stdio",
+                            );
+                        }
+                    };
+                    agent::engine::run(&PathBuf::from(slices), listen)
                 }
-                Ok(_) => {
-                    return misuse("lite-engine needs --slices, and one of --listen and --stdio");
-                }
+                Ok(_) => return misuse("lite-engine needs --slices"),
                 Err(why) => return misuse(&why),
             }
         }

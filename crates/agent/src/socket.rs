@@ -4,7 +4,7 @@
 //! away with an open directory and `/proc/self/fd/N/name`.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -62,6 +62,17 @@ pub fn listen(dir: BorrowedFd<'_>, name: &str, mode: u32) -> io::Result<OwnedFd>
     rustix::fs::chmodat(dir, &*early, Mode::from_raw_mode(mode), AtFlags::empty())?;
     rustix::net::listen(&socket, BACKLOG)?;
     rustix::fs::renameat(dir, &*early, dir, name)?;
+    Ok(socket)
+}
+
+/// Standard input as a listening socket that was made before this process; what is started later does not inherit it.
+///
+/// Who starts this process need not wait for it then: a connection waits in the socket's queue.
+pub fn inherited() -> io::Result<OwnedFd> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::fs::fcntl_setfl(&socket, OFlags::NONBLOCK)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    nix::unistd::dup2_stdin(null)?;
     Ok(socket)
 }
 

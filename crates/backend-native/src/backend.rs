@@ -391,10 +391,11 @@ impl Backend for Native {
         container: &str,
         events: Events,
     ) -> Result<(), Failure> {
-        let wanted = spec
+        let (order, wanted) = spec
             .containers
             .iter()
-            .find(|c| c.name == container)
+            .enumerate()
+            .find(|(_, c)| c.name == container)
             .ok_or_else(|| Failure {
                 kind: FailureKind::Configuration,
                 container: Some(container.to_owned()),
@@ -427,6 +428,7 @@ impl Backend for Native {
         }
         let plan = Container {
             name: container.to_owned(),
+            order,
             root: image.root,
             env: image.facts.env,
             image_user: image.facts.user,
@@ -522,11 +524,16 @@ impl Backend for Native {
                 return Err(failure);
             }
         }
+        // No container runs any more: their files go while the kernel takes namespaces and mounts apart. What cannot be removed
+        // here is removed by the sweep, or it says why not.
+        let dir = self.dir(&pod.name);
+        let cleared = tokio::task::spawn_blocking(move || store::clear(&dir, &store::LAST));
         self.released(&pod.name).await?;
         let made = self.lock().remove(&pod.name);
         if let Some(made) = made {
             let _ = made.reaped.await;
         }
+        let _ = cleared.await;
         self.sweep(&pod.name).await?;
         self.images.forget(&pod.name);
         Ok(Deleted::Deleted)

@@ -65,6 +65,9 @@ pub(crate) struct Volume {
 pub(crate) struct Container {
     /// `step-<id>`.
     pub(crate) name: String,
+    /// Its place in the plan: of those that wait to be made the lowest is made first.
+    #[serde(default)]
+    pub(crate) order: usize,
     /// What its root filesystem is made of.
     pub(crate) root: Root,
     /// The image's environment.
@@ -108,7 +111,7 @@ pub(crate) enum Answer {
         /// For the pod's log.
         warnings: Vec<String>,
     },
-    /// The container stands and its addon listens.
+    /// The container stands and its addon can be connected to.
     Made {
         /// It was made by this call.
         new: bool,

@@ -34,6 +34,9 @@ fn open_up(dir: &Path) {
     }
 }
 
+/// What of a pod's directory is removed last: by these it is known that it is one, and whether anything of it lives.
+pub(crate) const LAST: [&str; 3] = ["lock", "control", "pod.json"];
+
 /// Removes all that is in a directory but these names.
 pub(crate) fn clear(dir: &Path, keep: &[&str]) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {

@@ -45,6 +45,8 @@ pub struct Options {
     pub workspace: PathBuf,
     /// The run that the container belongs to; none: the first hello says it.
     pub run: Option<String>,
+    /// Standard input is its listening socket already.
+    pub listening: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +100,9 @@ pub fn run(options: Options) -> io::Result<()> {
         Some(record) => Machine::restored(options.run, home.step_files(), segments, record),
         None => Machine::new(options.run, home.step_files(), segments),
     };
-    let listener = {
+    let listener = if options.listening {
+        socket::inherited()?
+    } else {
         let dir = socket::directory(&options.dir)?;
         socket::listen(dir.as_fd(), SOCKET, 0o666)?
     };

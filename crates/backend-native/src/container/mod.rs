@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use driver::backend::{Failure, FailureKind};
@@ -138,6 +139,7 @@ fn build(
         let _ = unshare(CloneFlags::CLONE_NEWCGROUP);
     }
     let dir = pod.dir.join("containers").join(&plan.name);
+    let listener = listen(pod, plan).map_err(|e| failed("listen for the driver", &e))?;
     let top = root::mount(pod, &dir, &plan.root, privileged, talk)?;
     mounts::all(pod, plan, &top, talk)?;
     enter_root(&dir.join("root"))?;
@@ -161,20 +163,29 @@ fn build(
         .open("/addon/tmp/agent.log")
         .or_else(|_| null.try_clone())
         .map_err(|e| failed("open the addon's log", &e))?;
-    for (fd, to) in [(&null, 0), (&null, 1), (&log, 2)] {
+    for (fd, to) in [(&listener, 0), (&null, 1), (&log, 2)] {
         dup(fd, to)?;
     }
     nix::unistd::chdir(pipeline::pod::WORKSPACE).map_err(|e| failed("enter /harness", &e))?;
     let filter = seccomp::program(&who, privileged, crate::keeper::idmap::one_id());
     who.assume(&plan.security, &filter)?;
     sys::close_on_exec_from(3);
-    let argv =
-        [AGENT, "addon", "--run", &pod.run].map(|word| CString::new(word).unwrap_or_default());
+    let argv = [AGENT, "addon", "--listening", "--run", &pod.run]
+        .map(|word| CString::new(word).unwrap_or_default());
     let env = environment(plan, &who, &pod.name);
     match nix::unistd::execve(&argv[0], &argv, &env) {
         Ok(never) => Ok(never),
         Err(e) => Err(failed(&format!("start the addon ({AGENT})"), &e)),
     }
+}
+
+/// The addon's socket in its slice. Drivers may connect from now on: they wait in its queue until the addon is there.
+fn listen(pod: &Pod, plan: &Container) -> std::io::Result<File> {
+    let slice = pod.dir.join("addon").join(&plan.name);
+    let (_dir, path) = crate::store::near(&slice, "socket")?;
+    let listener = UnixListener::bind(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
+    Ok(File::from(OwnedFd::from(listener)))
 }
 
 fn dup(from: &File, to: i32) -> Result<(), Failure> {

@@ -294,7 +294,10 @@ fn submounts() -> Vec<PathBuf> {
             let (left, right) = line.split_once(" - ")?;
             let at = left.split(' ').nth(4)?;
             let kind = right.split(' ').next()?;
-            (REAL.contains(&kind) && at != "/").then(|| PathBuf::from(at.replace("\\040", " ")))
+            let top = at.trim_start_matches('/').split('/').next()?;
+            // What is below a directory that a container gets afresh is covered anyway.
+            (REAL.contains(&kind) && at != "/" && !NOT_OF_HOST.contains(&top))
+                .then(|| PathBuf::from(at.replace("\\040", " ")))
         })
         .collect()
 }

@@ -1,12 +1,13 @@
 //! The first process of the pod: its router, its containers, its end.
 //!
-//! One thread, one `poll`: signals, connections of drivers, the addons' sockets appearing, containers being built. It sees the
+//! One thread, one `poll`: signals, connections of drivers, containers being built. It sees the
 //! host's files (in a mount namespace of its own), so that it can mount for the containers; nothing of a step runs in its view.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, Read as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,13 +16,12 @@ use std::time::{Duration, Instant};
 use driver::backend::{Failure, FailureKind};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::{failed, say};
+use super::{Link, failed, say};
 use crate::cgroup::Cgroups;
 use crate::container;
 use crate::control::{Answer, Call, Container, MAX_LINE, Pod};
@@ -38,9 +38,9 @@ pub(super) fn run(
     pod: &Pod,
     cgroups: &Cgroups,
     warnings: &mut Vec<String>,
-    network: fs::File,
+    link: Link,
 ) -> i32 {
-    match First::new(connection, pod, cgroups, warnings, network) {
+    match First::new(connection, pod, cgroups, warnings, link) {
         Ok(mut first) => match first.serve() {
             Ok(()) => 0,
             Err(failure) => {
@@ -60,17 +60,20 @@ struct First<'a> {
     cgroups: &'a Cgroups,
     listener: UnixListener,
     signals: SignalFd,
-    inotify: Inotify,
-    /// The pod's directory, watched for the router's socket.
-    socket: WatchDescriptor,
+    /// The router's socket: a router that ends leaves it to the next one.
+    sockets: UnixListener,
     drivers: Vec<Driver>,
     containers: BTreeMap<String, State>,
+    /// To be made, the lowest order first.
+    pending: Vec<Container>,
+    /// How many containers are built at once.
+    builders: usize,
     router: Option<Pid>,
     router_ends: Vec<Instant>,
-    /// It listens.
-    router_up: bool,
     /// The keeper's line about the way out of the network, until it came. No step may run before.
     network: Option<fs::File>,
+    /// Closed when the pod begins to end.
+    lives: Option<OwnedFd>,
     /// Told with the next readiness.
     warnings: Vec<String>,
     /// Set by a deletion: when the rest is killed.
@@ -98,14 +101,13 @@ struct State {
     /// What its building could not do comes through here; its end without a word is the exec of the addon.
     build: Option<fs::File>,
     said: Vec<u8>,
-    socket: Option<WatchDescriptor>,
     warnings: Vec<String>,
     failure: Option<Failure>,
 }
 
 impl State {
     fn ready(&self) -> bool {
-        self.build.is_none() && self.socket.is_none() && self.failure.is_none()
+        self.build.is_none() && self.failure.is_none()
     }
 }
 
@@ -115,7 +117,7 @@ impl<'a> First<'a> {
         pod: &'a Pod,
         cgroups: &'a Cgroups,
         warnings: &mut Vec<String>,
-        network: fs::File,
+        link: Link,
     ) -> Result<Self, Failure> {
         // Before anything can end: a signal that is blocked is kept for the descriptor.
         let mut set = SigSet::empty();
@@ -145,9 +147,12 @@ impl<'a> First<'a> {
         let listener = crate::store::near(&pod.dir, "control")
             .and_then(|(_dir, path)| UnixListener::bind(path))
             .map_err(|e| failed("listen for drivers", &e))?;
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
-            .map_err(|e| failed("watch for sockets", &e))?;
-        let socket = watch(&inotify, &pod.dir)?;
+        let sockets = crate::store::near(&pod.dir, "socket").and_then(|(_dir, path)| {
+            let sockets = UnixListener::bind(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            Ok(sockets)
+        });
+        let sockets = sockets.map_err(|e| failed("listen for lite-engine", &e))?;
         let stream = connection
             .try_clone()
             .and_then(|stream| stream.set_nonblocking(true).map(|()| stream))
@@ -157,18 +162,20 @@ impl<'a> First<'a> {
             cgroups,
             listener,
             signals,
-            inotify,
-            socket,
+            sockets,
             // Who starts a pod waits for its router first of all.
             drivers: vec![Driver {
                 router: true,
                 ..Driver::new(stream)
             }],
             containers: BTreeMap::new(),
+            pending: Vec::new(),
+            // The other half of the machine is for the steps that run already.
+            builders: std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1)),
             router: None,
             router_ends: Vec::new(),
-            router_up: false,
-            network: Some(network),
+            network: Some(link.network),
+            lives: Some(link.lives),
             warnings: std::mem::take(warnings),
             ending: None,
             started: Instant::now(),
@@ -179,18 +186,16 @@ impl<'a> First<'a> {
     }
 
     fn start_router(&mut self) -> Result<(), Failure> {
-        self.router_up = false;
-        // A socket that a router left would refuse the next one's bind.
-        let _ = fs::remove_file(self.pod.dir.join("socket"));
+        let socket = self.sockets.try_clone();
+        let socket = socket.map_err(|e| failed("give lite-engine its socket", &e))?;
         let child = Command::new(&self.pod.agent)
             .arg("lite-engine")
-            .arg("--listen")
-            .arg(self.pod.dir.join("socket"))
+            .arg("--listening")
             .arg("--slices")
             .arg(self.pod.dir.join("addon"))
             .env_clear()
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(Stdio::from(OwnedFd::from(socket)))
             .stdout(Stdio::null())
             .stderr(
                 fs::File::options()
@@ -225,15 +230,13 @@ impl<'a> First<'a> {
             if ready.signals {
                 self.on_signals()?;
             }
-            if ready.inotify {
-                self.on_inotify();
-            }
             for name in ready.builds {
                 self.on_build(&name);
             }
             for index in ready.drivers.into_iter().rev() {
                 self.on_driver(index);
             }
+            self.build();
             if ready.listener
                 && let Ok((stream, _)) = self.listener.accept()
                 && stream.set_nonblocking(true).is_ok()
@@ -275,7 +278,6 @@ impl<'a> First<'a> {
     fn wait(&self, timeout: Option<Duration>) -> Result<Ready, Failure> {
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
         ];
         let builds: Vec<(&String, &fs::File)> = self
@@ -303,16 +305,15 @@ impl<'a> First<'a> {
         let is = |i: usize| fds[i].any().unwrap_or(false);
         Ok(Ready {
             signals: is(0),
-            inotify: is(1),
-            listener: is(2),
+            listener: is(1),
             builds: (0..builds.len())
-                .filter(|i| is(3 + i))
+                .filter(|i| is(2 + i))
                 .map(|i| builds[i].0.clone())
                 .collect(),
             drivers: (0..self.drivers.len())
-                .filter(|i| is(3 + builds.len() + i))
+                .filter(|i| is(2 + builds.len() + i))
                 .collect(),
-            network: self.network.is_some() && is(3 + builds.len() + self.drivers.len()),
+            network: self.network.is_some() && is(2 + builds.len() + self.drivers.len()),
         })
     }
 
@@ -360,30 +361,7 @@ impl<'a> First<'a> {
                 state.pid = None;
                 state.build = None;
                 state.failure = Some(failure);
-                if let Some(watch) = state.socket.take() {
-                    let _ = self.inotify.rm_watch(watch);
-                }
                 self.cgroups.leave(name);
-            }
-        }
-    }
-
-    fn on_inotify(&mut self) {
-        while let Ok(events) = self.inotify.read_events() {
-            for event in events {
-                if event.name.as_deref() != Some("socket".as_ref()) {
-                    continue;
-                }
-                if event.wd == self.socket {
-                    self.router_up = true;
-                } else if let Some(state) = self
-                    .containers
-                    .values_mut()
-                    .find(|c| c.socket == Some(event.wd))
-                {
-                    state.socket = None;
-                    let _ = self.inotify.rm_watch(event.wd);
-                }
             }
         }
     }
@@ -442,9 +420,10 @@ impl<'a> First<'a> {
         match serde_json::from_slice(line) {
             Ok(Call::Make(plan)) => {
                 let name = plan.name.clone();
-                let new = !self.containers.contains_key(&name);
-                if new {
-                    self.make(*plan);
+                let new = !self.containers.contains_key(&name)
+                    && !self.pending.iter().any(|p| p.name == name);
+                if new && self.ending.is_none() {
+                    self.pending.push(*plan);
                 }
                 self.drivers[index].waits = Some((name, new));
             }
@@ -460,12 +439,25 @@ impl<'a> First<'a> {
         }
     }
 
+    /// Makes what waits, in the order of the plan: the first step's container is not delayed by those that are needed later.
+    fn build(&mut self) {
+        loop {
+            let building = self.containers.values().filter(|c| c.build.is_some());
+            if building.count() >= self.builders {
+                return;
+            }
+            let next = (0..self.pending.len()).min_by_key(|at| self.pending[*at].order);
+            let Some(next) = next else { return };
+            let plan = self.pending.remove(next);
+            self.make(plan);
+        }
+    }
+
     fn make(&mut self, plan: Container) {
         let mut state = State {
             pid: None,
             build: None,
             said: Vec::new(),
-            socket: None,
             warnings: Vec::new(),
             failure: None,
         };
@@ -480,8 +472,7 @@ impl<'a> First<'a> {
         let enter = self
             .cgroups
             .enter(&plan.name, &plan.resources, &mut state.warnings);
-        let slice = container::prepare(self.pod, &plan.name)?;
-        state.socket = Some(watch(&self.inotify, &slice)?);
+        container::prepare(self.pod, &plan.name)?;
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
             .map_err(|e| failed("create a pipe", &e))?;
         let flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID;
@@ -502,7 +493,7 @@ impl<'a> First<'a> {
     /// Answers the drivers who wait for what has come about.
     fn answer(&mut self) {
         for driver in &mut self.drivers {
-            if driver.router && self.router_up {
+            if driver.router {
                 driver.router = false;
                 let warnings = std::mem::take(&mut self.warnings);
                 let _ = say(&driver.stream, &Answer::Ready { warnings });
@@ -536,6 +527,8 @@ impl<'a> First<'a> {
             Some(before) if before <= at => return,
             _ => self.ending = Some(at),
         }
+        self.lives = None;
+        self.pending.clear();
         self.signal_all(if grace.is_zero() {
             Signal::SIGKILL
         } else {
@@ -550,23 +543,26 @@ impl<'a> First<'a> {
         }
     }
 
-    /// Removes all but the lock and the control socket, tells who asked, and ends: the kernel takes the rest.
+    /// Tells who asked, and ends: the kernel takes the mounts and namespaces, the driver the files. Without one all but the lock
+    /// and the control socket is removed here.
     fn end(&mut self) -> Result<(), Failure> {
         if let Some(router) = self.router.take() {
             let _ = kill(router, Signal::SIGKILL);
             let _ = waitpid(router, None);
         }
+        let mut told = false;
+        for driver in self.drivers.iter().filter(|d| d.deletes) {
+            told |= say(&driver.stream, &Answer::Deleted).is_ok();
+        }
+        if told {
+            return Ok(());
+        }
         for volume in self.pod.volumes.iter().filter(|v| v.memory.is_some()) {
             let _ = umount2(&volume.source, MntFlags::MNT_DETACH);
         }
         let _ = umount2(&self.pod.dir.join("shm"), MntFlags::MNT_DETACH);
-        let keep = ["lock", "control", "pod.json"];
-        crate::store::clear(&self.pod.dir, &keep)
-            .map_err(|e| failed(&format!("remove {}", self.pod.dir.display()), &e))?;
-        for driver in self.drivers.iter().filter(|d| d.deletes) {
-            let _ = say(&driver.stream, &Answer::Deleted);
-        }
-        Ok(())
+        crate::store::clear(&self.pod.dir, &crate::store::LAST)
+            .map_err(|e| failed(&format!("remove {}", self.pod.dir.display()), &e))
     }
 
     /// Ends the pod when its time is over, or when nobody is there and nothing runs.
@@ -624,19 +620,10 @@ impl Driver {
 
 struct Ready {
     signals: bool,
-    inotify: bool,
     listener: bool,
     builds: Vec<String>,
     drivers: Vec<usize>,
     network: bool,
-}
-
-fn watch(inotify: &Inotify, dir: &Path) -> Result<WatchDescriptor, Failure> {
-    // A socket is moved to its name when connecting to it works.
-    let flags = AddWatchFlags::IN_MOVED_TO;
-    inotify
-        .add_watch(dir, flags)
-        .map_err(|e| failed(&format!("watch {}", dir.display()), &e))
 }
 
 fn tmpfs(at: &Path, size: u64) -> nix::Result<()> {

@@ -81,8 +81,15 @@ fn hold(connection: &UnixStream, pod: &Pod) -> Result<(), Failure> {
     let child = split(pod.network, &mut warnings, |warnings, network| {
         first::run(connection, pod, &cgroups, warnings, network)
     })?;
+    // The first process closes its end when the pod begins to end, or by its own end.
+    let _ = File::from(child.lives).read(&mut [0]);
+    // It takes as long to end as the rest of the pod: beside that.
+    let way_out = child.way_out.map(|mut way_out| {
+        way_out.kill();
+        way_out
+    });
     let end = reap(child.pid);
-    drop(child.way_out);
+    drop(way_out);
     cgroups.remove();
     drop(lock);
     match end {
@@ -114,13 +121,23 @@ fn remove(connection: &UnixStream, dir: &Path) -> Result<(), Failure> {
 struct Child {
     pid: Pid,
     way_out: Option<network::WayOut>,
+    /// Ends when the first process says that the pod is ending, or ends.
+    lives: OwnedFd,
+}
+
+/// What the first process has of its keeper.
+struct Link {
+    /// A line about the way out of the network will come.
+    network: File,
+    /// To be closed when the pod begins to end.
+    lives: OwnedFd,
 }
 
 /// Forks into new namespaces and runs `inside` there as root of them; its result is the exit code.
 fn split(
     network: pipeline::pod::Network,
     warnings: &mut Vec<String>,
-    inside: impl FnOnce(&mut Vec<String>, File) -> i32,
+    inside: impl FnOnce(&mut Vec<String>, Link) -> i32,
 ) -> Result<Child, Failure> {
     let user = !geteuid().is_root();
     let private = network == pipeline::pod::Network::Private;
@@ -135,14 +152,16 @@ fn split(
     // The maps and the network are made from outside; what could not be given is told over the same pipe.
     let (told, tell) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
         .map_err(|e| failed("create a pipe", &e))?;
+    let (ends, lives) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+        .map_err(|e| failed("create a pipe", &e))?;
     let pid = match sys::fork_into(flags) {
         Ok(Some(pid)) => pid,
         Ok(None) => {
-            drop(tell);
+            drop((tell, ends));
             let code = match arrive(told, user) {
                 Ok((mut told, network)) => {
                     warnings.append(&mut told);
-                    inside(warnings, network)
+                    inside(warnings, Link { network, lives })
                 }
                 Err(_) => 1,
             };
@@ -151,7 +170,7 @@ fn split(
         }
         Err(error) => return Err(refused(&error, user)),
     };
-    drop(told);
+    drop((told, lives));
     let mut more = Vec::new();
     let mapped = if user {
         idmap::write(pid, &mut more)
@@ -175,7 +194,11 @@ fn split(
                 None
             };
             line(&more);
-            Ok(Child { pid, way_out })
+            Ok(Child {
+                pid,
+                way_out,
+                lives: ends,
+            })
         }
         Err(failure) => {
             // The pipe's end without a line ends the child.

@@ -17,6 +17,14 @@ pub(super) struct WayOut {
     _alive: OwnedFd,
 }
 
+impl WayOut {
+    /// Ends it, without awaiting its end.
+    pub(super) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+    }
+}
+
 impl Drop for WayOut {
     fn drop(&mut self) {
         // It may have ended by itself.

@@ -244,13 +244,16 @@ impl Core {
             let pod = entry.pod.clone();
             self.out.push_back(Action::Watch { pod });
         }
-        for (name, container) in &mut entry.containers {
-            if !container.asked {
-                container.asked = true;
+        // In the order of the plan: the first step's is wanted first.
+        for container in &entry.spec.containers {
+            if let Some(state) = entry.containers.get_mut(&container.name)
+                && !state.asked
+            {
+                state.asked = true;
                 self.out.push_back(Action::Container {
                     group: group.clone(),
                     spec: entry.spec.clone(),
-                    container: name.clone(),
+                    container: container.name.clone(),
                 });
             }
         }
