@@ -602,3 +602,43 @@ fn machines_read_the_same() {
         .collect();
     insta::assert_json_snapshot!(reports);
 }
+
+#[test]
+fn an_identifier_twice_is_told_also_of_steps_that_are_wrong_themselves() {
+    let text = "pipeline:
+  identifier: p
+  name: p
+  stages:
+    - stage:
+        identifier: s
+        name: s
+        type: Custom
+        spec:
+          execution:
+            steps:
+              - step: {identifier: a, name: a, type: Wait, spec: {duration: 1m}}
+              - step: {identifier: a, name: a, type: Wayt, spec: {duration: 1m}}
+              - step: {identifier: b, name: b, spec: {duration: 1m}}
+              - parallel:
+                  - step: {identifier: b, name: b, type: Run}
+";
+    let mut sources = syntax::Sources::default();
+    let id = sources.add("p.yaml", text);
+    let loaded = pipeline::model::read(&sources, [id], pipeline::model::Options::default());
+    let errors: Vec<String> = loaded
+        .diagnostics
+        .iter()
+        .filter(|own| own.is_error())
+        .map(|own| format!("{} {}", own.code, own.message))
+        .collect();
+    for wanted in [
+        "SY0107 the step `a` is there twice",
+        "SY0201 unknown step type `Wayt`",
+        "SY0107 the step `b` is there twice",
+    ] {
+        assert!(
+            errors.iter().any(|own| own == wanted),
+            "{wanted}: {errors:?}"
+        );
+    }
+}

@@ -199,15 +199,21 @@ impl Lower for Step {
         fields.required("type", cx);
         let Some(kind): Option<Spanned<String>> = Slot::take(&mut fields, "type", cx) else {
             fields.ignore(&["spec"]);
+            let span = fields.span;
             fields.finish(cx);
-            return None;
+            // It is told; the step stays, so that its identifier is checked with the others.
+            return Some(Self {
+                common,
+                kind: Spanned::new(String::new(), span),
+                spec: StepSpec::Other(None),
+            });
         };
         let spec = spec(&kind, &mut fields, cx);
         fields.finish(cx);
         Some(Self {
             common,
             kind,
-            spec: spec?,
+            spec: spec.unwrap_or(StepSpec::Other(None)),
         })
     }
 }
