@@ -321,7 +321,10 @@ impl Backend for Native {
         access: &Access,
     ) -> BTreeMap<String, Result<ImageFacts, Failure>> {
         let asked = spec.containers.iter().map(|container| async {
-            let found = self.images.inspect(&container.image, access).await;
+            let asked = self.images.inspect(&container.image, access);
+            let wait = Duration::from_millis(spec.init_timeout_ms.max(1));
+            let found = tokio::time::timeout(wait, asked).await;
+            let found = found.unwrap_or_else(|_| Err(late(&container.image.reference, wait)));
             let facts = found.map_err(|mut failure| {
                 failure.container = Some(container.name.clone());
                 failure
@@ -415,7 +418,11 @@ impl Backend for Native {
         };
         // What is said of a pull is sent by who pulls; a second container of the image finds it here.
         let image = self.images.ensure(&spec.name, wanted, access, &events);
-        let image = image.await.map_err(mine)?;
+        let wait = Duration::from_millis(spec.init_timeout_ms.max(1));
+        let image = tokio::time::timeout(wait, image).await;
+        let image = image
+            .unwrap_or_else(|_| Err(late(&wanted.image.reference, wait)))
+            .map_err(mine)?;
         let normal = |reason: &str, text: String| {
             event(&events, Some(container), EventKind::Normal, reason, text);
         };
@@ -440,7 +447,6 @@ impl Backend for Native {
         if asked.is_err() {
             return Err(mine(gone(&spec.name, "its keeper ended")));
         }
-        let wait = Duration::from_millis(spec.init_timeout_ms.max(1));
         match tokio::time::timeout(wait, read_answer(&mut connection)).await {
             Ok(Some(Answer::Made { new, warnings })) => {
                 for text in warnings {
@@ -599,6 +605,22 @@ pub(crate) fn event(
         reason: reason.to_owned(),
         message,
     });
+}
+
+/// A registry that was not heard of in the time a group has to begin.
+fn late(image: &str, wait: Duration) -> Failure {
+    Failure {
+        kind: FailureKind::Timeout,
+        container: None,
+        message: format!(
+            "image {image} was not got within {} s, the initTimeout of its step group",
+            wait.as_secs_f32()
+        ),
+        help: Some(
+            "check the registry and the network between, or raise initTimeout of the step group"
+                .to_owned(),
+        ),
+    }
 }
 
 fn gone(pod: &str, why: &str) -> Failure {

@@ -127,20 +127,26 @@ fn open_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Why a path is not to be had.
+fn absent(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        "is not there on this machine".to_owned()
+    } else {
+        format!("cannot be looked at ({error})")
+    }
+}
+
 /// What a hostPath type asks of the host; `Err` says what is wrong.
 fn host_path(path: &Path, kind: &str) -> Result<(), String> {
     let found = fs::metadata(path);
     let is = |right: fn(&fs::FileType) -> bool, what: &str| match &found {
         Ok(meta) if right(&meta.file_type()) => Ok(()),
         Ok(_) => Err(format!("is not {what}")),
-        Err(e) => Err(format!("is not there ({e})")),
+        Err(e) => Err(absent(e)),
     };
     let made = |done: io::Result<()>| done.map_err(|e| format!("cannot be created ({e})"));
     match kind {
-        "" => found
-            .as_ref()
-            .map(drop)
-            .map_err(|e| format!("is not there ({e})")),
+        "" => found.as_ref().map(drop).map_err(absent),
         "DirectoryOrCreate" if found.is_err() => made(
             fs::DirBuilder::new()
                 .recursive(true)

@@ -14,7 +14,7 @@ use crate::extras;
 use crate::home::{Home, RunDir};
 use crate::interrupts;
 use crate::planner::Keeping;
-use crate::problem::{Exit, Problem};
+use crate::problem::{self, Exit, Problem};
 use crate::screen::show::{self, Mode, Terminal};
 use crate::screen::summary::Extras;
 use crate::target::Target;
@@ -88,7 +88,7 @@ pub(crate) fn drive(
         };
         driver::run(job, observer, interrupts)
             .await
-            .map_err(|e| Problem::failed(e.to_string()))
+            .map_err(|e| stopped(&e, &id))
     });
     // The screen ends when the driver has let go of it; its error is a closed pipe, which is no failure of the run.
     let _ = show.join();
@@ -101,4 +101,28 @@ pub(crate) fn drive(
         Status::Failed | Status::Expired => Exit::Failed,
         Status::Aborted => Exit::Aborted,
     })
+}
+
+/// The words of a run that could not be driven further. Its steps may go on: what is stored is whole, and it is taken over
+/// where the journal ends.
+fn stopped(error: &driver::Error, run: &str) -> Problem {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    let mut full = false;
+    let mut text = error.to_string();
+    while let Some(error) = cause {
+        if let Some(system) = error.downcast_ref::<std::io::Error>() {
+            full |= system.kind() == std::io::ErrorKind::StorageFull;
+            text = text.replace(&system.to_string(), &problem::plain(system));
+        }
+        cause = error.source();
+    }
+    let problem = Problem::failed(text);
+    if full {
+        problem.help(format!(
+            "free some space, then `stepyard resume {run}` goes on where it stopped, or `stepyard sweep` removes its pod;\n\
+             STEPYARD_HOME says on which disk runs are kept"
+        ))
+    } else {
+        problem
+    }
 }

@@ -100,7 +100,7 @@ impl fmt::Display for Problem {
 }
 
 /// `No such file or directory (os error 2)` as people say it.
-fn plain(error: &dyn std::error::Error) -> String {
+pub(crate) fn plain(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();

@@ -122,9 +122,11 @@ impl Plain {
                 if let Some(ms) = item.elapsed(at_ms).filter(|_| *status != Status::Skipped) {
                     text = format!("{text} in {}", words::took(ms));
                 }
+                // Why something was not begun is told where it went wrong.
+                let told = *status == Status::Skipped || !item.is_leaf();
                 if let Some(failure) = failure
                     .as_ref()
-                    .filter(|f| item.is_leaf() && f.message != tree::status_word(*status))
+                    .filter(|f| !told && f.message != tree::status_word(*status))
                 {
                     text = format!("{text}: {}", failure.message);
                 }

@@ -134,6 +134,41 @@ impl Group {
     }
 }
 
+/// What is wrong with a pod's images, each reason told once with the containers it holds for.
+fn bad_images(images: &BTreeMap<String, Result<ImageFacts, Failure>>) -> Option<Failure> {
+    let mut reasons: Vec<(&Failure, Vec<&str>)> = Vec::new();
+    for (container, answer) in images {
+        let Err(failure) = answer else { continue };
+        match reasons.iter_mut().find(|(known, _)| *known == failure) {
+            Some((_, containers)) => containers.push(container),
+            None => reasons.push((failure, vec![container])),
+        }
+    }
+    let first = reasons.first()?.0;
+    if reasons.len() == 1 {
+        return Some(first.clone());
+    }
+    let all: Vec<_> = reasons
+        .iter()
+        .map(|(failure, containers)| format!("{}: {}", containers.join(", "), failure.message))
+        .collect();
+    let mut helps: Vec<&str> = Vec::new();
+    for help in reasons.iter().filter_map(|(f, _)| f.help.as_deref()) {
+        if !helps.contains(&help) {
+            helps.push(help);
+        }
+    }
+    Some(Failure {
+        error: first.error,
+        message: format!(
+            "{} images cannot be used: {}",
+            reasons.len(),
+            all.join("; ")
+        ),
+        help: (!helps.is_empty()).then(|| helps.join("; ")),
+    })
+}
+
 /// None for the first try again, then doubling.
 fn backoff(tries: u32) -> u64 {
     match tries {
@@ -299,7 +334,9 @@ impl Core {
             self.out.push_back(Action::Hangup(connection));
         }
         entry.down(NEVER_MS);
-        if entry.delete == Ask::No && now_ms >= entry.delete_again_ms {
+        // A pod that is still being made could come up behind its removal: that begins when the making has its answer.
+        if entry.delete == Ask::No && entry.create != Ask::Asked && now_ms >= entry.delete_again_ms
+        {
             entry.delete = Ask::Asked;
             let pod = entry.pod.clone();
             self.out.push_back(Action::Delete { pod });
@@ -327,25 +364,7 @@ impl Core {
             .into_iter()
             .map(|(name, answer)| (name, answer.map_err(|failure| classify(&failure))))
             .collect();
-        let bad: Vec<_> = entry
-            .images
-            .iter()
-            .filter_map(|(name, answer)| Some((name, answer.as_ref().err()?)))
-            .collect();
-        if let Some((_, first)) = bad.first() {
-            let failure = if bad.len() == 1 {
-                (*first).clone()
-            } else {
-                let all: Vec<_> = bad
-                    .iter()
-                    .map(|(name, failure)| format!("{name}: {}", failure.message))
-                    .collect();
-                Failure {
-                    error: first.error,
-                    message: format!("{} images cannot be used: {}", bad.len(), all.join("; ")),
-                    help: first.help.clone(),
-                }
-            };
+        if let Some(failure) = bad_images(&entry.images) {
             // Of a pod that is up already it means only that those steps cannot start (see `prepare`).
             self.pod_failed(group, pod, failure, now_ms);
         } else {

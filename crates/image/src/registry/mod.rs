@@ -370,6 +370,18 @@ impl Registry {
 
 /// reqwest repeats the URL at every level; the cause is what a person needs.
 fn innermost(e: &reqwest::Error) -> String {
+    let mut next = std::error::Error::source(e);
+    while let Some(cause) = next {
+        // What the system says is enough: the layers above it say only that there was a connection to be made.
+        if let Some(error) = cause.downcast_ref::<std::io::Error>()
+            && error.raw_os_error().is_some()
+        {
+            let words = error.to_string();
+            let words = words.split(" (os error").next().unwrap_or_default();
+            return words.to_lowercase();
+        }
+        next = cause.source();
+    }
     std::error::Error::source(e).map_or_else(|| e.to_string(), chain)
 }
 

@@ -118,7 +118,7 @@ impl Store {
         fs::create_dir_all(&fs).map_err(file)?;
         fs::set_permissions(&fs, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .map_err(file)?;
-        let (report, got, got_diff) = unpack(blob, &fs).map_err(|t| self.trouble(wanted, t))?;
+        let unpacked = unpack(blob, &fs);
         let check = |what: String, want: &str, got: String| {
             if want == got {
                 return Ok(());
@@ -130,9 +130,14 @@ impl Store {
                 got,
             })
         };
-        if let Some(want) = want {
-            check(format!("layer {number}"), want, got)?;
+        let got = match &unpacked {
+            Ok((_, got, _)) | Err(Trouble::Spoiled { got, .. }) => Some(got),
+            Err(_) => None,
+        };
+        if let (Some(want), Some(got)) = (want, got) {
+            check(format!("layer {number}"), want, got.clone())?;
         }
+        let (report, _, got_diff) = unpacked.map_err(|t| self.trouble(wanted, t))?;
         check(format!("the content of layer {number}"), diff, got_diff)?;
         let record = Record {
             diff: diff.into(),

@@ -50,6 +50,9 @@ pub(crate) enum Trouble {
     /// The stream itself: cut, not gzip, not tar.
     #[error("its data cannot be read: {0}")]
     Stream(io::Error),
+    /// The same, of a stream that was read to its end: its digest.
+    #[error("its data cannot be read: {source}")]
+    Spoiled { got: String, source: io::Error },
     /// An entry that is refused or makes no sense.
     #[error("entry `{name}`: {why}")]
     Entry { name: String, why: String },
@@ -61,24 +64,43 @@ pub(crate) enum Trouble {
 /// Unpacks the stream (plain, gzip or zstd) into `into`, an empty directory, and returns what it could not keep,
 /// the digest of the stream as it came and the digest of the tar within (the diff id). The stream is read to its end.
 pub(crate) fn unpack(stream: impl Read, into: &Path) -> Result<(Report, String, String), Trouble> {
-    let mut blob = BufReader::with_capacity(CHUNK, Hashed::new(stream));
-    let magic = blob.fill_buf().map_err(Trouble::Stream)?;
-    if magic.starts_with(&[0x1f, 0x8b]) {
-        let (report, diff, inner) = tarball(flate2::bufread::MultiGzDecoder::new(blob), into)?;
-        Ok((report, finish(inner.into_inner())?, diff))
-    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let decoder = zstd::Decoder::with_buffer(blob).map_err(Trouble::Stream)?;
-        let (report, diff, inner) = tarball(decoder, into)?;
-        Ok((report, finish(inner.finish())?, diff))
-    } else {
-        let (report, diff, inner) = tarball(blob, into)?;
-        Ok((report, finish(inner)?, diff))
+    let mut hashed = Hashed::new(stream);
+    match decode(&mut hashed, into) {
+        // A decoder stumbles over what was changed before its digest is known: the rest of it tells.
+        Err(Trouble::Stream(source)) => match io::copy(&mut hashed, &mut io::sink()) {
+            Ok(_) => Err(Trouble::Spoiled {
+                got: crate::manifest::digest_text(hashed.hasher),
+                source,
+            }),
+            Err(_) => Err(Trouble::Stream(source)),
+        },
+        Err(other) => Err(other),
+        Ok((report, diff)) => Ok((report, crate::manifest::digest_text(hashed.hasher), diff)),
     }
 }
 
-fn finish<R: Read>(mut blob: BufReader<Hashed<R>>) -> Result<String, Trouble> {
+fn decode(stream: &mut Hashed<impl Read>, into: &Path) -> Result<(Report, String), Trouble> {
+    let mut blob = BufReader::with_capacity(CHUNK, stream);
+    let magic = blob.fill_buf().map_err(Trouble::Stream)?;
+    if magic.starts_with(&[0x1f, 0x8b]) {
+        let (report, diff, inner) = tarball(flate2::bufread::MultiGzDecoder::new(blob), into)?;
+        finish(inner.into_inner())?;
+        Ok((report, diff))
+    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let decoder = zstd::Decoder::with_buffer(blob).map_err(Trouble::Stream)?;
+        let (report, diff, inner) = tarball(decoder, into)?;
+        finish(inner.finish())?;
+        Ok((report, diff))
+    } else {
+        let (report, diff, inner) = tarball(blob, into)?;
+        finish(inner)?;
+        Ok((report, diff))
+    }
+}
+
+fn finish(mut blob: impl Read) -> Result<(), Trouble> {
     io::copy(&mut blob, &mut io::sink()).map_err(Trouble::Stream)?;
-    Ok(crate::manifest::digest_text(blob.into_inner().hasher))
+    Ok(())
 }
 
 fn tarball<R: Read>(stream: R, into: &Path) -> Result<(Report, String, R), Trouble> {

@@ -1,4 +1,4 @@
-//! What a person gives that cannot be used: each has its own message, exit code 2, and nothing is run.
+//! Texts and arguments that cannot be used: each has its own message, exit code 2, and nothing is run.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,9 @@
+//! What cannot be used, each with its own words: texts and arguments, images and registries, disks, and steps that misbehave.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod disk;
+mod images;
+mod steps;
+mod texts;

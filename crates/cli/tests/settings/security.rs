@@ -1,0 +1,195 @@
+//! Who a step is and what it may do: users, groups, capabilities, privileges, the root filesystem, limits.
+
+use std::path::Path;
+
+use crate::support::{Group, Home, busybox, root};
+
+/// What engines leave to a container, as the kernel shows it.
+const DEFAULT: &str = "CapEff:\t00000000a80425fb";
+const STATUS: &str = "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status";
+
+/// An image of busybox whose user is `ann`, 1000.
+pub(crate) fn ann(dir: &Path) -> String {
+    let archive = dir.join("ann.tar");
+    busybox(dir, |b| b.facts().user = Some("ann".into()))
+        .archive(&archive)
+        .expect("an archive");
+    format!("oci-archive:{}", archive.display())
+}
+
+fn context(inside: &str) -> Group {
+    Group::new().infra(&format!("containerSecurityContext: {{{inside}}}"))
+}
+
+#[test]
+fn capabilities_and_privileges() {
+    if !root() {
+        eprintln!(
+            "capabilities_and_privileges: NOT RUN: an ordinary user's containers have their own table"
+        );
+        return;
+    }
+    let home = Home::new();
+    let all = std::fs::read_to_string("/proc/self/status").expect("status");
+    let all = all
+        .lines()
+        .find(|l| l.starts_with("CapBnd:"))
+        .expect("a line")
+        .replace("CapBnd", "CapEff");
+    let plain = Group::new().run("plain", STATUS).step(
+        "strong",
+        "host:/",
+        "shell: Sh, privileged: true",
+        STATUS,
+    );
+    let seen = home.run(&plain.text());
+    seen.says(
+        "nothing said",
+        0,
+        &[
+            &format!("[s/g/plain] {DEFAULT}"),
+            "[s/g/plain] NoNewPrivs:\t0",
+            "[s/g/plain] Seccomp:\t2",
+            &format!("[s/g/strong] {all}"),
+            "[s/g/strong] Seccomp:\t0",
+        ],
+    );
+    let group = context("privileged: true").run("heir", STATUS).step(
+        "weak",
+        "host:/",
+        "shell: Sh, privileged: false",
+        STATUS,
+    );
+    home.run(&group.text()).says(
+        "a privileged group",
+        0,
+        &[
+            &format!("[s/g/heir] {all}"),
+            "[s/g/heir] Seccomp:\t0",
+            &format!("[s/g/weak] {DEFAULT}"),
+        ],
+    );
+    let group = context("allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {add: [NET_ADMIN], drop: [CHOWN]}")
+        .key("sharedPaths: [/shared]")
+        .run("a", STATUS)
+        .run(
+            "b",
+            "touch /etc/x || echo closed; touch /harness/x /shared/x && echo open; chown 5 /harness/x || echo no owner",
+        );
+    home.run(&group.text()).says(
+        "capabilities",
+        0,
+        &[
+            "CapEff:\t00000000a80435fa",
+            "CapBnd:\t00000000a80435fa",
+            "NoNewPrivs:\t1",
+            "Read-only file system",
+            "closed",
+            "] open",
+            "no owner",
+        ],
+    );
+    let group = context("capabilities: {drop: [ALL], add: [CAP_KILL]}").run("a", STATUS);
+    home.run(&group.text())
+        .says("drop all, add one", 0, &["CapEff:\t0000000000000020"]);
+    let group = context("capabilities: {add: [NET_ADMINN]}").run("a", STATUS);
+    home.run(&group.text())
+        .says("no such capability", 1, &["NET_ADMINN"]);
+}
+
+#[test]
+fn users_and_groups() {
+    if !root() {
+        eprintln!(
+            "users_and_groups: NOT RUN: an ordinary user has one id in its containers; see user.rs"
+        );
+        return;
+    }
+    let home = Home::new();
+    let dir = tempfile::tempdir().expect("a directory");
+    let image = ann(dir.path());
+    let who = "echo is $(id -u):$(id -g)";
+    // Group, then what a step that says nothing is, and one that says 42.
+    for (group, unset) in [
+        ("", "1000:1000"),
+        ("runAsUser: 100", "100:0"),
+        ("runAsUser: '100'", "100:0"),
+        ("runAsUser: 0", "0:0"),
+        ("runAsUser: 100, runAsGroup: 200", "100:200"),
+        ("runAsGroup: 200", "1000:200"),
+    ] {
+        let both = |g: Group| {
+            g.step("unset", &image, "", who)
+                .step("own", &image, "runAsUser: 42", who)
+                .step("named", &image, "runAsUser: root", who)
+                .text()
+        };
+        let gid = group.split("runAsGroup: ").nth(1).unwrap_or("0");
+        home.run(&both(context(group))).says(
+            group,
+            0,
+            &[
+                &format!("[s/g/unset] is {unset}"),
+                &format!("[s/g/own] is 42:{gid}"),
+                &format!("[s/g/named] is 0:{gid}"),
+            ],
+        );
+        // The pod's user holds for the same steps.
+        if let Some(user) = group
+            .strip_prefix("runAsUser: ")
+            .filter(|u| !u.contains(','))
+        {
+            home.run(&both(Group::new().infra(&format!("runAsUser: {user}"))))
+                .says(group, 0, &[&format!("[s/g/unset] is {unset}")]);
+        }
+    }
+    // The container's own wins over the pod's.
+    let text = context("runAsUser: 7")
+        .infra("runAsUser: 8")
+        .step("a", &image, "", who);
+    home.run(&text.text()).says("both", 0, &["is 7:"]);
+
+    let fine = context("runAsNonRoot: true")
+        .step("a", &image, "", who)
+        .step("b", "host:/", "runAsUser: 5", who);
+    home.run(&fine.text())
+        .says("not root", 0, &["is 1000:1000", "is 5:"]);
+    let bad = context("runAsNonRoot: true").step("a", "host:/", "", who);
+    home.run(&bad.text()).says(
+        "root refused",
+        1,
+        &["breaks non-root policy", "set runAsUser to another one"],
+    );
+    let bad = Group::new().step("a", &image, "runAsUser: nobodythere", who);
+    home.run(&bad.text())
+        .says("no such user", 1, &["nobodythere"]);
+}
+
+#[test]
+fn limits() {
+    if !root() {
+        eprintln!("limits: NOT RUN: control groups are writable for root only here");
+        return;
+    }
+    let home = Home::new();
+    let hungry = "head -c 300000000 /dev/zero | tail -c 250000000 | wc -c";
+    let text = Group::new()
+        .step(
+            "modest",
+            "host:/",
+            "shell: Sh, resources: {limits: {memory: 600Mi, cpu: 500m}, requests: {cpu: 10m}}",
+            &format!("{hungry}; grep -c . /proc/self/cgroup"),
+        )
+        .step(
+            "small",
+            "host:/",
+            "shell: Python, resources: {limits: {memory: 64Mi}}",
+            "x = b'x' * 300000000",
+        )
+        .text();
+    home.run(&text)
+        .says("memory", 1, &["[s/g/modest] 250000000", "killed"]);
+    let text = Group::new().step("a", "host:/", "resources: {limits: {memory: lots}}", "true");
+    home.run(&text.text())
+        .says("no amount", 2, &["lots", "memory"]);
+}

@@ -1,0 +1,90 @@
+//! What steps share: the workspace, shared paths, and volumes of each kind that a machine has.
+
+use crate::support::{Group, Home, root};
+
+#[test]
+fn every_kind_of_volume() {
+    let home = Home::new();
+    let host = tempfile::tempdir().expect("a directory");
+    std::fs::write(host.path().join("given"), "from the host\n").expect("a file");
+    let group = |n: u32| {
+        Group::new()
+            .key("sharedPaths: [/shared/deep, /var/other]")
+            .infra("volumes:")
+            .infra("  - {type: EmptyDir, mountPath: /plain, spec: {}}")
+            .infra("  - {type: EmptyDir, mountPath: /fast, spec: {medium: Memory, size: 1Mi}}")
+            .infra(&format!(
+                "  - {{type: HostPath, mountPath: /host, spec: {{path: {}, type: Directory}}}}",
+                host.path().display()
+            ))
+            .infra("  - {type: PersistentVolumeClaim, mountPath: /claim, spec: {claimName: kept}}")
+            .infra("  - {type: PersistentVolumeClaim, mountPath: /same, spec: {claimName: kept, readOnly: true}}")
+            .run(
+                "write",
+                &format!("pwd; echo w > in-workspace; echo s > /shared/deep/x; echo o > /var/other/x; echo p > /plain/x; echo f > /fast/x; echo h > /host/made; echo run {n} >> /claim/x; echo no > /same/x || echo same is closed; ls -A /plain /fast | wc -l; cat /host/given"),
+            )
+            .run(
+                "read",
+                "cat /harness/in-workspace /shared/deep/x /var/other/x /plain/x /fast/x | tr -d '\\n'; echo; cat /same/x; stat -f -c %T /fast; head -c 2000000 /dev/zero > /fast/big || echo full",
+            )
+            .text()
+    };
+    home.run(&group(1)).says(
+        "first",
+        0,
+        &[
+            "[s/g/write] /harness\n",
+            "same is closed",
+            "from the host",
+            "[s/g/read] wsopf\n",
+            "[s/g/read] run 1\n",
+            "tmpfs",
+            "No space left on device",
+            "full",
+        ],
+    );
+    assert_eq!(
+        std::fs::read_to_string(host.path().join("made")).expect("the host's own"),
+        "h\n"
+    );
+    // The claim outlives the run, and nothing else does.
+    home.run(&group(2))
+        .says("second", 0, &["[s/g/read] run 1\n", "[s/g/read] run 2\n"]);
+    if !root() {
+        eprintln!("every_kind_of_volume: as an ordinary user");
+    }
+}
+
+#[test]
+fn volumes_that_cannot_be() {
+    let home = Home::new();
+    for (name, volume, says) in [
+        (
+            "no such path",
+            "{type: HostPath, mountPath: /x, spec: {path: /nowhere/at/all, type: Directory}}",
+            &["/nowhere/at/all", "is not there on this machine"][..],
+        ),
+        (
+            "of a cluster",
+            "{type: ConfigMap, mountPath: /x, spec: {name: settings}}",
+            &["settings", "/x"],
+        ),
+        (
+            "of a cluster too",
+            "{type: Secret, mountPath: /x, spec: {name: token}}",
+            &["token", "/x"],
+        ),
+    ] {
+        let text = Group::new()
+            .infra(&format!("volumes: [{volume}]"))
+            .run("a", "echo never")
+            .text();
+        home.run(&text).says(name, 1, says);
+    }
+    let text = Group::new()
+        .infra(
+            "volumes: [{type: ConfigMap, mountPath: /x, spec: {name: settings, optional: true}}]",
+        )
+        .run("a", "ls -A /x | wc -l");
+    home.run(&text.text()).says("optional", 0, &["[s/g/a] 0\n"]);
+}
