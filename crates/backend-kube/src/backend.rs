@@ -266,7 +266,12 @@ impl Backend for Kube {
             .list(&params)
             .await
             .map_err(|e| failure("list pods", &e))?;
-        Ok(pods.into_iter().filter_map(reference).collect())
+        let mut found: Vec<PodRef> = pods.into_iter().filter_map(reference).collect();
+        for pod in &mut found {
+            // A pod of a pipeline that names no namespace is known without one.
+            pod.namespace.take_if(|name| *name == self.namespace.name);
+        }
+        Ok(found)
     }
 }
 

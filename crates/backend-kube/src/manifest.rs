@@ -99,6 +99,17 @@ fn value(spec: &Spec, agent: &Agent, pull_secret: Option<&str>) -> Value {
     let object = inner.as_object_mut().expect("an object was just made");
     set(
         object,
+        "hostAliases",
+        (!spec.host_names.is_empty())
+            .then(|| json!([{"ip": "127.0.0.1", "hostnames": spec.host_names}])),
+    );
+    set(
+        object,
+        "nodeSelector",
+        (!spec.node_selector.is_empty()).then(|| json!(spec.node_selector)),
+    );
+    set(
+        object,
         "serviceAccountName",
         spec.service_account.as_ref().map(|v| json!(v)),
     );
@@ -117,9 +128,12 @@ fn value(spec: &Spec, agent: &Agent, pull_secret: Option<&str>) -> Value {
         "imagePullSecrets",
         pull_secret.map(|name| json!([{"name": name}])),
     );
-    if let Some(User::Id(id)) = spec.run_as_user {
-        object.insert("securityContext".to_owned(), json!({"runAsUser": id}));
+    // The runtime's own filter, as the engines have it; a privileged container goes without.
+    let mut context = json!({"seccompProfile": {"type": "RuntimeDefault"}});
+    if let (Some(User::Id(id)), Some(context)) = (&spec.run_as_user, context.as_object_mut()) {
+        context.insert("runAsUser".to_owned(), json!(id));
     }
+    object.insert("securityContext".to_owned(), context);
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": spec.name, "labels": labels, "annotations": annotations},
