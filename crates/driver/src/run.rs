@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use addon::link::{self, Decoder, Frame};
 use engine::event::{Interrupt, Stamped};
 use pipeline::plan::NodeId;
-use pipeline::pod;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -161,12 +160,7 @@ impl Shell {
         let mut listening = true;
         let observer = self.observer.clone();
         loop {
-            let outcome = self.perform()?;
-            // Pod events that were sent before what is decided now belong before it.
-            while let Ok((group, event)) = pods.try_recv() {
-                self.pod_event(group, event)?;
-            }
-            if let Some(outcome) = outcome {
+            if let Some(outcome) = self.perform()? {
                 while let Some(notice) = self.backlog.pop_front() {
                     let _ = self.observer.send(notice).await;
                 }
@@ -195,6 +189,10 @@ impl Shell {
             };
             if matches!(event[..], [Event::Wake]) {
                 self.timer = None;
+            }
+            // Pod events that were sent before an answer belong before what is decided on it.
+            while let Ok((group, event)) = pods.try_recv() {
+                self.pod_event(group, event)?;
             }
             for event in event {
                 self.core.handle(event, self.clock.now());
@@ -234,9 +232,9 @@ impl Shell {
                 }
                 Action::Create { group, spec } => {
                     let (backend, access) = self.backend();
-                    let events = self.events(&group, &spec);
-                    let name = spec.name.clone();
-                    self.ask(&name, async move {
+                    let (events, told) = mpsc::unbounded_channel();
+                    let (name, from) = (spec.name.clone(), (group.clone(), told));
+                    self.ask_telling(&name, from, async move {
                         let result = backend.create(&spec, &access, events).await;
                         let pod = spec.name.clone();
                         Event::Created { group, pod, result }
@@ -248,9 +246,9 @@ impl Shell {
                     container,
                 } => {
                     let (backend, access) = self.backend();
-                    let events = self.events(&group, &spec);
-                    let name = spec.name.clone();
-                    self.ask(&name, async move {
+                    let (events, told) = mpsc::unbounded_channel();
+                    let (name, from) = (spec.name.clone(), (group.clone(), told));
+                    self.ask_telling(&name, from, async move {
                         let result = backend.container(&spec, &access, &container, events).await;
                         Event::Container {
                             group,
@@ -376,27 +374,49 @@ impl Shell {
     /// Asks the backend in a task of its own; the answer comes as an event, or not at all once the pod is being removed.
     fn ask(&mut self, pod: &str, question: impl Future<Output = Event> + Send + 'static) {
         let results = self.results.clone();
-        let task = self.tasks.spawn(async move {
+        self.spawn(pod, async move {
             // The machine may have ended meanwhile.
             let _ = results.send(question.await);
         });
+    }
+
+    /// Asks the same way. What the backend tells of the group's pod before its answer is here before it, too.
+    fn ask_telling(
+        &mut self,
+        pod: &str,
+        (group, mut told): (NodeId, mpsc::UnboundedReceiver<PodEvent>),
+        question: impl Future<Output = Event> + Send + 'static,
+    ) {
+        let (results, pods) = (self.results.clone(), self.pods.clone());
+        self.spawn(pod, async move {
+            let tell = |event| {
+                let _ = pods.send((group.clone(), event));
+            };
+            let mut question = std::pin::pin!(question);
+            let answer = loop {
+                tokio::select! {
+                    biased;
+                    Some(event) = told.recv() => tell(event),
+                    answer = &mut question => break answer,
+                }
+            };
+            while let Ok(event) = told.try_recv() {
+                tell(event);
+            }
+            let _ = results.send(answer);
+            // A backend may have kept the sender for what comes later.
+            while let Some(event) = told.recv().await {
+                tell(event);
+            }
+        });
+    }
+
+    fn spawn(&mut self, pod: &str, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(task);
         let tasks = self.by_pod.entry(pod.to_owned()).or_default();
         tasks.retain(|task| !task.is_finished());
         tasks.push(task);
         while self.tasks.try_join_next().is_some() {}
-    }
-
-    /// Where the backend sends what it has to say of a pod.
-    fn events(&mut self, group: &NodeId, spec: &pod::Spec) -> crate::backend::Events {
-        let (to, mut from) = mpsc::unbounded_channel();
-        let (pods, group) = (self.pods.clone(), group.clone());
-        let task = self.tasks.spawn(async move {
-            while let Some(event) = from.recv().await {
-                let _ = pods.send((group.clone(), event));
-            }
-        });
-        self.by_pod.entry(spec.name.clone()).or_default().push(task);
-        to
     }
 
     fn connect(&mut self, pod: PodRef, connection: u32) {

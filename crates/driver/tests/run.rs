@@ -62,6 +62,29 @@ fn log(dir: &Path, step: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_pod_is_ready_once_its_first_container_is_up_and_has_said_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    // Against the order of the names, in which nothing may be asked for.
+    let stages = vec![group("g", vec![step("z", "echo:1"), step("a", "echo:2")])];
+    let (outcome, notices) = drive(job(dir.path(), &fake, stages)).await;
+    assert_eq!(outcome.status, Status::Success);
+    let story: Vec<String> = notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Pod { event, .. } if event.reason == "Started" => event.container.clone(),
+            Notice::Event(stamped) if matches!(stamped.event, Event::PodReady { .. }) => {
+                Some("ready".to_owned())
+            }
+            _ => None,
+        })
+        .collect();
+    let at = |word: &str| story.iter().position(|told| told.ends_with(word));
+    assert!(at("z").unwrap() < at("a").unwrap(), "{story:?}");
+    assert!(at("z").unwrap() < at("ready").unwrap(), "{story:?}");
+}
+
+#[tokio::test]
 async fn a_sequence_runs_and_outputs_pass_on_and_nothing_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use addon::link::Frame;
 use engine::Input;
+use engine::State;
 use engine::event::Failure;
-use pipeline::plan::NodeId;
+use pipeline::plan::{Kind, NodeId, Order};
 use pipeline::pod;
 
 use crate::backend::{self, Created, Deleted, FailureKind, ImageFacts, PodRef};
@@ -167,6 +168,27 @@ fn bad_images(images: &BTreeMap<String, Result<ImageFacts, Failure>>) -> Option<
         ),
         help: (!helps.is_empty()).then(|| helps.join("; ")),
     })
+}
+
+/// The containers of the steps that a node begins with, as far as it is expanded.
+fn first_containers(state: &State, id: &NodeId, into: &mut Vec<String>) {
+    let Some(place) = state.nodes.get(id) else {
+        return;
+    };
+    if let Kind::Step(step) = &place.node.kind {
+        into.extend(step.container.clone());
+    }
+    let begins = place.children.iter().flatten().filter(|child| {
+        let child = state.nodes.get(child);
+        child.is_some_and(|c| c.node.kind != Kind::Initialize && c.node.skip.is_none())
+    });
+    let count = match place.node.order {
+        Order::Sequence => 1,
+        Order::Parallel => usize::MAX,
+    };
+    for child in begins.take(count) {
+        first_containers(state, child, into);
+    }
 }
 
 /// None for the first try again, then doubling.
@@ -400,11 +422,20 @@ impl Core {
         }
     }
 
+    /// The pod is ready once the first steps' containers are up too, or cannot be: that is then their steps' failure.
     fn maybe_ready(&mut self, group: &NodeId, pod: &str, now_ms: u64) {
-        if self
-            .entry(group, pod)
-            .is_some_and(|entry| entry.create == Ask::Done && entry.preflight == Ask::Done)
-        {
+        let mut first = Vec::new();
+        first_containers(&self.state, group, &mut first);
+        if self.entry(group, pod).is_some_and(|entry| {
+            if first.is_empty() {
+                // In a group that is not expanded yet.
+                first.extend(entry.spec.containers.first().map(|c| c.name.clone()));
+            }
+            let mut first = first.iter().filter_map(|name| entry.containers.get(name));
+            entry.create == Ask::Done
+                && entry.preflight == Ask::Done
+                && first.all(|container| container.up.is_some())
+        }) {
             self.decide(
                 Input::PodReady {
                     group: group.clone(),
@@ -429,6 +460,7 @@ impl Core {
         if let Some(container) = entry.containers.get_mut(container) {
             container.up = Some(result.map_err(|failure| classify(&failure)));
         }
+        self.maybe_ready(group, pod, now_ms);
         self.open_channels(group, now_ms);
     }
 
