@@ -24,17 +24,18 @@ fn main() {
     ] {
         println!("cargo:rerun-if-changed={}", workspace.join(part).display());
     }
-    if var("CARGO_CFG_TARGET_OS") != "linux" {
-        std::fs::write(&out, []).expect("OUT_DIR can be written");
-        println!("cargo:rustc-env=STEPYARD_AGENT_TARGET=none");
-        return;
-    }
     let arch = var("CARGO_CFG_TARGET_ARCH")
         .into_string()
         .expect("an architecture is a word");
     let musl = format!("{arch}-unknown-linux-musl");
     let target = if is_installed(&musl) {
         musl
+    } else if var("CARGO_CFG_TARGET_OS") != "linux" {
+        eprintln!(
+            "error: the agent runs in containers of Linux, and the Rust target {musl} that it is built for is not installed\n  \
+             help: `rustup target add {musl}`, or STEPYARD_AGENT=<path of a ready one>"
+        );
+        std::process::exit(1);
     } else {
         println!(
             "cargo:warning=the Rust target {musl} is not installed: the agent is built for glibc, too large for a ConfigMap; `rustup target add {musl}` mends it"
@@ -98,6 +99,11 @@ fn build(workspace: &Path, target: &str, target_dir: &Path) {
     if target.ends_with("gnu") {
         cargo.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
     }
+    if is_foreign(target) {
+        // The C compiler here links for here. Rust brings a linker, and with musl all that is linked.
+        let name = target.to_uppercase().replace('-', "_");
+        cargo.env(format!("CARGO_TARGET_{name}_LINKER"), "rust-lld");
+    }
     let output = cargo.output().expect("cargo can be started");
     assert!(
         output.status.success(),
@@ -106,12 +112,21 @@ fn build(workspace: &Path, target: &str, target_dir: &Path) {
     );
 }
 
+/// Whether the machine that builds is of another system or processor than the one that the agent is for.
+fn is_foreign(target: &str) -> bool {
+    let host = var("HOST");
+    let host = host.to_string_lossy();
+    let arch = |triple: &str| triple.split('-').next().map(str::to_owned);
+    !host.contains("-linux-") || arch(&host) != arch(target)
+}
+
 /// Beside the outer build's, wherever that is: `<target>/agent`.
 fn target_dir(workspace: &Path) -> PathBuf {
     // OUT_DIR is `<target>/[triple/]<profile>/build/<package>/out`.
     let out = PathBuf::from(var("OUT_DIR"));
+    let triple = var("TARGET");
     out.ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").exists())
+        .find(|dir| dir.join("CACHEDIR.TAG").exists() && dir.file_name() != Some(&triple))
         .map_or_else(|| workspace.join("target"), Path::to_owned)
         .join("agent")
 }

@@ -2,17 +2,17 @@
 //!
 //! The build script builds it from `crates/agent` with its own profile, whatever the profile of the program that carries it:
 //! its size is what makes it fit. `STEPYARD_AGENT=<path>` names a ready one instead (a release's, one for another platform).
-//! On other systems than Linux nothing is built here: there it is an agent for the engine's platform that must be named.
+//! A program for another system than Linux carries the agent for Linux on the same processor: that of its engine's machine.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 
-/// The agent, an executable for Linux; empty where none was built or named.
+/// The agent, an executable for Linux.
 pub static AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stepyard-agent"));
 
-/// The target it was built for (`x86_64-unknown-linux-musl`), or `STEPYARD_AGENT` where a ready one was named, or `none`.
+/// The target it was built for (`x86_64-unknown-linux-musl`), or `STEPYARD_AGENT` where a ready one was named.
 pub const TARGET: &str = env!("STEPYARD_AGENT_TARGET");
 
 /// SHA-256 of [`AGENT`], hexadecimal: the name of its ConfigMap, and what is compared before it is used.
@@ -27,7 +27,7 @@ pub fn digest() -> &'static str {
     &DIGEST
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     #[test]
     fn the_agent_is_a_program_that_fits_a_config_map() {

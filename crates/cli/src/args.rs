@@ -124,6 +124,15 @@ pub(crate) struct Cluster {
     pub(crate) namespace: Option<String>,
 }
 
+impl BackendName {
+    /// The backend of this system where none is named.
+    pub(crate) const HERE: Self = if cfg!(target_os = "linux") {
+        Self::Native
+    } else {
+        Self::Docker
+    };
+}
+
 /// The network of the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NetworkName {
@@ -150,7 +159,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "REPO=DIR")]
     pub(crate) local: Vec<String>,
     /// What makes the pods: `native` (namespaces of this machine, no daemon) or `docker` (a Docker or Podman socket).
-    #[arg(long, value_enum, default_value = "native", env = "STEPYARD_BACKEND")]
+    #[arg(long, value_enum, default_value_t = BackendName::HERE, env = "STEPYARD_BACKEND")]
     #[arg(hide_possible_values = true, hide_env_values = true)]
     pub(crate) backend: BackendName,
     #[command(flatten)]

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use backend_native::{Agent, Config, Native};
 use driver::backend::{Backend, Failure};
 
 use crate::home::Home;
@@ -18,14 +17,7 @@ pub(crate) async fn open(
     entities: Option<PathBuf>,
 ) -> Result<Arc<dyn Backend>, Problem> {
     match target {
-        Target::Native => {
-            let agent = Agent::Bytes(agent_embed::AGENT, agent_embed::digest().to_owned());
-            let mut config = Config::new(home.root().join("native"), agent);
-            config.entities = entities;
-            config.images = home.images();
-            config.registries = registries::settings()?;
-            Ok(Arc::new(Native::new(config)))
-        }
+        Target::Native => native(home, entities),
         Target::Docker => {
             let client = backend_docker::connect(None)
                 .await
@@ -59,6 +51,24 @@ pub(crate) async fn open(
             )))
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn native(home: &Home, entities: Option<PathBuf>) -> Result<Arc<dyn Backend>, Problem> {
+    use backend_native::{Agent, Config, Native};
+
+    let agent = Agent::Bytes(agent_embed::AGENT, agent_embed::digest().to_owned());
+    let mut config = Config::new(home.root().join("native"), agent);
+    config.entities = entities;
+    config.images = home.images();
+    config.registries = registries::settings()?;
+    Ok(Arc::new(Native::new(config)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn native(_: &Home, _: Option<PathBuf>) -> Result<Arc<dyn Backend>, Problem> {
+    let text = "the backend `native` makes pods of namespaces, which only Linux has";
+    Err(Problem::invalid(text).help("use `--backend docker` with a Docker or Podman engine"))
 }
 
 /// What a backend could not do, for a person.

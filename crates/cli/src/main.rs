@@ -27,6 +27,7 @@ mod secrets;
 mod steps;
 mod target;
 mod texts;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ use problem::{Exit, Problem};
 
 fn main() -> ExitCode {
     // The process of a pod: before anything else, and before any thread.
+    #[cfg(target_os = "linux")]
     if std::env::args_os()
         .nth(1)
         .is_some_and(|arg| arg == backend_native::ARGUMENT)

@@ -412,7 +412,8 @@ fn append<W: Write>(
             } else {
                 tar::EntryType::Block
             });
-            let rdev = about.rdev();
+            // Its width differs from system to system.
+            let rdev = about.rdev() as rustix::fs::Dev;
             header.set_device_major(rustix::fs::major(rdev))?;
             header.set_device_minor(rustix::fs::minor(rdev))?;
             tar.append_data(&mut header, &inside, io::empty())?;

@@ -10,6 +10,7 @@ mod http;
 mod images;
 mod layers;
 mod machine;
+mod macos;
 mod registry;
 mod suite;
 mod tools;
@@ -25,7 +26,8 @@ cargo xtask registry up|down  two registries on loopback with these images, one 
 cargo xtask examples [WORD]   run the pipelines of examples/ for real and compare what comes out
 cargo xtask serve             what examples/real talks to: both registries and a git server, until Ctrl-C
 cargo xtask bench [FIGURE]    measure the table of figures, with ratios in the same run
-cargo xtask check-layers     check that crates depend on each other inwards only, and that the pure ones are pure";
+cargo xtask check-layers     check that crates depend on each other inwards only, and that the pure ones are pure
+cargo xtask check-macos      check that the command compiles for macOS, where that Rust target can be had";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +48,7 @@ fn dispatch(args: &[String]) -> Result<()> {
     match command.as_str() {
         "test" => suite::run(rest),
         "check-layers" => layers::check(),
+        "check-macos" => macos::check(),
         "bench" => bench::run(rest),
         "examples" => examples::run(rest),
         "serve" => examples::serve(),

@@ -4,13 +4,10 @@
 //! terminal the lines are made fit for it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
-use std::mem::MaybeUninit;
 
 use driver::store::{Piece, Reader};
 use pipeline::plan::NodeId;
-use rustix::fs::inotify;
 use serde_json::json;
 
 use crate::args::{Logs, Output};
@@ -22,6 +19,7 @@ use crate::screen::tail::Lines;
 use crate::screen::view::View;
 use crate::screen::{ansi, words};
 use crate::steps;
+use crate::watch::Watch;
 
 /// Shows logs, and goes on until the run is over where that is asked for.
 pub(crate) fn run(args: &Logs, output: Output) -> Result<Exit, Problem> {
@@ -29,7 +27,7 @@ pub(crate) fn run(args: &Logs, output: Output) -> Result<Exit, Problem> {
     let mut printer = Printer::new(output);
     let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     // Set up before the first reading, so that nothing falls between the two.
-    let watch = if args.follow {
+    let mut watch = if args.follow {
         Some(Watch::new(&dir)?)
     } else {
         None
@@ -59,7 +57,7 @@ pub(crate) fn run(args: &Logs, output: Output) -> Result<Exit, Problem> {
                 .is_some(),
             (None, _) => false,
         };
-        match &watch {
+        match &mut watch {
             Some(watch) if !over => {
                 if state == State::Lost {
                     printer.finish(&view, &mut out);
@@ -253,36 +251,5 @@ impl Form<'_> {
             None => out.write_all(line)?,
         }
         out.write_all(b"\n")
-    }
-}
-
-/// Tells when a run's journal or logs grow, or when whoever wrote them is gone.
-struct Watch(std::os::fd::OwnedFd);
-
-impl Watch {
-    fn new(dir: &RunDir) -> Result<Self, Problem> {
-        let failed = |e: rustix::io::Errno| {
-            Problem::system("watch the run's directory", &io::Error::from(e))
-        };
-        let logs = dir.join("logs");
-        // The driver makes it when the first log begins; a watch needs it now.
-        fs::create_dir_all(&logs)
-            .map_err(|e| Problem::system(format_args!("make {}", logs.display()), &e))?;
-        let fd = inotify::init(inotify::CreateFlags::CLOEXEC).map_err(failed)?;
-        let flags = inotify::WatchFlags::MODIFY
-            | inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::CLOSE_WRITE;
-        inotify::add_watch(&fd, dir.path(), flags).map_err(failed)?;
-        inotify::add_watch(&fd, &logs, flags).map_err(failed)?;
-        Ok(Self(fd))
-    }
-
-    fn wait(&self) -> Result<(), Problem> {
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(&self.0, &mut buffer);
-        reader
-            .next()
-            .map(|_| ())
-            .map_err(|e| Problem::system("watch the run's directory", &io::Error::from(e)))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::args::{Output, Sweep};
+use crate::args::{BackendName, Output, Sweep};
 use crate::backends;
 use crate::home::Home;
 use crate::meta::Meta;
@@ -38,7 +38,11 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
         .map(|id| home.run(Some(id)))
         .transpose()?;
     let runs = home.list()?;
-    let mut used = vec![Target::Native];
+    // An engine or a cluster is asked only where a run used it: it may not be there at all.
+    let mut used = Vec::new();
+    if BackendName::HERE == BackendName::Native {
+        used.push(Target::Native);
+    }
     for target in runs
         .iter()
         .filter_map(|dir| Some(Meta::read(dir).ok()?.backend))

@@ -13,8 +13,12 @@
 //! lost owners beside a layer: a container that needs real uids needs a store that root (or root of a namespace with a
 //! full range of uids) unpacked.
 
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
 mod entry;
 mod remove;
+#[cfg(target_os = "linux")]
 mod tree;
 
 use std::io::{self, BufRead, BufReader, Read};
@@ -24,7 +28,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::remove::remove_tree;
+#[cfg(target_os = "linux")]
 use self::tree::Unpacker;
+#[cfg(not(target_os = "linux"))]
+use elsewhere::Unpacker;
 
 /// Bytes read at once from a blob: large enough that a system call costs nothing beside inflating.
 const CHUNK: usize = 128 * 1024;
@@ -55,6 +62,10 @@ pub(crate) enum Trouble {
     Spoiled { got: String, source: io::Error },
     /// An entry that is refused or makes no sense.
     #[error("entry `{name}`: {why}")]
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "only Linux unpacks")
+    )]
     Entry { name: String, why: String },
     /// This machine's disk.
     #[error("`{name}`: {source}")]
