@@ -233,18 +233,18 @@ impl Group {
 "
         .to_owned();
         for line in &self.keys {
-            text.push_str(&format!("                  {line}\n"));
+            text.extend(["                  ", line, "\n"]);
         }
         text.push_str("                  stepGroupInfra:\n                    type: KubernetesDirect\n                    spec:\n");
         text.push_str(
             "                      connectorRef: c\n                      namespace: n\n",
         );
         for line in &self.infra {
-            text.push_str(&format!("                      {line}\n"));
+            text.extend(["                      ", line, "\n"]);
         }
         text.push_str("                  steps:\n");
         for line in &self.steps {
-            text.push_str(&format!("                    - {line}\n"));
+            text.extend(["                    - ", line, "\n"]);
         }
         text + &self.rest
     }

@@ -146,8 +146,12 @@ fn bad_images(images: &BTreeMap<String, Result<ImageFacts, Failure>>) -> Option<
         }
     }
     let first = reasons.first()?.0;
-    if reasons.len() == 1 {
-        return Some(first.clone());
+    if let [(failure, containers)] = &reasons[..] {
+        let mut failure = (*failure).clone();
+        if containers.len() > 1 {
+            failure.message = format!("{}: {}", containers.join(", "), failure.message);
+        }
+        return Some(failure);
     }
     let all: Vec<_> = reasons
         .iter()
