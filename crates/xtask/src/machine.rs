@@ -50,14 +50,9 @@ const NEEDS: &[Need] = &[
         why: "containers of an ordinary user",
     },
     Need {
-        program: "pasta",
-        package: "passt",
-        why: "the way out of a private network",
-    },
-    Need {
         program: "slirp4netns",
         package: "slirp4netns",
-        why: "the way out where pasta cannot run",
+        why: "the way out of a private network",
     },
     Need {
         program: "ip",

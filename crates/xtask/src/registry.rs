@@ -98,15 +98,6 @@ pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(addr(0))?.local_addr()?.port())
 }
 
-/// `wanted`, or another one where somebody listens there already.
-pub(crate) fn port_like(wanted: u16) -> Result<u16> {
-    if TcpListener::bind(addr(wanted)).is_ok() {
-        Ok(wanted)
-    } else {
-        free_port()
-    }
-}
-
 fn spawn(dir: &Path, port: u16, locked: bool) -> Result<Child> {
     let program = tools::get("docker-registry")?;
     std::fs::create_dir_all(dir)?;

@@ -74,12 +74,18 @@ pub(crate) fn fetch(debs: &[Deb]) -> Result<Vec<PathBuf>> {
         .map(|d| d.name.as_str())
         .collect();
     if !missing.is_empty() {
+        // Beside, and then renamed: a file of a fetch that was cut off is never taken for a package.
+        let fetched = tempfile::tempdir_in(&dir)?;
         Cmd::new("apt-get")
             .args(["download", "-qq"])
             .args(&missing)
-            .dir(&dir)
+            .dir(fetched.path())
             .output()
             .context("could not fetch packages")?;
+        for file in std::fs::read_dir(fetched.path())? {
+            let file = file?;
+            std::fs::rename(file.path(), dir.join(file.file_name()))?;
+        }
     }
     debs.iter()
         .map(|d| {
