@@ -622,9 +622,9 @@ fn an_identifier_twice_is_told_also_of_steps_that_are_wrong_themselves() {
               - parallel:
                   - step: {identifier: b, name: b, type: Run}
 ";
-    let mut sources = syntax::Sources::default();
+    let mut sources = Sources::default();
     let id = sources.add("p.yaml", text);
-    let loaded = pipeline::model::read(&sources, [id], pipeline::model::Options::default());
+    let loaded = read(&sources, [id], Options::default());
     let errors: Vec<String> = loaded
         .diagnostics
         .iter()
