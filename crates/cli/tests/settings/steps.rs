@@ -93,7 +93,7 @@ fn shells_and_outputs() {
             .step("a", "host:/", "shell: Powershell", "x")
             .text(),
     )
-    .says("powershell", 1, &["Powershell", "Pwsh"]);
+    .says("powershell", 2, &["Powershell", "Pwsh"]);
 }
 
 #[test]
