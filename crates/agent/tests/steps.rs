@@ -160,9 +160,16 @@ fn one_that_ignores_sigterm_is_killed_after_the_grace_and_a_second_stop_hurries(
         script("trap '' TERM; echo up; while :; do sleep 1; done"),
     );
     driver.started();
-    driver.say(&stop(3_600_000));
-    driver.say(&stop(100));
-    let record = driver.finished();
+    // The trap is set when its line has come.
+    let mut early = agent.connect();
+    drop(driver);
+    early.hello(1, Some(attempt(0)), 0);
+    while early.text() != "up\n" {
+        early.step();
+    }
+    early.say(&stop(3_600_000));
+    early.say(&stop(100));
+    let record = early.finished();
     assert_eq!(record.exit, Exit::Signal(9));
     assert_eq!(record.stopped, Some(StopReason::Abort));
 }
