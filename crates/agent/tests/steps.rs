@@ -3,7 +3,7 @@
 mod support;
 
 use addon::frame::{Exit, OutputVar, Program, Report, Request, Shell, State, StopReason};
-use support::{Agent, attempt, begin, run, script, var};
+use support::{Agent, Driver, attempt, begin, run, script, var};
 
 fn stop(grace_ms: u64) -> Request {
     Request::Stop {
@@ -152,24 +152,26 @@ fn a_program_runs_after_its_script_with_its_words_unharmed() {
     assert_eq!(log, "before\na b|it's|$HOME|\"*\"|");
 }
 
-#[test]
-fn one_that_ignores_sigterm_is_killed_after_the_grace_and_a_second_stop_hurries() {
-    let agent = Agent::new();
-    let mut driver = begin(
-        &agent,
-        script("trap '' TERM; echo up; while :; do sleep 1; done"),
-    );
+/// Starts a script that says `up`, and waits for it: a trap before that is set when its line has come.
+fn up(agent: &Agent, text: &str) -> Driver {
+    let mut driver = begin(agent, script(text));
     driver.started();
-    // The trap is set when its line has come.
     let mut early = agent.connect();
     drop(driver);
     early.hello(1, Some(attempt(0)), 0);
     while early.text() != "up\n" {
         early.step();
     }
-    early.say(&stop(3_600_000));
-    early.say(&stop(100));
-    let record = early.finished();
+    early
+}
+
+#[test]
+fn one_that_ignores_sigterm_is_killed_after_the_grace_and_a_second_stop_hurries() {
+    let agent = Agent::new();
+    let mut driver = up(&agent, "trap '' TERM; echo up; while :; do sleep 1; done");
+    driver.say(&stop(3_600_000));
+    driver.say(&stop(100));
+    let record = driver.finished();
     assert_eq!(record.exit, Exit::Signal(9));
     assert_eq!(record.stopped, Some(StopReason::Abort));
 }
@@ -177,26 +179,18 @@ fn one_that_ignores_sigterm_is_killed_after_the_grace_and_a_second_stop_hurries(
 #[test]
 fn one_that_listens_to_sigterm_ends_as_it_likes() {
     let agent = Agent::new();
-    let mut driver = begin(
+    let mut driver = up(
         &agent,
-        script("trap 'echo bye; exit 4' TERM; echo up; while :; do sleep 0.1; done"),
+        "trap 'echo bye; exit 4' TERM; echo up; while :; do sleep 0.1; done",
     );
-    driver.started();
-    // The trap is set when its line has come.
-    let mut early = agent.connect();
-    drop(driver);
-    early.hello(1, Some(attempt(0)), 0);
-    while early.text() != "up\n" {
-        early.step();
-    }
-    early.say(&stop(3_600_000));
-    let record = early.finished();
+    driver.say(&stop(3_600_000));
+    let record = driver.finished();
     assert_eq!(record.exit, Exit::Code(4));
     // The shell may say between the two what its `sleep` died of.
     assert!(
-        early.text().starts_with("up\n") && early.text().ends_with("bye\n"),
+        driver.text().starts_with("up\n") && driver.text().ends_with("bye\n"),
         "{}",
-        early.text()
+        driver.text()
     );
 }
 
