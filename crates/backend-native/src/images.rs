@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use driver::backend::{Access, EventKind, Events, Failure, FailureKind, ImageFacts};
-use image::{Client, Kind, Reference, Settings, Store, Want};
+use driver::backend::{Access, EventKind, Events, Failure, ImageFacts};
+use image::backend::{facts, want};
+use image::{Client, Reference, Settings, Store};
 use pipeline::pod::{self, Container, Pull};
 use tokio::sync::OnceCell;
 
@@ -53,7 +54,7 @@ impl Images {
     /// The client, made when the first image is asked for that is not this machine.
     fn client(&self) -> Result<&Client, Failure> {
         let made = self.client.get_or_init(|| {
-            let store = Store::open(&self.store).map_err(|e| failure(&e))?;
+            let store = Store::open(&self.store).map_err(|e| Failure::from(&e))?;
             Ok(Client::new(store, self.settings.clone()))
         });
         made.as_ref().map_err(Clone::clone)
@@ -68,12 +69,9 @@ impl Images {
         if image.reference == HOST {
             return Ok(host().facts);
         }
-        let reference = parse(&image.reference)?;
-        let found = self
-            .client()?
-            .inspect(&reference, &want(image, access))
-            .await;
-        let found = found.map_err(|e| failure(&e))?;
+        let name = reference(&image.reference)?;
+        let found = self.client()?.inspect(&name, &want(image, access)).await;
+        let found = found.map_err(|e| Failure::from(&e))?;
         Ok(facts(found.digest, found.facts))
     }
 
@@ -134,7 +132,7 @@ impl Images {
     ) -> Result<Resolved, Failure> {
         let image = &container.image;
         let text = &image.reference;
-        let reference = parse(text)?;
+        let name = reference(text)?;
         let client = self.client()?;
         let say = |kind, reason: &str, message| {
             event(events, Some(&container.name), kind, reason, message);
@@ -150,11 +148,12 @@ impl Images {
                 );
             }
         };
-        let got = client
-            .ensure(&reference, &want(image, access), &progress)
-            .await;
-        let got = got.map_err(|e| failure(&e))?;
-        client.store().pin(pod, &[&got]).map_err(|e| failure(&e))?;
+        let got = client.ensure(&name, &want(image, access), &progress).await;
+        let got = got.map_err(|e| Failure::from(&e))?;
+        client
+            .store()
+            .pin(pod, &[&got])
+            .map_err(|e| Failure::from(&e))?;
         if let Some(bytes) = got.fetched {
             if !said.load(Ordering::Relaxed) {
                 say(
@@ -194,59 +193,8 @@ impl Images {
     }
 }
 
-fn parse(text: &str) -> Result<Reference, Failure> {
-    text.parse().map_err(|e: image::Error| failure(&e))
-}
-
-fn want(image: &pod::Image, access: &Access) -> Want {
-    let login = image
-        .connector
-        .as_ref()
-        .and_then(|c| access.registries.get(c));
-    Want {
-        pull: match image.pull {
-            Pull::Always => image::Pull::Always,
-            Pull::IfNotPresent => image::Pull::IfNotPresent,
-            Pull::Never => image::Pull::Never,
-        },
-        login: login.and_then(|login| {
-            Some(image::Login {
-                server: Some(login.server.clone()).filter(|s| !s.is_empty()),
-                username: login.username.clone()?,
-                password: login.password.clone().unwrap_or_default(),
-            })
-        }),
-        ..Want::default()
-    }
-}
-
-fn facts(digest: Option<String>, facts: image::Facts) -> ImageFacts {
-    ImageFacts {
-        digest,
-        entrypoint: facts.entrypoint,
-        cmd: facts.cmd,
-        env: facts.env,
-        user: facts.user,
-        platform: facts.platform.to_string(),
-    }
-}
-
-fn failure(error: &image::Error) -> Failure {
-    Failure {
-        kind: match error.kind() {
-            Kind::Image => FailureKind::Image,
-            Kind::Authentication => FailureKind::Authentication,
-            Kind::Authorization => FailureKind::Authorization,
-            Kind::Connectivity => FailureKind::Connectivity,
-            Kind::Resources => FailureKind::Resources,
-            Kind::Configuration => FailureKind::Configuration,
-            Kind::Timeout => FailureKind::Timeout,
-            Kind::Infrastructure => FailureKind::Infrastructure,
-        },
-        container: None,
-        message: error.to_string(),
-        help: error.help(),
-    }
+fn reference(text: &str) -> Result<Reference, Failure> {
+    text.parse().map_err(|e: image::Error| Failure::from(&e))
 }
 
 fn host() -> Resolved {

@@ -7,8 +7,11 @@
 //! Read [`Client`] first, then [`Store`] and [`Error`]. [`Client::inspect`] asks what an image is (preflight);
 //! [`Client::ensure`] gets it here. Everything is checked against its digest before it counts: manifests and configs when
 //! they are read, a layer's blob and its tar while they stream through. This crate mounts nothing and runs nothing.
+//! Feature `backend`: what it knows in the words of `driver::backend`, for the backends that pull or ask by themselves.
 
 mod archive;
+#[cfg(feature = "backend")]
+pub mod backend;
 pub mod build;
 mod error;
 mod manifest;

@@ -21,7 +21,8 @@ const ROWS: &[(&str, &[&str])] = &[
     // The agent's bytes, for the backends that bring them.
     ("agent-embed", &["agent"]),
     ("driver", &["addon", "engine", "pipeline"]),
-    ("image", &[]),
+    // Its feature `backend` says what it knows in the words of the driver's trait.
+    ("image", &["driver", "pipeline"]),
     (
         "backend-native",
         &[
