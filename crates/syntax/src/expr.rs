@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Start at [`Template`]. It is the subset of JEXL that pipelines use: paths, indexes, calls of methods, `? :`, `?:`,
-//! `|| && !`, `== != =~ !~ < > <= >=`, `+ - * / %`, `empty()`, `size()`, literals of every kind.
+//! `|| && !`, `== != =~ !~ < > <= >=`, `=^ !^ =$ !$ === !==`, `?? ?.`, `..`, `+ - * / %`, `& | ^ ~`, `empty()`, `size()`,
+//! literals of every kind.
 //!
 //! **Where an expression ends.** A `>` closes it unless it stands in quotes, parentheses, brackets or braces, belongs to a
 //! nested `<+…>`, or reads as a comparison: white space on its left, white space or `=` on its right, and another
@@ -33,6 +34,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod value;
+mod xml;
 
 pub use ast::{Binary, Expr, Kind, Unary};
 pub use error::{Error, Problem};
@@ -47,5 +49,7 @@ pub const MAX_TEXT: usize = 4 << 20;
 pub const MAX_EXPRESSION: usize = 64 << 10;
 /// Nesting of one expression, and height of its tree.
 pub const MAX_DEPTH: usize = 100;
+/// Numbers in a range `a..b`.
+pub const MAX_RANGE: u64 = 10_000;
 /// Bytes of a value that an expression makes (`reference`: 256 KB).
 pub const MAX_VALUE: usize = 256 << 10;

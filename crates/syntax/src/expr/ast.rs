@@ -43,6 +43,10 @@ pub enum Kind {
     Ternary(Box<Expr>, Box<Expr>, Box<Expr>),
     /// `a ?: b`: `a` where it holds, else `b`.
     Elvis(Box<Expr>, Box<Expr>),
+    /// `a ?? b`: `a` where it is known and not null, else `b`.
+    Coalesce(Box<Expr>, Box<Expr>),
+    /// `a?.b`: null where `a` is unknown or null.
+    Safe(Box<Expr>),
 }
 
 /// An operator before its operand.
@@ -54,6 +58,8 @@ pub enum Unary {
     Minus,
     /// `+`
     Plus,
+    /// `~`
+    Complement,
 }
 
 /// An operator between two operands.
@@ -71,6 +77,18 @@ pub enum Binary {
     Match,
     /// `!~`
     NotMatch,
+    /// `=^`: a text begins so.
+    Begins,
+    /// `!^`
+    NotBegins,
+    /// `=$`: a text ends so.
+    Ends,
+    /// `!$`
+    NotEnds,
+    /// `===`: equal, and of one kind.
+    Same,
+    /// `!==`
+    NotSame,
     /// `<`, `lt`
     Less,
     /// `>`, `gt`
@@ -89,6 +107,14 @@ pub enum Binary {
     Divide,
     /// `%`, `mod`
     Remainder,
+    /// `&`
+    BitAnd,
+    /// `|`
+    BitOr,
+    /// `^`
+    BitXor,
+    /// `a..b`: the whole numbers from one to the other, both included.
+    Range,
 }
 
 impl Binary {
@@ -101,6 +127,12 @@ impl Binary {
             Self::NotEqual => "!=",
             Self::Match => "=~",
             Self::NotMatch => "!~",
+            Self::Begins => "=^",
+            Self::NotBegins => "!^",
+            Self::Ends => "=$",
+            Self::NotEnds => "!$",
+            Self::Same => "===",
+            Self::NotSame => "!==",
             Self::Less => "<",
             Self::Greater => ">",
             Self::LessEqual => "<=",
@@ -110,6 +142,10 @@ impl Binary {
             Self::Multiply => "*",
             Self::Divide => "/",
             Self::Remainder => "%",
+            Self::BitAnd => "&",
+            Self::BitOr => "|",
+            Self::BitXor => "^",
+            Self::Range => "..",
         }
     }
 
@@ -118,10 +154,23 @@ impl Binary {
         match self {
             Self::Or => 2,
             Self::And => 3,
-            Self::Equal | Self::NotEqual | Self::Match | Self::NotMatch => 4,
-            Self::Less | Self::Greater | Self::LessEqual | Self::GreaterEqual => 5,
-            Self::Add | Self::Subtract => 6,
-            Self::Multiply | Self::Divide | Self::Remainder => 7,
+            Self::BitOr => 4,
+            Self::BitXor => 5,
+            Self::BitAnd => 6,
+            Self::Equal
+            | Self::NotEqual
+            | Self::Match
+            | Self::NotMatch
+            | Self::Begins
+            | Self::NotBegins
+            | Self::Ends
+            | Self::NotEnds
+            | Self::Same
+            | Self::NotSame => 7,
+            Self::Less | Self::Greater | Self::LessEqual | Self::GreaterEqual => 8,
+            Self::Range => 9,
+            Self::Add | Self::Subtract => 10,
+            Self::Multiply | Self::Divide | Self::Remainder => 11,
         }
     }
 }
@@ -150,8 +199,11 @@ impl Expr {
                     value.walk(see);
                 }
             }
-            Kind::Member(of, _) | Kind::Unary(_, of) => of.walk(see),
-            Kind::Index(a, b) | Kind::Binary(_, a, b) | Kind::Elvis(a, b) => {
+            Kind::Member(of, _) | Kind::Unary(_, of) | Kind::Safe(of) => of.walk(see),
+            Kind::Index(a, b)
+            | Kind::Binary(_, a, b)
+            | Kind::Elvis(a, b)
+            | Kind::Coalesce(a, b) => {
                 a.walk(see);
                 b.walk(see);
             }

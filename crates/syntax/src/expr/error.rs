@@ -117,12 +117,22 @@ pub enum Problem {
     /// JSON that is none.
     #[error("not JSON: {0}")]
     Json(String),
-    /// Known to the language, not built yet.
-    #[error("`{0}` is known and not supported yet")]
-    Unsupported(String),
+    /// XML that is none.
+    #[error("not XML: {0}")]
+    Xml(String),
+    /// A functor that means nothing where it is evaluated.
+    #[error("`{0}` is not known here")]
+    NotHere(String),
     /// What a function of the scope said.
     #[error("{0}")]
     Function(String),
+}
+
+impl Problem {
+    /// Nothing is there: what `empty()`, `??` and conditions take for null.
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::NoMember { .. })
+    }
 }
 
 fn did_you_mean(near: Option<&str>) -> String {

@@ -15,6 +15,8 @@ use super::{MAX_EXPRESSION, MAX_VALUE};
 /// Bounds of one evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
+    /// What is unknown is null, as in `when`; else it is an error.
+    pub lenient: bool,
     /// Nodes that may be evaluated. A thousand times what people write.
     pub steps: u32,
     /// Bytes of values that may be made in all.
@@ -26,6 +28,7 @@ pub struct Budget {
 impl Default for Budget {
     fn default() -> Self {
         Self {
+            lenient: false,
             steps: 20_000,
             bytes: 16 * MAX_VALUE,
             depth: 16,
@@ -100,7 +103,14 @@ impl<'s> Evaluation<'s> {
         let value = match &expr.kind {
             Kind::Literal(value) => return Ok(value.clone()),
             Kind::Text(parts) => return self.parts(parts),
-            Kind::Name(_) | Kind::Member(..) | Kind::Index(..) => return self.access(expr),
+            Kind::Name(_) | Kind::Member(..) | Kind::Index(..) => {
+                return match self.access(expr) {
+                    Err(error) if self.left.lenient && error.problem.is_unknown() => {
+                        Ok(Value::Null)
+                    }
+                    other => other,
+                };
+            }
             Kind::List(items) => {
                 let items: Result<Vec<_>, _> = items.iter().map(|item| self.expr(item)).collect();
                 Value::from(items?)
@@ -127,6 +137,7 @@ impl<'s> Evaluation<'s> {
                     }
                     Unary::Minus => operators::negate(&value).map_err(at)?,
                     Unary::Plus => operators::plus(&value).map_err(at)?,
+                    Unary::Complement => operators::complement(&value).map_err(at)?,
                 }
             }
             Kind::Binary(Binary::And, a, b) => {
@@ -145,6 +156,13 @@ impl<'s> Evaluation<'s> {
                     self.expr(no)
                 };
             }
+            Kind::Coalesce(value, other) => {
+                return match self.known(value)? {
+                    Value::Null => self.expr(other),
+                    value => Ok(value),
+                };
+            }
+            Kind::Safe(of) => return self.known(of),
             Kind::Elvis(value, other) => {
                 // A secret that is there is taken; its text is not looked at.
                 let value = self.expr(value)?;
@@ -157,6 +175,14 @@ impl<'s> Evaluation<'s> {
         };
         self.made(&value).map_err(at)?;
         Ok(value)
+    }
+
+    /// A value, null where it is unknown.
+    fn known(&mut self, expr: &Expr) -> Result<Value, Error> {
+        match self.expr(expr) {
+            Err(error) if error.problem.is_unknown() => Ok(Value::Null),
+            other => other,
+        }
     }
 
     fn condition(&mut self, expr: &Expr) -> Result<bool, Error> {
@@ -200,7 +226,11 @@ impl<'s> Evaluation<'s> {
         } else {
             (self.expr(base)?, 0)
         };
+        let safe = matches!(base.kind, Kind::Safe(_));
         for (part, key) in parts.iter().zip(&keys).skip(known) {
+            if safe && value == Value::Null {
+                return Ok(value);
+            }
             let next = match &part.kind {
                 Kind::Member(_, name) => methods::member(&value, name),
                 _ => methods::index(&value, key),
@@ -280,6 +310,9 @@ impl<'s> Evaluation<'s> {
             }
         }
         let of = self.expr(receiver)?;
+        if of == Value::Null && (self.left.lenient || matches!(receiver.kind, Kind::Safe(_))) {
+            return Ok(Value::Null);
+        }
         let values = values(self)?;
         methods::call(&of, name, &values).map_err(at)
     }
@@ -293,10 +326,7 @@ impl<'s> Evaluation<'s> {
                     Err(at(Problem::Secret("`empty`".to_owned())))
                 }
                 Ok(value) => Ok(Value::Bool(methods::is_empty(&value))),
-                Err(Error {
-                    problem: Problem::Unknown { .. } | Problem::NoMember { .. },
-                    ..
-                }) => Ok(Value::Bool(true)),
+                Err(error) if error.problem.is_unknown() => Ok(Value::Bool(true)),
                 Err(error) => Err(error),
             },
             ("size", [of]) => {
@@ -329,6 +359,16 @@ impl Expr {
     pub fn value(&self, scope: &dyn Scope) -> Result<Value, Error> {
         debug_assert!(self.span.len() <= MAX_EXPRESSION);
         Evaluation::new(scope, Budget::default()).expr(self)
+    }
+
+    /// Whether a `condition` holds. What is unknown in it is null (`reference/behaviour.md` §13), so a path that
+    /// nothing answers makes no error but compares as null does.
+    pub fn holds(&self, scope: &dyn Scope) -> Result<bool, Error> {
+        let budget = Budget {
+            lenient: true,
+            ..Budget::default()
+        };
+        Evaluation::new(scope, budget).condition(self)
     }
 }
 

@@ -7,6 +7,7 @@ use super::error::{Problem, nearest};
 use super::json;
 use super::scope::Scope;
 use super::value::Value;
+use super::xml;
 
 const KNOWN: [&str; 8] = [
     "secrets",
@@ -53,7 +54,6 @@ pub(super) fn call(
             .map(Value::Secret)
             .map_err(Problem::Function),
         ("secrets", "getValue", _) => wants("wants the secret's identifier as text"),
-        ("secrets", ..) => unknown(&["getValue"]),
         ("json", "object", [text]) => json::parse(text),
         ("json", "select", [Value::Text(path), of]) => {
             let found = json::select(path, of)?;
@@ -71,6 +71,9 @@ pub(super) fn call(
         ("json", "object" | "format", _) => wants("wants one argument"),
         ("json", "select" | "list", _) => wants("wants a path and a JSON text"),
         ("json", ..) => unknown(&["object", "select", "list", "format"]),
+        ("xml", "select", [Value::Text(path), of]) => xml::select(path, of),
+        ("xml", "select", _) => wants("wants a path and an XML text"),
+        ("xml", ..) => unknown(&["select"]),
         ("regex", "extract", [Value::Text(source), of]) => {
             let text = of.to_text().unwrap_or_default();
             let found = pattern(source)?
@@ -95,9 +98,20 @@ pub(super) fn call(
                 "getDateMinusDays",
             ])
         }),
+        ("configFile" | "fileStore", "getAsString" | "getAsBase64", [Value::Text(_)])
+        | ("exportedVariables", "getValue", [Value::Text(_)]) => {
+            match scope.call(functor, method, arguments) {
+                Some(result) => result.map_err(Problem::Function),
+                None => Err(Problem::NotHere(format!("{}()", full()))),
+            }
+        }
+        ("configFile" | "fileStore", "getAsString" | "getAsBase64", _) => wants("wants one text"),
+        ("configFile" | "fileStore", ..) => unknown(&["getAsString", "getAsBase64"]),
+        ("exportedVariables", "getValue", _) => wants("wants `scope.key.variable` as text"),
+        ("secrets" | "exportedVariables", ..) => unknown(&["getValue"]),
         _ => match scope.call(functor, method, arguments) {
             Some(result) => result.map_err(Problem::Function),
-            None => Err(Problem::Unsupported(format!("{}()", full()))),
+            None => Err(Problem::NotHere(format!("{}()", full()))),
         },
     }
 }

@@ -8,7 +8,7 @@ use super::functors::{pattern, replace_all};
 use super::operators::equal;
 use super::value::Value;
 
-const TEXT_METHODS: [&str; 26] = [
+const TEXT_METHODS: [&str; 32] = [
     "contains",
     "startsWith",
     "endsWith",
@@ -35,12 +35,31 @@ const TEXT_METHODS: [&str; 26] = [
     "strip",
     "repeat",
     "get",
+    "compareTo",
+    "compareToIgnoreCase",
+    "contentEquals",
+    "stripLeading",
+    "stripTrailing",
+    "lines",
 ];
-const LIST_METHODS: [&str; 9] = [
-    "get", "size", "length", "contains", "isEmpty", "indexOf", "toString", "equals", "join",
-];
-const MAP_METHODS: [&str; 8] = [
+const LIST_METHODS: [&str; 12] = [
     "get",
+    "size",
+    "length",
+    "contains",
+    "containsAll",
+    "isEmpty",
+    "indexOf",
+    "lastIndexOf",
+    "subList",
+    "toString",
+    "equals",
+    "join",
+];
+const MAP_METHODS: [&str; 10] = [
+    "get",
+    "getOrDefault",
+    "containsValue",
     "size",
     "containsKey",
     "isEmpty",
@@ -175,6 +194,20 @@ pub(super) fn call(of: &Value, name: &str, arguments: &[Value]) -> Result<Value,
                 .iter()
                 .position(|other| equal(item, other))
                 .map_or(Value::Int(-1), int),
+            ("lastIndexOf", [item]) => items
+                .iter()
+                .rposition(|other| equal(item, other))
+                .map_or(Value::Int(-1), int),
+            ("containsAll", [Value::List(others)]) => Value::Bool(
+                others
+                    .iter()
+                    .all(|other| items.iter().any(|item| equal(item, other))),
+            ),
+            ("subList", [from, to]) => {
+                let from = place_in(from, "list", items.len())?;
+                let to = place_in(to, "list", items.len())?;
+                Value::List(items.get(from..to).unwrap_or_default().into())
+            }
             ("join", [Value::Text(with)]) => {
                 let texts: Vec<Arc<str>> = items.iter().filter_map(Value::to_text).collect();
                 let size = texts
@@ -192,6 +225,13 @@ pub(super) fn call(of: &Value, name: &str, arguments: &[Value]) -> Result<Value,
             ("isEmpty", []) => Value::Bool(map.is_empty()),
             ("containsKey", [key]) => {
                 Value::Bool(map.contains_key(&*key.to_text().unwrap_or_default()))
+            }
+            ("getOrDefault", [key, other]) => map
+                .get(&*key.to_text().unwrap_or_default())
+                .unwrap_or(other)
+                .clone(),
+            ("containsValue", [value]) => {
+                Value::Bool(map.values().any(|other| equal(value, other)))
             }
             ("keySet", []) => Value::List(map.keys().cloned().map(Value::Text).collect()),
             ("values", []) => Value::List(map.values().cloned().collect()),
@@ -224,6 +264,24 @@ fn text_method(text: &str, name: &str, arguments: &[Value]) -> Option<Result<Val
         ("contains", [part]) => Value::Bool(text.contains(part)),
         ("startsWith", [part]) => Value::Bool(text.starts_with(part)),
         ("endsWith", [part]) => Value::Bool(text.ends_with(part)),
+        ("contentEquals", [other]) => Value::Bool(text == *other),
+        ("compareTo", [other]) => order(text.cmp(other)),
+        ("compareToIgnoreCase", [other]) => order(text.to_lowercase().cmp(&other.to_lowercase())),
+        ("stripLeading", []) => Value::from(text.trim_start()),
+        ("stripTrailing", []) => Value::from(text.trim_end()),
+        ("lines", []) => Value::List(text.lines().map(Value::from).collect()),
+        ("indexOf", [part, _]) => {
+            let len = text.chars().count();
+            let from = match arguments[1].number() {
+                Some(Value::Int(at)) => usize::try_from(at).unwrap_or(0).min(len),
+                _ => return None,
+            };
+            let at = text
+                .char_indices()
+                .nth(from)
+                .map_or(text.len(), |(at, _)| at);
+            char_index(text, text[at..].find(part).map(|found| at + found))
+        }
         ("equalsIgnoreCase", [other]) => Value::Bool(text.to_lowercase() == other.to_lowercase()),
         ("isEmpty", []) => Value::Bool(text.is_empty()),
         ("isBlank", []) => Value::Bool(text.trim().is_empty()),
@@ -274,28 +332,32 @@ fn text_method(text: &str, name: &str, arguments: &[Value]) -> Option<Result<Val
     Some(Ok(made))
 }
 
+/// Java's answer to a comparison, by its sign.
+fn order(ordering: std::cmp::Ordering) -> Value {
+    Value::Int(ordering as i64)
+}
+
+/// A place in something of a length; its end is one too.
+fn place_in(value: &Value, of: &'static str, len: usize) -> Result<usize, Problem> {
+    match value.number() {
+        Some(Value::Int(at)) => usize::try_from(at)
+            .ok()
+            .filter(|at| *at <= len)
+            .ok_or(Problem::Index { index: at, of, len }),
+        _ => Err(Problem::Operand {
+            operator: "an index",
+            value: value.kind(),
+        }),
+    }
+}
+
 fn char_index(text: &str, byte: Option<usize>) -> Value {
     byte.map_or(Value::Int(-1), |byte| int(text[..byte].chars().count()))
 }
 
 fn substring(text: &str, from: &Value, to: Option<&Value>) -> Result<Value, Problem> {
     let len = text.chars().count();
-    let place = |value: &Value| match value.number() {
-        Some(Value::Int(at)) => {
-            usize::try_from(at)
-                .ok()
-                .filter(|at| *at <= len)
-                .ok_or(Problem::Index {
-                    index: at,
-                    of: "text",
-                    len,
-                })
-        }
-        _ => Err(Problem::Operand {
-            operator: "substring",
-            value: value.kind(),
-        }),
-    };
+    let place = |value: &Value| place_in(value, "text", len);
     let from = place(from)?;
     let to = to.map_or(Ok(len), place)?;
     if from > to {

@@ -10,6 +10,7 @@ use super::eval::joined;
 use super::functors::pattern;
 use super::template::append;
 use super::value::Value;
+use super::{MAX_RANGE, MAX_VALUE};
 
 /// `-a`
 pub(super) fn negate(value: &Value) -> Result<Value, Problem> {
@@ -41,6 +42,14 @@ pub(super) fn binary(operator: Binary, a: &Value, b: &Value) -> Result<Value, Pr
         Binary::Greater => Value::Bool(compare(">", a, b)?.is_some_and(Ordering::is_gt)),
         Binary::LessEqual => Value::Bool(compare("<=", a, b)?.is_some_and(Ordering::is_le)),
         Binary::GreaterEqual => Value::Bool(compare(">=", a, b)?.is_some_and(Ordering::is_ge)),
+        Binary::Begins | Binary::Ends => Value::Bool(edge(operator, a, b)?),
+        Binary::NotBegins | Binary::NotEnds => Value::Bool(!edge(operator, a, b)?),
+        Binary::Same => Value::Bool(a.kind() == b.kind() && equal(a, b)),
+        Binary::NotSame => Value::Bool(a.kind() != b.kind() || !equal(a, b)),
+        Binary::BitAnd => bits(operator, a, b, |a, b| a & b)?,
+        Binary::BitOr => bits(operator, a, b, |a, b| a | b)?,
+        Binary::BitXor => bits(operator, a, b, |a, b| a ^ b)?,
+        Binary::Range => range(a, b)?,
         Binary::Add => add(a, b)?,
         Binary::Subtract => arithmetic("-", a, b, i64::checked_sub, |a, b| a - b)?,
         Binary::Multiply => arithmetic("*", a, b, i64::checked_mul, |a, b| a * b)?,
@@ -49,6 +58,70 @@ pub(super) fn binary(operator: Binary, a: &Value, b: &Value) -> Result<Value, Pr
         // Evaluated by the caller, one side at a time.
         Binary::And => Value::Bool(a.holds() && b.holds()),
         Binary::Or => Value::Bool(a.holds() || b.holds()),
+    })
+}
+
+/// `~a`
+pub(super) fn complement(value: &Value) -> Result<Value, Problem> {
+    whole("~", value).map(|number| Value::Int(!number))
+}
+
+fn whole(operator: &'static str, value: &Value) -> Result<i64, Problem> {
+    match number(operator, value)? {
+        Value::Int(number) => Ok(number),
+        _ => Err(Problem::Operand {
+            operator,
+            value: "a number with a fraction",
+        }),
+    }
+}
+
+fn bits(
+    operator: Binary,
+    a: &Value,
+    b: &Value,
+    combine: impl Fn(i64, i64) -> i64,
+) -> Result<Value, Problem> {
+    let operator = operator.as_str();
+    Ok(Value::Int(combine(
+        whole(operator, a)?,
+        whole(operator, b)?,
+    )))
+}
+
+/// `a..b`: downwards where `b` is the smaller, as JEXL has it.
+fn range(a: &Value, b: &Value) -> Result<Value, Problem> {
+    let (a, b) = (whole("..", a)?, whole("..", b)?);
+    if a.abs_diff(b) >= MAX_RANGE {
+        return Err(Problem::TooLarge(MAX_VALUE));
+    }
+    Ok(Value::List(if a <= b {
+        (a..=b).map(Value::Int).collect()
+    } else {
+        (b..=a).rev().map(Value::Int).collect()
+    }))
+}
+
+/// Whether a text begins, or ends, with another; of a list, its first or last item.
+fn edge(operator: Binary, a: &Value, b: &Value) -> Result<bool, Problem> {
+    let begins = matches!(operator, Binary::Begins | Binary::NotBegins);
+    if let Value::List(items) = a {
+        let item = if begins { items.first() } else { items.last() };
+        return Ok(item.is_some_and(|item| equal(item, b)));
+    }
+    if matches!((a, b), (Value::Null, _) | (_, Value::Null)) {
+        return Ok(false);
+    }
+    let text = |value: &Value| {
+        value
+            .to_text()
+            .ok_or_else(|| Problem::Secret(format!("`{}`", operator.as_str())))
+    };
+    let (a, b) = (text(a)?, text(b)?);
+    Ok(if begins {
+        a.starts_with(&*b)
+    } else {
+        a.ends_with(&*b)
     })
 }
 

@@ -96,6 +96,14 @@ impl<'a> Parser<'a> {
         self.deeper(|parser| {
             let condition = parser.binary(0)?;
             let start = condition.span.start;
+            if parser.eat("??")? {
+                let other = parser.ternary()?;
+                let end = other.span.end;
+                return node(
+                    start..end,
+                    Kind::Coalesce(Box::new(condition), Box::new(other)),
+                );
+            }
             if parser.eat("?:")? {
                 let other = parser.ternary()?;
                 let end = other.span.end;
@@ -143,6 +151,16 @@ impl<'a> Parser<'a> {
             TokenKind::Sign("!=") | TokenKind::Name("ne") => Binary::NotEqual,
             TokenKind::Sign("=~") => Binary::Match,
             TokenKind::Sign("!~") => Binary::NotMatch,
+            TokenKind::Sign("=^") => Binary::Begins,
+            TokenKind::Sign("!^") => Binary::NotBegins,
+            TokenKind::Sign("=$") => Binary::Ends,
+            TokenKind::Sign("!$") => Binary::NotEnds,
+            TokenKind::Sign("===") => Binary::Same,
+            TokenKind::Sign("!==") => Binary::NotSame,
+            TokenKind::Sign("&") => Binary::BitAnd,
+            TokenKind::Sign("|") => Binary::BitOr,
+            TokenKind::Sign("^") => Binary::BitXor,
+            TokenKind::Sign("..") => Binary::Range,
             TokenKind::Sign("<") | TokenKind::Name("lt") => Binary::Less,
             TokenKind::Sign(">") | TokenKind::Name("gt") => Binary::Greater,
             TokenKind::Sign("<=") | TokenKind::Name("le") => Binary::LessEqual,
@@ -161,6 +179,7 @@ impl<'a> Parser<'a> {
             TokenKind::Sign("!") | TokenKind::Name("not") => Unary::Not,
             TokenKind::Sign("-") => Unary::Minus,
             TokenKind::Sign("+") => Unary::Plus,
+            TokenKind::Sign("~") => Unary::Complement,
             _ => return self.postfix(),
         };
         let start = self.bump()?.span.start;
@@ -174,6 +193,9 @@ impl<'a> Parser<'a> {
         loop {
             if self.eat(".")? {
                 expr = self.member(expr, start)?;
+            } else if self.eat("?.")? {
+                let span = expr.span.clone();
+                expr = self.member(node(span, Kind::Safe(Box::new(expr)))?, start)?;
             } else if self.eat("[")? {
                 let index = self.ternary()?;
                 let end = self.expect("]", "`]`")?;
@@ -428,8 +450,10 @@ fn node(span: Range<usize>, kind: Kind) -> Result<Expr, Error> {
             .map(|(key, value)| key.height.max(value.height))
             .max()
             .unwrap_or(0),
-        Kind::Member(of, _) | Kind::Unary(_, of) => of.height,
-        Kind::Index(a, b) | Kind::Binary(_, a, b) | Kind::Elvis(a, b) => a.height.max(b.height),
+        Kind::Member(of, _) | Kind::Unary(_, of) | Kind::Safe(of) => of.height,
+        Kind::Index(a, b) | Kind::Binary(_, a, b) | Kind::Elvis(a, b) | Kind::Coalesce(a, b) => {
+            a.height.max(b.height)
+        }
         Kind::Call(receiver, _, arguments) => receiver
             .as_ref()
             .map_or(0, |receiver| receiver.height)

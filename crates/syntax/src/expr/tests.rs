@@ -220,6 +220,66 @@ fn values() {
             "<+json.format({a: [1, null, \"x\"]})>",
             r#"{"a":[1,null,"x"]}"#.into(),
         ),
+        // XML.
+        (
+            "<+xml.select(\"/a/b\", \"<a><b>1</b><b>2</b></a>\")>",
+            "1".into(),
+        ),
+        (
+            "<+xml.select(\"//b[2]\", \"<a><b>1</b><b>2</b></a>\")>",
+            "2".into(),
+        ),
+        (
+            "<+xml.select(\"/a/b[last()]/text()\", \"<a><b>1</b><b>2 &amp; <i>x</i></b></a>\")>",
+            "2 & ".into(),
+        ),
+        (
+            "<+xml.select(\"string(/a)\", \"<a>1<b>2</b></a>\")>",
+            "12".into(),
+        ),
+        (
+            "<+xml.select(\"/a/b[@id='y']/@v\", \"<a><b id='x' v='1'/><b id='y' v='2'/></a>\")>",
+            "2".into(),
+        ),
+        (
+            "<+xml.select(\"//book[title='Go']/../@n\", \"<a n='7'><book><title>Go</title></book></a>\")>",
+            "7".into(),
+        ),
+        (
+            "<+xml.select(\"count(//b)\", \"<a><b/><c><b/></c></a>\")>",
+            2.into(),
+        ),
+        ("<+xml.select(\"/a/none\", \"<a/>\")>", "".into()),
+        (
+            "<+xml.select(\"/project/version\", \"<project xmlns='u'><x:version xmlns:x='v'><![CDATA[1.2]]></x:version></project>\")>",
+            "1.2".into(),
+        ),
+        // Operators of JEXL that are seldom met.
+        ("<+\"abc\" =^ \"ab\">", true.into()),
+        ("<+\"abc\" !^ \"ab\">", false.into()),
+        ("<+\"abc\" =$ \"bc\">", true.into()),
+        ("<+\"abc\" !$ \"x\">", true.into()),
+        ("<+1 === \"1\">", false.into()),
+        ("<+1 !== \"1\">", true.into()),
+        ("<+6 & 3 | 8 ^ 1>", 11.into()),
+        ("<+~0>", (-1).into()),
+        ("<+(1..4).size()>", 4.into()),
+        ("<+3..1>", Value::from(vec![3.into(), 2.into(), 1.into()])),
+        ("<+pipeline.variables.unknown ?? \"x\">", "x".into()),
+        ("<+nothing ?? \"x\">", "x".into()),
+        ("<+\"\" ?? \"x\">", "".into()),
+        ("<+pipeline.variables.unknown?.a.b>", Value::Null),
+        ("<+nothing?.trim()>", Value::Null),
+        ("<+pipeline?.name>", "demo".into()),
+        ("<+\"b\".compareTo(\"a\")>", 1.into()),
+        ("<+\"aba\".indexOf(\"a\", 1)>", 2.into()),
+        ("<+\"a\nb\".lines().size()>", 2.into()),
+        (
+            "<+[1,2,3].subList(1, 3)>",
+            Value::from(vec![2.into(), 3.into()]),
+        ),
+        ("<+[1,2].containsAll([2])>", true.into()),
+        ("<+{a: 1}.getOrDefault(\"b\", 2)>", 2.into()),
         ("<+regex.extract(\"[0-9]+\", \"ab12c3\")>", "12".into()),
         ("<+regex.match(\"[0-9]\", \"ab\")>", false.into()),
         ("<+regex.replace(\"b\", \"x\", \"abb\")>", "axx".into()),
@@ -310,8 +370,32 @@ fn problems() {
             "2..23: there is no function `json.selct`; did you mean `json.select`?",
         ),
         (
-            "<+xml.select(\"/a\", \"<a/>\")>",
-            "2..26: `xml.select()` is known and not supported yet",
+            "<+xml.select(\"/a\", \"<a>\")>",
+            "2..25: not XML: it ends too early",
+        ),
+        (
+            "<+xml.select(\"/a[\", \"<a/>\")>",
+            "2..27: not XML: the path `/a[` cannot be read",
+        ),
+        (
+            "<+xml.select(\"/a\", \"<a>&boom;</a>\")>",
+            "2..35: not XML: the entity `&boom;` is not known",
+        ),
+        (
+            "<+fileStore.getAsStrin(\"/a\")>",
+            "2..28: there is no function `fileStore.getAsStrin`; did you mean `fileStore.getAsString`?",
+        ),
+        (
+            "<+fileStore.getAsString(\"/a\")>",
+            "2..29: `fileStore.getAsString()` is not known here",
+        ),
+        (
+            "<+1..99999999>",
+            "2..13: the expression makes a value of more than 262144 bytes",
+        ),
+        (
+            "<+1.5 & 1>",
+            "2..9: `&` does not take a number with a fraction",
         ),
         (
             "<+siez(1)>",
@@ -377,6 +461,31 @@ fn conditions_are_expressions_around_expressions() {
 }
 
 #[test]
+fn what_is_unknown_is_null_in_a_condition() {
+    let table = [
+        ("<+pipeline.variables.unknown> == \"x\"", false),
+        ("<+pipeline.variables.unknown> == null", true),
+        ("<+steps.gone.output.outputVariables.X> != \"x\"", true),
+        ("<+pipeline.variables.unknown>.contains(\"x\")", false),
+        ("!<+pipeline.variables.unknown.contains(\"x\")>", true),
+        ("<+pipeline.name> =~ \"d.*\"", true),
+        ("\"false\"", false),
+        ("<+pipeline.variables.list>", true),
+    ];
+    for (text, wanted) in table {
+        let held = parse_condition(text)
+            .and_then(|expr| expr.holds(&world()))
+            .unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(held, wanted, "{text}");
+    }
+    let looks = parse_condition("<+pipeline.variables.token> == \"x\"").expect("parses");
+    assert!(matches!(
+        looks.holds(&world()).expect_err("a secret").problem,
+        Problem::Secret(_)
+    ));
+}
+
+#[test]
 fn paths_are_found_without_evaluation() {
     let template = Template::parse(
         "<+steps.a.output.outputVariables.X> <+env.name == \"p\" ? stage.name : pipeline[\"name\"].trim()>",
@@ -424,7 +533,7 @@ fn bombs_are_refused_and_do_not_break_the_stack() {
 
 proptest! {
     #[test]
-    fn nothing_panics(text in "(<\\+|>|[a-z.\"'()\\[\\]{}?:!=~<>&|+*/% 0-9\\\\ä\\n-]){0,60}") {
+    fn nothing_panics(text in "(<\\+|>|=\\^|\\?\\.|[a-z.\"'()\\[\\]{}?:!=~<>&|+*/% 0-9\\\\ä\\n-]){0,60}") {
         if let Ok(template) = Template::parse(&text) {
             let _ = template.value(&Clocked(world()));
             let _ = template.pieces(&Clocked(world()));
