@@ -7,6 +7,7 @@
 pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod control;
 pub mod core;
 pub mod fake;
 pub mod job;

@@ -10,10 +10,11 @@ use addon::link::{self, Decoder, Frame};
 use engine::event::{Interrupt, Stamped};
 use pipeline::plan::NodeId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::backend::{Backend, EventKind, PodEvent, PodRef};
+use crate::control::{self, Call, Reply};
 use crate::core::{Action, Core, Event};
 use crate::job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
 use crate::journal::{self, Journal};
@@ -22,6 +23,8 @@ use crate::store::{Logs, Written};
 
 /// Batches of frames that may wait for the machine: a reader stays one read ahead for a few connections.
 const BATCHES: usize = 8;
+/// Asks of other commands that may wait: people are slower.
+const ASKS: usize = 16;
 /// Bytes of one read from a carrier: what the credit of one channel lets come at once.
 const READ: usize = link::INITIAL_CREDIT as usize;
 
@@ -71,7 +74,10 @@ pub async fn run(
     let (results, results_in) = mpsc::unbounded_channel();
     let (frames, frames_in) = mpsc::channel(BATCHES);
     let (pods, pods_in) = mpsc::unbounded_channel();
-    let shell = Shell {
+    let (calls, calls_in) = mpsc::channel(ASKS);
+    // The journal is ours, so the socket is; where it cannot be made, only asking from elsewhere is not possible.
+    let listener = control::listen(&job.dir, calls);
+    let mut shell = Shell {
         job,
         core,
         clock,
@@ -86,10 +92,21 @@ pub async fn run(
         frames,
         pods,
         timer: None,
+        replies: BTreeMap::new(),
+        asks: 0,
     };
-    shell
-        .drive(&events, interrupts, results_in, frames_in, pods_in)
-        .await
+    if let Err(error) = &listener {
+        shell.tell(Notice::Warning(format!(
+            "other commands cannot ask anything of this run: {error}"
+        )));
+    }
+    let outcome = shell
+        .drive(
+            &events, interrupts, calls_in, results_in, frames_in, pods_in,
+        )
+        .await;
+    drop(listener);
+    outcome
 }
 
 /// Wall-clock time that never jumps: the system's at the start, and what has passed since.
@@ -143,6 +160,9 @@ struct Shell {
     frames: mpsc::Sender<Vec<Event>>,
     pods: mpsc::UnboundedSender<(NodeId, PodEvent)>,
     timer: Option<u64>,
+    /// Of what other commands asked, by number.
+    replies: BTreeMap<u64, oneshot::Sender<Reply>>,
+    asks: u64,
 }
 
 impl Shell {
@@ -150,6 +170,7 @@ impl Shell {
         mut self,
         before: &[Stamped],
         mut interrupts: mpsc::Receiver<Interrupt>,
+        mut calls: mpsc::Receiver<Call>,
         mut results: mpsc::UnboundedReceiver<Event>,
         mut frames: mpsc::Receiver<Vec<Event>>,
         mut pods: mpsc::UnboundedReceiver<(NodeId, PodEvent)>,
@@ -174,6 +195,7 @@ impl Shell {
                     listening = interrupt.is_some();
                     interrupt.into_iter().map(Event::Interrupt).collect()
                 }
+                Some(call) = calls.recv() => vec![self.asked(call)],
                 event = results.recv() => event.into_iter().collect(),
                 Some((group, event)) = pods.recv() => { self.pod_event(group, event)?; Vec::new() }
                 () = sleep(timer), if timer.is_some() => vec![Event::Wake],
@@ -347,6 +369,12 @@ impl Shell {
                     }
                 }
                 Action::Timer(at) => self.timer = at,
+                Action::Reply { number, reply } => {
+                    if let Some(waits) = self.replies.remove(&number) {
+                        // Whoever asked may have gone.
+                        let _ = waits.send(reply);
+                    }
+                }
                 Action::Warn(text) => self.tell(Notice::Warning(text)),
                 Action::Finish(outcome) => return Ok(Some(outcome)),
                 Action::TakenOver { seen } => {
@@ -365,6 +393,16 @@ impl Shell {
             }
         }
         Ok(None)
+    }
+
+    fn asked(&mut self, call: Call) -> Event {
+        self.asks += 1;
+        self.replies.insert(self.asks, call.reply);
+        Event::Asked {
+            number: self.asks,
+            uid: call.uid,
+            ask: call.ask,
+        }
     }
 
     fn backend(&self) -> (Arc<dyn Backend>, crate::backend::Access) {

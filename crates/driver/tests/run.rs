@@ -299,3 +299,33 @@ async fn a_pod_lost_under_a_step_is_an_infrastructure_failure() {
         ErrorKind::InfrastructureFailure
     );
 }
+
+#[tokio::test]
+async fn another_command_asks_a_run_to_end() {
+    use driver::control::{Ask, Reply, ask};
+
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let stages = vec![group("g", vec![step("long", "sleep:600000")])];
+    let (tell, mut hear) = mpsc::channel(driver::OBSERVER_DEPTH);
+    let (_keep, interrupts) = mpsc::channel(1);
+    let run = tokio::spawn(driver::run(
+        job(dir.path(), &fake, stages),
+        tell,
+        interrupts,
+    ));
+    while let Some(notice) = hear.recv().await {
+        if let Notice::Event(stamped) = &notice
+            && matches!(stamped.event, Event::AttemptStarted { .. })
+        {
+            let place = dir.path().to_owned();
+            let asked = move || ask(&place, &Ask::Interrupt(Interrupt::Kill));
+            let reply = tokio::task::spawn_blocking(asked).await.unwrap();
+            assert_eq!(reply.unwrap(), Reply::Done);
+        }
+    }
+    assert_eq!(run.await.unwrap().unwrap().status, Status::Aborted);
+    // Nobody listens there any more, and nothing is left of it.
+    let late = ask(dir.path(), &Ask::Interrupt(Interrupt::Kill)).unwrap_err();
+    assert_eq!(late.kind(), std::io::ErrorKind::NotFound);
+}

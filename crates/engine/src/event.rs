@@ -152,7 +152,7 @@ pub enum Event {
     },
 }
 
-/// What may be asked of a run from outside.
+/// What may be asked of a run from outside: by the terminal, or by another command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interrupt {
     /// End it: steps get SIGTERM, their grace, SIGKILL.

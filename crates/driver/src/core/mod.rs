@@ -11,6 +11,7 @@
 //! memory: a core made again from the journal ([`Core::resume`]) asks the same questions of the backend and the addons,
 //! and they answer what is there.
 
+mod asked;
 mod group;
 mod records;
 mod session;
@@ -27,6 +28,7 @@ use pipeline::plan::{Kind, NodeId};
 use pipeline::pod;
 
 use crate::backend::{self, Created, Deleted, ImageFacts, PodRef};
+use crate::control::{Ask, Reply};
 use crate::job::Outcome;
 use crate::planner::Planner;
 
@@ -118,6 +120,15 @@ pub enum Event {
     Wake,
     /// Somebody wants the run to end.
     Interrupt(Interrupt),
+    /// Another command asks for something; [`Action::Reply`] with the same number follows.
+    Asked {
+        /// Chosen by the shell.
+        number: u64,
+        /// The user id of who asks, as the kernel says it.
+        uid: u32,
+        /// What.
+        ask: Ask,
+    },
 }
 
 /// What the shell is to do, in this order.
@@ -228,6 +239,13 @@ pub enum Action {
     Timer(Option<u64>),
     /// For the owner to read.
     Warn(String),
+    /// What became of an [`Event::Asked`]: its events are committed before.
+    Reply {
+        /// Of the ask.
+        number: u64,
+        /// What.
+        reply: Reply,
+    },
     /// The run is over.
     Finish(Outcome),
     /// An addon obeys a driver with a higher epoch: this one must not do anything more.
@@ -406,6 +424,7 @@ impl Core {
                 self.decide(Input::Now, now_ms);
             }
             Event::Interrupt(interrupt) => self.decide(Input::Interrupt(interrupt), now_ms),
+            Event::Asked { number, ask, .. } => self.hear(number, ask, now_ms),
         }
         self.reconcile(now_ms);
     }
