@@ -1,23 +1,25 @@
 #!/bin/bash
-# Self-built images: pause (static C) and busybox (Debian busybox-static) as OCI archives, via docker-archive tars made by hand.
-set -euo pipefail; HERE=$(cd "$(dirname "$0")" && pwd)
-D=${1:-${TESTCLUSTER:-$HOME/.cache/stepyard/testcluster}/img}; mkdir -p "$D"; cd "$D"
-mk() { # name:tag rootfs-dir config-json-fragment
-  local ref=$1 root=$2 cfg=$3 t; t=$(mktemp -d)
-  tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$t/layer.tar" .
-  local id; id=$(sha256sum "$t/layer.tar" | cut -d' ' -f1)
-  printf '{"architecture":"amd64","os":"linux","created":"1970-01-01T00:00:00Z","config":%s,"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created":"1970-01-01T00:00:00Z","created_by":"images.sh"}]}' "$cfg" "$id" > "$t/config.json"
-  printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$ref" > "$t/manifest.json"
-  tar -C "$t" -cf "$D/$(basename "${ref%%:*}").tar" manifest.json config.json layer.tar; rm -rf "$t"
+# Two images made here: pause (static C), and busybox (Debian's busybox-static), as archives.
+set -euo pipefail; HERE=$(cd "$(dirname "$0")" && pwd); . "$HERE/lib.sh"
+W=$(mktemp -d); trap 'rm -rf "$W"' EXIT; cd "$W"
+arch=$(dpkg --print-architecture)
+image() { # name:tag root config
+  local layer id
+  tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$2" -cf layer.tar .
+  id=$(sha256sum layer.tar | cut -d' ' -f1)
+  printf '{"architecture":"%s","os":"linux","created":"1970-01-01T00:00:00Z","config":%s,"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created":"1970-01-01T00:00:00Z","created_by":"images.sh"}]}' "$arch" "$3" "$id" > config.json
+  printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$1" > manifest.json
+  local name=${1%%:*}; name=${name##*/}
+  tar -cf "$B/img/$name.tar.new" manifest.json config.json layer.tar; mv "$B/img/$name.tar.new" "$B/img/$name.tar"
 }
-gcc -static -Os -s -o pause "$HERE/pause.c"
-rm -rf r-pause r-bb; mkdir r-pause; cp pause r-pause/pause
-mk testcluster.local/pause:1 r-pause '{"Entrypoint":["/pause"],"User":"65535:65535"}'
-mkdir -p r-bb/{bin,etc,tmp,proc,sys,dev,root,usr/bin,usr/sbin,sbin,var,home}; chmod 1777 r-bb/tmp
-cp "$(command -v /bin/busybox || echo /usr/bin/busybox)" r-bb/bin/busybox
-for a in $(r-bb/bin/busybox --list-full); do case $a in bin/busybox) ;; *) mkdir -p "r-bb/$(dirname "$a")"; ln -sf /bin/busybox "r-bb/$a";; esac; done
-echo 'root:x:0:0:root:/root:/bin/sh
-nobody:x:65534:65534:nobody:/:/bin/sh' > r-bb/etc/passwd; echo 'root:x:0:
-nogroup:x:65534:' > r-bb/etc/group
-mk testcluster.local/busybox:1 r-bb '{"Cmd":["sh"],"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}'
-ls -la "$D"/*.tar
+mkdir pause busybox
+gcc -static -Os -s -o pause/pause "$HERE/pause.c"
+image testcluster.local/pause:1 pause '{"Entrypoint":["/pause"],"User":"65535:65535"}'
+mkdir -p busybox/{bin,etc,tmp,proc,sys,dev,root,usr/bin,usr/sbin,sbin,var,home}; chmod 1777 busybox/tmp
+cp "$(command -v busybox)" busybox/bin/busybox
+for a in $(busybox/bin/busybox --list-full); do
+  [ "$a" = bin/busybox ] || { mkdir -p "busybox/$(dirname "$a")"; ln -sf /bin/busybox "busybox/$a"; }
+done
+printf 'root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' > busybox/etc/passwd
+printf 'root:x:0:\nann:x:1000:\nnogroup:x:65534:\n' > busybox/etc/group
+image testcluster.local/busybox:1 busybox '{"Cmd":["sh"],"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}'

@@ -147,7 +147,8 @@ pub(crate) fn refresh_lists(package: &str) -> Result<()> {
     Cmd::new("apt-get").args(["update", "-qq"]).run()
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs Debian's packages of these names.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     println!("installing {}", packages.join(" "));
     for package in packages {
         refresh_lists(package)?;

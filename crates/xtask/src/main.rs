@@ -3,6 +3,7 @@
 //! `cargo xtask` lists the commands. It uses few crates on purpose: it is the first thing that a fresh clone builds.
 
 mod bench;
+mod cluster;
 mod command;
 mod examples;
 mod git_server;
@@ -25,6 +26,8 @@ cargo xtask images [NAME]    build the images of images/ from Debian packages; -
 cargo xtask registry up|down  two registries on loopback with these images, one open, one with a login
 cargo xtask examples [WORD]   run the pipelines of examples/ for real and compare what comes out
 cargo xtask serve             what examples/real talks to: both registries and a git server, until Ctrl-C
+cargo xtask cluster up|down|status|kubeconfig  a real one-node Kubernetes on this machine; --oldest, --instance N, --wipe
+cargo xtask cluster smoke     what is tested against the oldest server that is supported
 cargo xtask bench [FIGURE]    measure the table of figures, with ratios in the same run
 cargo xtask check-layers     check that crates depend on each other inwards only, and that the pure ones are pure
 cargo xtask check-macos      check that the command compiles for macOS, where that Rust target can be had";
@@ -52,6 +55,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "bench" => bench::run(rest),
         "examples" => examples::run(rest),
         "serve" => examples::serve(),
+        "cluster" => cluster::command(rest),
         "registry" => registry::command(rest),
         "images" => {
             let fresh = rest.iter().any(|a| a == "--fresh");

@@ -1,16 +1,28 @@
 //! `cargo xtask test`: every test of the workspace, summed in one line.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cluster::{self, Access, Instance};
 use crate::command::{Cmd, target};
 use crate::{machine, tools};
 
 /// Tests that find this variable append a line `name: reason` to the file it names when they cannot run here.
 const SKIPS: &str = "STEPYARD_TEST_SKIPS";
+
+/// Tests that disturb a cluster find the state of one that is theirs to disturb here.
+const CLUSTER: &str = "STEPYARD_TEST_CLUSTER";
+/// Packages with tests that use a cluster.
+const WITH_CLUSTER: [&str; 2] = ["backend-kube", "stepyard"];
+/// What is run against the oldest server.
+const SMOKE: [&[&str]; 2] = [
+    &["-p", "backend-kube", "--test", "conformance"],
+    &["-p", "stepyard", "--test", "cluster", "smoke"],
+];
 
 /// What became of the tests.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,36 +32,94 @@ struct Sum {
     skipped: u64,
 }
 
-/// Prepares the machine, runs every test, and prints `N passed, N failed, N skipped`.
+/// Prepares the machine, brings the test cluster up, runs every test, and prints `N passed, N failed, N skipped`.
 pub(crate) fn run(more: &[String]) -> Result<()> {
     machine::prepare()?;
+    let access = if uses_cluster(more) {
+        cluster::for_tests(&Instance::newest())?
+    } else {
+        None
+    };
+    let mut args = vec!["--workspace".to_owned()];
+    // Packages that are named are chosen among all.
+    args.extend(more.iter().cloned());
+    tests(&[args], access.as_ref())
+}
+
+/// The smoke suite against the oldest server.
+pub(crate) fn smoke() -> Result<()> {
+    machine::prepare()?;
+    let Some(access) = cluster::for_tests(&Instance::oldest())? else {
+        return Ok(());
+    };
+    let calls: Vec<Vec<String>> = SMOKE
+        .iter()
+        .map(|words| words.iter().map(|w| (*w).to_owned()).collect())
+        .collect();
+    tests(&calls, Some(&access))
+}
+
+/// Whether a call of `cargo test` with these arguments runs tests that use a cluster.
+fn uses_cluster(args: &[String]) -> bool {
+    let mut packages = args
+        .iter()
+        .zip(args.iter().skip(1))
+        .filter(|(flag, _)| *flag == "-p" || *flag == "--package")
+        .map(|(_, name)| name.as_str())
+        .peekable();
+    packages.peek().is_none() || packages.any(|name| WITH_CLUSTER.contains(&name))
+}
+
+/// `PATH` with the tools that are unpacked, and with the cluster's `kubectl` before another one.
+fn path(access: Option<&Access>) -> Result<OsString> {
+    let path = tools::path()?;
+    let first = access.and_then(|access| access.programs.clone());
+    Ok(std::env::join_paths(
+        first.into_iter().chain(std::env::split_paths(&path)),
+    )?)
+}
+
+/// Runs `cargo test` with each of these argument lists, and prints their sum.
+fn tests(calls: &[Vec<String>], access: Option<&Access>) -> Result<()> {
     let skips = target().join("xtask-skips");
     std::fs::create_dir_all(target())?;
     std::fs::write(&skips, "")?;
-    let mut child = Cmd::cargo()
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .args(more)
-        .env(SKIPS, &skips)
-        .env("PATH", tools::path()?)
-        // A golden that differs is a failed test, never a new golden.
-        .env("INSTA_UPDATE", "no")
-        .spawn(|c| {
+    let mut sum = Sum::default();
+    let mut failed = None;
+    let mut stdout = std::io::stdout().lock();
+    for args in calls {
+        let mut command = Cmd::cargo()
+            .args(["test", "--no-fail-fast"])
+            .args(args)
+            .env(SKIPS, &skips)
+            .env("PATH", path(access)?)
+            // A golden that differs is a failed test, never a new golden.
+            .env("INSTA_UPDATE", "no");
+        if let Some(access) = access {
+            command = command.env("KUBECONFIG", &access.kubeconfig);
+            if let Some(state) = &access.state {
+                command = command.env(CLUSTER, state);
+            }
+        }
+        let mut child = command.spawn(|c| {
             c.stdout(Stdio::piped());
         })?;
-    let out = child.stdout.take().context("the tests have no output")?;
-    let mut sum = Sum::default();
-    let mut stdout = std::io::stdout().lock();
-    for line in BufReader::new(out).split(b'\n') {
-        let line = line?;
-        let text = String::from_utf8_lossy(&line);
-        sum.add(&text);
-        // Cargo's own lines of files without tests are most of its output; they say nothing.
-        if !is_noise(&text) {
-            stdout.write_all(&line)?;
-            stdout.write_all(b"\n")?;
+        let out = child.stdout.take().context("the tests have no output")?;
+        for line in BufReader::new(out).split(b'\n') {
+            let line = line?;
+            let text = String::from_utf8_lossy(&line);
+            sum.add(&text);
+            // Cargo's own lines of files without tests are most of its output; they say nothing.
+            if !is_noise(&text) {
+                stdout.write_all(&line)?;
+                stdout.write_all(b"\n")?;
+            }
+        }
+        let status = child.wait()?;
+        if !status.success() {
+            failed = Some(status);
         }
     }
-    let status = child.wait()?;
     let said = told(&skips)?;
     sum.passed = sum.passed.saturating_sub(said.len() as u64);
     sum.skipped += said.len() as u64;
@@ -61,7 +131,7 @@ pub(crate) fn run(more: &[String]) -> Result<()> {
         "\n{} passed, {} failed, {} skipped",
         sum.passed, sum.failed, sum.skipped
     )?;
-    if !status.success() || sum.failed > 0 {
+    if let Some(status) = failed {
         bail!("the tests failed ({status})");
     }
     if sum.passed == 0 {
@@ -112,6 +182,23 @@ fn told(file: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_is_for_whoever_uses_one() {
+        let uses = |args: &str| {
+            let args: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
+            uses_cluster(&args)
+        };
+        for (args, wanted) in [
+            ("", true),
+            ("some_test", true),
+            ("-p engine", false),
+            ("-p engine --package backend-kube", true),
+            ("-p stepyard --test cluster", true),
+        ] {
+            assert_eq!(uses(args), wanted, "{args}");
+        }
+    }
 
     #[test]
     fn summaries_are_added_and_nothing_else_is() {
