@@ -175,9 +175,13 @@ fn container_of(field_path: &str) -> Option<&str> {
     field_path.split_once('{')?.1.strip_suffix('}')
 }
 
-/// The words that people know: servers since 1.35 say only `Container created` and leave the name to the field path.
+/// The words that people know: servers since 1.35 say only `Container created` and leave the name to the field path, those
+/// before it `Created container: NAME`.
 fn words(reason: &str, message: &str, container: Option<&str>) -> String {
     match (reason, message, container) {
+        ("Created", said, Some(name)) if said.strip_prefix("Created container: ") == Some(name) => {
+            format!("Created container {name}")
+        }
         ("Created", "Container created" | "Created container", Some(name)) => {
             format!("Created container {name}")
         }
@@ -265,10 +269,9 @@ mod tests {
             words("Created", "Container created", name),
             "Created container step-a"
         );
-        assert_eq!(
-            words("Created", "Created container step-a", name),
-            "Created container step-a"
-        );
+        for said in ["Created container step-a", "Created container: step-a"] {
+            assert_eq!(words("Created", said, name), "Created container step-a");
+        }
         let pulled = "Successfully pulled image \"a\" in 437ms (437ms including waiting)";
         assert_eq!(words("Pulled", pulled, name), pulled);
     }

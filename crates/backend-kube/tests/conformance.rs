@@ -6,22 +6,19 @@ use anyhow::{Context as _, bail};
 use backend_kube::{Kube, Target, connect};
 use driver::backend::Backend as _;
 use driver::conformance::{CASES, World};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
 
 /// The image of all containers, unless `STEPYARD_TEST_IMAGE` names another.
 const IMAGE: &str = "127.0.0.1:5050/tc/busybox:1";
 /// Where the suite makes its pods.
 const NAMESPACE: &str = "default";
 /// Cases that need what the test cluster does not have.
-const WITHOUT: &[(&str, &str)] = &[
-    (
-        "a_claim_outlives_its_pod",
-        "nothing provides volumes for claims here",
-    ),
-    (
-        "users",
-        "a user by its name is not looked up in a cluster yet: Kubernetes knows numbers only",
-    ),
-];
+const WITHOUT: &[(&str, &str)] = &[(
+    "users",
+    "a user by its name is not looked up in a cluster yet: Kubernetes knows numbers only",
+)];
 
 fn main() -> ExitCode {
     // The test runner's own flags are not for us; a word chooses cases.
@@ -30,7 +27,7 @@ fn main() -> ExitCode {
         .find(|a| !a.starts_with('-'))
         .unwrap_or_default();
     if std::env::var_os("KUBECONFIG").is_none() {
-        return skipped("KUBECONFIG names no cluster (testcluster/up.sh brings one up)");
+        return skipped("KUBECONFIG names no cluster (`cargo xtask cluster up` brings one up)");
     }
     match run(&only) {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,7 +71,13 @@ fn run(only: &str) -> anyhow::Result<()> {
     let (client, namespace) = runtime.block_on(connect(&target)).context("the cluster")?;
     let kube = runtime.block_on(async {
         let digest = agent_embed::digest().to_owned();
-        Kube::new(client, namespace, images, agent_embed::AGENT, digest)
+        Kube::new(
+            client.clone(),
+            namespace,
+            images,
+            agent_embed::AGENT,
+            digest,
+        )
     });
     let world = World {
         backend: &kube,
@@ -82,14 +85,21 @@ fn run(only: &str) -> anyhow::Result<()> {
         prefix: format!("k{}", std::process::id()),
         users: true,
     };
+    let claim = format!("{}-claim", world.prefix);
+    runtime.block_on(make_claim(&client, &claim))?;
     let mut wrong = Vec::new();
+    let (mut right, mut left_out) = (0, 0);
     for (name, case) in CASES.iter().filter(|(name, _)| name.contains(only)) {
         if let Some((_, why)) = WITHOUT.iter().find(|(left, _)| left == name) {
             println!("cluster: {name} ... SKIPPED: {why}");
+            left_out += 1;
             continue;
         }
         match runtime.block_on(case(&world)) {
-            Ok(()) => println!("cluster: {name} ... ok"),
+            Ok(()) => {
+                println!("cluster: {name} ... ok");
+                right += 1;
+            }
             Err(why) => {
                 println!("cluster: {name} ... WRONG: {why}");
                 wrong.push(*name);
@@ -101,8 +111,28 @@ fn run(only: &str) -> anyhow::Result<()> {
             }
         }
     }
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client, NAMESPACE);
+    runtime.block_on(claims.delete(&claim, &DeleteParams::default()))?;
+    // In libtest's words, for who sums up.
+    println!(
+        "test result: {}. {right} passed; {} failed; {left_out} ignored",
+        if wrong.is_empty() { "ok" } else { "FAILED" },
+        wrong.len()
+    );
     if wrong.is_empty() {
         return Ok(());
     }
     bail!("in the cluster, wrong: {}", wrong.join(", "))
+}
+
+/// What `a_claim_outlives_its_pod` asks for: a claim that the cluster's default storage class provides for.
+async fn make_claim(client: &Client, name: &str) -> anyhow::Result<()> {
+    let claim = serde_json::from_value(serde_json::json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }))?;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), NAMESPACE);
+    claims.create(&PostParams::default(), &claim).await?;
+    Ok(())
 }

@@ -1,0 +1,10 @@
+//! Whole runs of the real binary with `--kube`, on the cluster that `KUBECONFIG` names. `cargo xtask test` brings one up.
+//!
+//! What begins with `smoke` is run against the oldest server too.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod runs;
+mod smoke;
+mod world;
