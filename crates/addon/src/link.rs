@@ -10,6 +10,11 @@
 //! sent as long as *any* credit is left, so that a message larger than the credit cannot hang (the debt is paid
 //! by the next grants). lite-engine hands the driver's [`Frame::Credit`] on to the addon. Towards the addon
 //! there is no credit: what the driver sends is small.
+//!
+//! A connection may be gone on one side only: a firewall that forgets, a node without power, a laptop in another network. The
+//! driver pings lite-engine on channel 0 every 10 seconds, whatever else is said, and gives the connection up when nothing at all comes
+//! for 10 seconds after a ping. lite-engine takes a driver that has pinged and then says nothing for
+//! [`crate::router::SILENCE_MS`] for gone. Who never pings (a short `exec`) is not expected to.
 
 /// Bytes of a channel that may be under way before the driver has granted more: enough for a fast log over a
 /// slow link, small enough that a dozen channels do not fill memory.

@@ -20,6 +20,10 @@ const TOWARDS_DRIVER: usize = 256 * 1024;
 /// Frames that answer a driver (pongs, closes) before it is not read.
 const ANSWERS: usize = 512;
 
+/// A driver that has pinged once goes on to do so (see `link`). When nothing came from it for this long it is gone, even where its
+/// connection looks well: its addons must not wait for it with what they read. Long enough for a driver that was suspended for a while.
+pub const SILENCE_MS: u64 = 300_000;
+
 /// A driver's connection, numbered by the shell.
 pub type Driver = u32;
 /// A connection to an addon, numbered by the router.
@@ -49,7 +53,7 @@ pub enum Action {
     Connect(Link, String),
     /// End this connection to an addon, or the attempt to make it, when what waits for it is written.
     Drop(Link),
-    /// End this driver's connection: it broke the rules.
+    /// End this driver's connection: it broke the rules, or is silent.
     Hang(Driver),
 }
 
@@ -67,6 +71,9 @@ struct Conversation {
     answers: VecDeque<(u32, Frame)>,
     /// Whose turn it was last.
     turn: u32,
+    heard_ms: u64,
+    /// It sends pings: its silence means something.
+    pings: bool,
 }
 
 #[derive(Debug)]
@@ -85,6 +92,7 @@ pub struct Router {
     addons: BTreeMap<Link, Addon>,
     next: Link,
     actions: VecDeque<Action>,
+    now_ms: u64,
 }
 
 impl Router {
@@ -97,7 +105,11 @@ impl Router {
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Connected(driver) => {
-                self.drivers.insert(driver, Conversation::default());
+                let conversation = Conversation {
+                    heard_ms: self.now_ms,
+                    ..Conversation::default()
+                };
+                self.drivers.insert(driver, conversation);
             }
             Event::Disconnected(driver) => {
                 if let Some(gone) = self.drivers.remove(&driver) {
@@ -120,6 +132,29 @@ impl Router {
                 }
             }
             Event::FromAddon(link, frame) => self.addon_says(link, frame),
+        }
+    }
+
+    /// It is this late by the clock that does not jump: what is handled from here on happens now.
+    pub fn at(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+
+    /// When [`Router::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let pinging = self.drivers.values().filter(|driver| driver.pings);
+        pinging
+            .map(|driver| driver.heard_ms.saturating_add(SILENCE_MS))
+            .min()
+    }
+
+    /// Hangs up drivers that were silent for too long. To be called when all that they sent up to now was handled.
+    pub fn handle_timeout(&mut self) {
+        for (&id, driver) in &mut self.drivers {
+            if driver.pings && driver.heard_ms.saturating_add(SILENCE_MS) <= self.now_ms {
+                driver.pings = false;
+                self.actions.push_back(Action::Hang(id));
+            }
         }
     }
 
@@ -192,6 +227,8 @@ impl Router {
         let Some(conversation) = self.drivers.get_mut(&driver) else {
             return;
         };
+        conversation.heard_ms = self.now_ms;
+        conversation.pings |= frame == Frame::Ping;
         match frame {
             Frame::Open(container) => {
                 if conversation.channels.contains_key(&id)

@@ -1,7 +1,7 @@
 //! The router: turns, credit, bounds, and ends.
 
 use addon::link::{Frame, INITIAL_CREDIT};
-use addon::router::{Action, CHANNELS, Event, Router};
+use addon::router::{Action, CHANNELS, Event, Router, SILENCE_MS};
 
 fn open(router: &mut Router, driver: u32, channel: u32, name: &str) -> u32 {
     router.handle(Event::FromDriver(
@@ -132,4 +132,28 @@ fn a_driver_that_only_asks_is_not_read_for_ever() {
     }
     assert!(router.poll_addon(link).is_some());
     assert!(router.wants_driver(1));
+}
+
+#[test]
+fn a_driver_that_has_pinged_and_falls_silent_is_hung_up() {
+    let mut router = Router::new();
+    router.at(1_000);
+    router.handle(Event::Connected(1));
+    router.handle(Event::Connected(2));
+    let _ = open(&mut router, 1, 10, "step-a");
+    let _ = open(&mut router, 2, 10, "step-a");
+    assert_eq!(router.poll_timeout(), None, "nobody has promised anything");
+    router.handle(Event::FromDriver(1, 0, Frame::Ping));
+    assert_eq!(router.poll_driver(1), Some((0, Frame::Pong)));
+    assert_eq!(router.poll_timeout(), Some(1_000 + SILENCE_MS));
+    // Whatever it says counts.
+    router.at(SILENCE_MS);
+    router.handle(Event::FromDriver(1, 10, Frame::Credit(1)));
+    router.at(1_000 + SILENCE_MS);
+    router.handle_timeout();
+    assert_eq!(router.poll_action(), None);
+    router.at(2 * SILENCE_MS);
+    router.handle_timeout();
+    assert_eq!(router.poll_action(), Some(Action::Hang(1)));
+    assert_eq!(router.poll_timeout(), None, "it is told once");
 }

@@ -12,7 +12,7 @@ use rustix::fs::inotify;
 use rustix::io::Errno;
 
 use crate::peer::{Peer, READ};
-use crate::poll::Waits;
+use crate::poll::{Waits, now};
 use crate::socket;
 
 /// The name of an addon's socket in its slice.
@@ -102,7 +102,9 @@ pub fn run(slices: &Path, listen: Listen<'_>) -> io::Result<()> {
             );
         }
         engine.waits(&mut waits);
-        for (key, ready) in waits.wait(None)? {
+        let woken = waits.wait(engine.router.poll_timeout())?;
+        engine.router.at(now().mono_ms);
+        for (key, ready) in woken {
             match key {
                 Key::Signal => {
                     while let Ok(Some(signal)) = signals.read_signal() {
@@ -127,6 +129,7 @@ pub fn run(slices: &Path, listen: Listen<'_>) -> io::Result<()> {
                 Key::Driver(_) | Key::DriverOut | Key::Addon(_) => {}
             }
         }
+        engine.router.handle_timeout();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
@@ -145,30 +145,44 @@ impl Docker {
 
     /// How a container ended, in words.
     async fn end(&self, name: &str) -> Failure {
-        let state = self
-            .state(name)
-            .await
-            .ok()
-            .flatten()
-            .and_then(|found| found.state);
-        let why = match state {
-            None => "it was removed".to_owned(),
-            Some(state) if state.oom_killed == Some(true) => "it was killed for memory".to_owned(),
-            Some(state) => match state.error.filter(|e| !e.is_empty()) {
-                Some(error) => error,
-                None => format!(
-                    "it ended with exit code {}",
-                    state.exit_code.unwrap_or_default()
-                ),
-            },
-        };
-        Failure {
-            kind: FailureKind::Gone,
-            container: None,
-            message: format!("the container {name} is gone: {why}"),
-            help: None,
-        }
+        over(name, self.state(name).await.ok().flatten())
     }
+}
+
+/// A container that is no more, as the engine tells it.
+fn over(name: &str, found: Option<ContainerInspectResponse>) -> Failure {
+    let mut kind = FailureKind::Gone;
+    let mut help = None;
+    let why = match found.and_then(|found| found.state) {
+        None => "it was removed".to_owned(),
+        Some(state) if state.oom_killed == Some(true) => {
+            kind = FailureKind::Resources;
+            help = Some("raise spec.resources.limits.memory of the step".to_owned());
+            "it was killed for memory".to_owned()
+        }
+        Some(state) => match state.error.filter(|e| !e.is_empty()) {
+            Some(error) => error,
+            None => format!(
+                "it ended with exit code {}",
+                state.exit_code.unwrap_or_default()
+            ),
+        },
+    };
+    Failure {
+        kind,
+        container: None,
+        message: format!("the container {name} is gone: {why}"),
+        help,
+    }
+}
+
+/// It has run, and does not any more.
+fn is_over(found: &ContainerInspectResponse) -> bool {
+    let status = found.state.as_ref().and_then(|s| s.status);
+    matches!(
+        status,
+        Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)
+    )
 }
 
 fn running(found: &ContainerInspectResponse) -> bool {
@@ -281,6 +295,13 @@ impl Backend for Docker {
                     help: None,
                 })
             })?;
+        let name = names::container(&spec.name, container);
+        // Made by an earlier call: it runs, or it ran and is not started a second time.
+        match self.state(&name).await.map_err(about)? {
+            Some(found) if running(&found) => return Ok(()),
+            Some(found) if is_over(&found) => return Err(about(over(container, Some(found)))),
+            _ => {}
+        }
         let facts = images::ensure(&self.client, wanted, access, Some(&events)).await?;
         if wanted.security.run_as_non_root == Some(true) && runs_as_root(wanted, spec, &facts) {
             return Err(about(Failure {
@@ -295,7 +316,6 @@ impl Backend for Docker {
                 ),
             }));
         }
-        let name = names::container(&spec.name, container);
         let created = self
             .start(&name, containers::step(spec, wanted, &self.agent), &[])
             .await
@@ -361,6 +381,16 @@ impl Backend for Docker {
 
     async fn gone(&self, pod: &PodRef) -> Failure {
         self.died(&names::anchor(&pod.name)).await
+    }
+
+    async fn ended(&self, pod: &PodRef, container: &str) -> Option<Failure> {
+        let name = names::container(&pod.name, container);
+        // An engine that does not answer says nothing of the container.
+        let found = self.state(&name).await.ok()?;
+        match found {
+            Some(found) if !is_over(&found) => None,
+            found => Some(over(container, found)),
+        }
     }
 
     async fn delete(&self, pod: &PodRef, grace: Duration) -> Result<Deleted, Failure> {

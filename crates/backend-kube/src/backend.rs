@@ -239,6 +239,13 @@ impl Backend for Kube {
         }
     }
 
+    async fn ended(&self, pod: &PodRef, container: &str) -> Option<Failure> {
+        let namespace = self.namespace(pod.namespace.as_deref());
+        let seen = self.seen(&pod.name, namespace, None);
+        let seen = seen.borrow();
+        seen.ended.get(container).cloned()
+    }
+
     async fn delete(&self, pod: &PodRef, grace: Duration) -> Result<Deleted, Failure> {
         self.watches
             .lock()

@@ -17,6 +17,8 @@ pub(crate) struct Seen {
     pub(crate) started: BTreeSet<String>,
     /// Containers that cannot start, with the reason.
     pub(crate) failed: BTreeMap<String, Failure>,
+    /// Containers that ran and are over, with how they ended.
+    pub(crate) ended: BTreeMap<String, Failure>,
     /// The pod is no more, or over.
     pub(crate) gone: Option<Failure>,
     /// The last thing that stands in the way of the whole pod: unschedulable, a volume that does not mount.
@@ -230,6 +232,26 @@ fn fold_container(seen: &mut Seen, status: &ContainerStatus) {
     let Some(state) = &status.state else { return };
     if state.running.is_some() || state.terminated.is_some() {
         seen.started.insert(status.name.clone());
+    }
+    if let Some(end) = &state.terminated {
+        let reason = end.reason.as_deref().unwrap_or("it ended");
+        let for_memory = reason == "OOMKilled";
+        seen.ended
+            .entry(status.name.clone())
+            .or_insert_with(|| Failure {
+                kind: if for_memory {
+                    FailureKind::Resources
+                } else {
+                    FailureKind::Gone
+                },
+                container: Some(status.name.clone()),
+                message: format!(
+                    "the container {} is over: {reason}, exit code {}",
+                    status.name, end.exit_code
+                ),
+                help: for_memory
+                    .then(|| "raise spec.resources.limits.memory of the step".to_owned()),
+            });
     }
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().unwrap_or_default();

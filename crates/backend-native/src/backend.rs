@@ -426,13 +426,7 @@ impl Backend for Native {
         let normal = |reason: &str, text: String| {
             event(&events, Some(container), EventKind::Normal, reason, text);
         };
-        if image.pulled_for.as_deref() != Some(container) {
-            let text = format!(
-                "Container image \"{}\" already present on machine",
-                wanted.image.reference
-            );
-            normal("Pulled", text);
-        }
+        let present = image.pulled_for.as_deref() != Some(container);
         let plan = Container {
             name: container.to_owned(),
             order,
@@ -449,6 +443,14 @@ impl Backend for Native {
         }
         match tokio::time::timeout(wait, read_answer(&mut connection)).await {
             Ok(Some(Answer::Made { new, warnings })) => {
+                // Of one that another driver has made already this was said then.
+                if new && present {
+                    let text = format!(
+                        "Container image \"{}\" already present on machine",
+                        wanted.image.reference
+                    );
+                    normal("Pulled", text);
+                }
                 for text in warnings {
                     event(
                         &events,
@@ -513,6 +515,21 @@ impl Backend for Native {
         match read_answer(&mut connection).await {
             Some(Answer::Failed(failure)) => gone(&pod.name, &failure.message),
             _ => gone(&pod.name, "its keeper ended"),
+        }
+    }
+
+    async fn ended(&self, pod: &PodRef, container: &str) -> Option<Failure> {
+        // Where the pod itself is gone that is said by who watches it.
+        let mut keeper = self.control(&pod.name).await.ok()?;
+        let call = Call::Ended {
+            container: container.to_owned(),
+        };
+        write_line(keeper.get_mut(), &call).await.ok()?;
+        match read_answer(&mut keeper).await {
+            Some(Answer::Failed(failure)) if failure.container.as_deref() == Some(container) => {
+                Some(failure)
+            }
+            _ => None,
         }
     }
 

@@ -19,6 +19,37 @@ struct Group {
     dir: PathBuf,
 }
 
+/// The name of the one group of version 2 among controllers.
+const UNIFIED: &str = "unified";
+
+/// A cgroup of one container.
+pub(crate) struct Own {
+    controller: &'static str,
+    dir: PathBuf,
+}
+
+impl Own {
+    /// Where a container finds it, as engines have it.
+    pub(crate) fn place(&self) -> PathBuf {
+        let root = Path::new("/sys/fs/cgroup");
+        if self.controller == UNIFIED {
+            root.to_owned()
+        } else {
+            root.join(self.controller)
+        }
+    }
+
+    /// Its directory on the machine.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Puts this process into it.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        fs::write(self.dir.join("cgroup.procs"), "0")
+    }
+}
+
 /// Processes a pod may have: a fork bomb of a step does not take the machine down.
 const MAX_PIDS: &str = "16384";
 
@@ -38,7 +69,7 @@ impl Cgroups {
                 .unwrap_or("/");
             match version2(path, pod) {
                 Ok(dir) => groups.push(Group {
-                    controller: "unified",
+                    controller: UNIFIED,
                     dir,
                 }),
                 Err(e) => reason = Some(e),
@@ -77,16 +108,16 @@ impl Cgroups {
         this
     }
 
-    /// The files in which a container is to write `0` to enter its own cgroups; made with its limits.
-    pub(crate) fn enter(
+    /// A container's own cgroups, made with its limits; none where it has no limits or requests.
+    pub(crate) fn own(
         &self,
         container: &str,
         resources: &Resources,
         warnings: &mut Vec<String>,
-    ) -> Vec<PathBuf> {
-        let mut files = Vec::new();
+    ) -> Vec<Own> {
+        let mut own = Vec::new();
         if *resources == Resources::default() {
-            return files;
+            return own;
         }
         for group in &self.groups {
             let dir = group.dir.join(container);
@@ -107,14 +138,31 @@ impl Cgroups {
                     ));
                 }
             }
-            files.push(dir.join("cgroup.procs"));
+            own.push(Own {
+                controller: group.controller,
+                dir,
+            });
         }
-        files
+        own
+    }
+
+    /// Whether the kernel has killed a process of this container because of its memory limit. Asked before [`Self::leave`].
+    pub(crate) fn killed_for_memory(&self, container: &str) -> bool {
+        self.groups.iter().any(|group| {
+            ["memory.events", "memory.oom_control"].iter().any(|file| {
+                let text = fs::read_to_string(group.dir.join(container).join(file));
+                text.is_ok_and(|text| {
+                    text.lines()
+                        .filter_map(|line| line.strip_prefix("oom_kill "))
+                        .any(|count| count.trim() != "0")
+                })
+            })
+        })
     }
 
     fn set_all(&self, controller: &str, file: &str, value: &str) {
         for group in &self.groups {
-            if group.controller == controller || group.controller == "unified" {
+            if group.controller == controller || group.controller == UNIFIED {
                 // A controller that is not delegated has no such file.
                 let _ = fs::write(group.dir.join(file), value);
             }
@@ -153,7 +201,7 @@ fn limits(controller: &str, resources: &Resources) -> Vec<(&'static str, String)
                 )
             }));
         }
-        "unified" => {
+        UNIFIED => {
             if let Some(memory) = memory {
                 limits.push(("memory.max", memory.to_string()));
             }
@@ -229,7 +277,7 @@ impl Cgroups {
                 let dir = base.join(above).join(&name);
                 if dir.exists() {
                     groups.push(Group {
-                        controller: "unified",
+                        controller: UNIFIED,
                         dir,
                     });
                 }

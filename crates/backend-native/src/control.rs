@@ -96,6 +96,11 @@ pub(crate) enum Call {
     Make(Box<Container>),
     /// Say [`Answer::Ready`] when the router listens.
     Router,
+    /// Say how this container ended: [`Answer::Failed`], or [`Answer::Ready`] at once where it has not.
+    Ended {
+        /// Its name.
+        container: String,
+    },
     /// End the pod: SIGTERM to every container, after `grace_ms` SIGKILL.
     Delete {
         /// Between the two signals.

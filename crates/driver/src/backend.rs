@@ -51,6 +51,10 @@ pub trait Backend: Send + Sync {
     /// Ends when the pod is gone for whatever reason, with what is known of it. Cancelled by dropping.
     async fn gone(&self, pod: &PodRef) -> Failure;
 
+    /// Why a container of a pod that stands is no more; none where it stands, or where nothing is known of its end. Asked each
+    /// time its addon does not answer: what is learned late is told then.
+    async fn ended(&self, pod: &PodRef, container: &str) -> Option<Failure>;
+
     /// Removes the pod and all it owns. Processes are given `grace` between SIGTERM and SIGKILL.
     async fn delete(&self, pod: &PodRef, grace: Duration) -> Result<Deleted, Failure>;
 

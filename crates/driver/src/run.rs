@@ -198,7 +198,9 @@ impl Shell {
                 Some(call) = calls.recv() => vec![self.asked(call)],
                 event = results.recv() => event.into_iter().collect(),
                 Some((group, event)) = pods.recv() => { self.pod_event(group, event)?; Vec::new() }
-                () = sleep(timer), if timer.is_some() => vec![Event::Wake],
+                // Frames that wait here are a sign of life, too.
+                () = sleep(timer), if timer.is_some() && slow => vec![Event::Deaf, Event::Wake],
+                () = sleep(timer), if timer.is_some() && !slow => vec![Event::Wake],
                 batch = frames.recv(), if !slow => batch.unwrap_or_default(),
                 permit = observer.reserve(), if !self.backlog.is_empty() => {
                     match (permit, self.backlog.pop_front()) {
@@ -209,7 +211,7 @@ impl Shell {
                     Vec::new()
                 }
             };
-            if matches!(event[..], [Event::Wake]) {
+            if matches!(event.last(), Some(Event::Wake)) {
                 self.timer = None;
             }
             // Pod events that were sent before an answer belong before what is decided on it.
@@ -294,6 +296,19 @@ impl Shell {
                         Event::Gone {
                             group: NodeId(pod.group.clone()),
                             pod: pod.name.clone(),
+                            failure,
+                        }
+                    });
+                }
+                Action::Ended { pod, container } => {
+                    let (backend, _) = self.backend();
+                    let name = pod.name.clone();
+                    self.ask(&name, async move {
+                        let failure = backend.ended(&pod, &container).await;
+                        Event::Ended {
+                            group: NodeId(pod.group.clone()),
+                            pod: pod.name.clone(),
+                            container,
                             failure,
                         }
                     });

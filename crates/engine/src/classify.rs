@@ -22,11 +22,12 @@ pub fn record(record: &Record) -> (Status, Option<Failure>) {
         }
         None => {}
     }
-    if record.oom {
+    // A script that goes on without the process that was killed decides by its own exit.
+    if record.oom && record.exit != Exit::Code(0) {
         return failed(
             ErrorKind::ResourceLimitsFailure,
             format!(
-                "killed for memory: its largest process had {} MiB",
+                "killed for memory, of which it had {} MiB",
                 record.peak_memory >> 20
             ),
             Some("raise spec.resources.limits.memory of the step".to_owned()),

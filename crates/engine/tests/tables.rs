@@ -45,6 +45,14 @@ fn every_end_has_its_name() {
             S::Failed,
             Some(E::ResourceLimitsFailure),
         ),
+        (Exit::Code(0), None, true, S::Success, None),
+        (
+            Exit::Code(1),
+            None,
+            true,
+            S::Failed,
+            Some(E::ResourceLimitsFailure),
+        ),
         (
             Exit::Code(137),
             None,

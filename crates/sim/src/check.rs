@@ -107,10 +107,15 @@ fn records(ended: &Ended, broken: &mut Vec<String>) {
                     "{} ended with {exit:?}, recorded is {recorded:?}",
                     attempt.step
                 )),
-                None if lost.contains(attempt) && !fate.lost => broken.push(format!(
-                    "{} ended while its pod lived, and its record was lost",
-                    attempt.step
-                )),
+                None if lost.contains(attempt)
+                    && !fate.lost
+                    && !fate.pod.lost.contains(attempt) =>
+                {
+                    broken.push(format!(
+                        "{} ended while its pod lived, and its record was lost",
+                        attempt.step
+                    ));
+                }
                 _ => {}
             }
         }
@@ -142,7 +147,7 @@ fn logs(ended: &Ended, broken: &mut Vec<String>) {
                             (*offset, bytes.len() as u64)
                         }
                         Stored::Gap(offset, length) => {
-                            if !fate.lost {
+                            if !fate.lost && !fate.pod.lost.contains(attempt) {
                                 broken.push(format!(
                                     "{}: {length} bytes are missing although its pod lived",
                                     attempt.step

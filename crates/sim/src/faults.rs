@@ -21,6 +21,14 @@ pub struct Faults {
     pub pod: u64,
     /// Pods lost at most.
     pub pods: u32,
+    /// That the addon of the container that a frame is for is killed when it comes.
+    pub addon: u64,
+    /// Addons killed at most.
+    pub addons: u32,
+    /// That a connection is gone without anybody being told: what is sent on it from here on, either way, goes nowhere.
+    pub half_open: u64,
+    /// Connections at most that this happens to.
+    pub half_opens: u32,
     /// That an answer of the backend comes twice.
     pub twice: u64,
     /// That a call of the backend fails for a reason that passes.
@@ -52,6 +60,10 @@ impl Faults {
             lite_engine: some(20),
             pod: some(10),
             pods: some(3) as u32,
+            addon: some(10),
+            addons: some(3) as u32,
+            half_open: some(20),
+            half_opens: 1,
             twice: some(200),
             flaky: some(200),
             slow: some(50),

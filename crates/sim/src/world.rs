@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use addon::link::Frame;
-use driver::backend::{Deleted, Failure, FailureKind, ImageFacts};
+use driver::backend::{Deleted, Failure, FailureKind, ImageFacts, PodRef};
 use driver::core::{Action, Core, Event, Planted};
 use driver::fake;
 use driver::planner::Planner;
@@ -67,6 +67,7 @@ enum What {
     Make(u64, NodeId, Arc<Spec>),
     Container(u64, NodeId, Arc<Spec>, String),
     Connect(u64, String, u32),
+    Ended(u64, PodRef, String),
     Delete(u64, NodeId, String),
     ToPod(u64, u32, Frame),
     FromPod(u64, u32, Frame),
@@ -108,6 +109,8 @@ struct Link {
     /// In order in both directions.
     to_pod: u64,
     from_pod: u64,
+    /// It looks well from both sides, and carries nothing.
+    mute: bool,
 }
 
 struct Ghost {
@@ -141,6 +144,8 @@ pub struct World {
     stored_at: u64,
     pods: BTreeMap<String, Fate>,
     links: BTreeMap<u64, Link>,
+    /// The next time that each pod is looked at for what is due by itself.
+    ticks: BTreeMap<String, u64>,
     watchers: Vec<(u64, NodeId, String)>,
     /// The latest life that each container welcomed.
     welcomed: BTreeMap<(String, String), u64>,
@@ -150,6 +155,8 @@ pub struct World {
     folded: State,
     crashes: u32,
     lost: u32,
+    killed: u32,
+    muted: u32,
     aborted: bool,
     status: Option<Status>,
     broken: Vec<String>,
@@ -176,12 +183,15 @@ impl World {
             stored_at: 0,
             pods: BTreeMap::new(),
             links: BTreeMap::new(),
+            ticks: BTreeMap::new(),
             watchers: Vec::new(),
             welcomed: BTreeMap::new(),
             dropped: BTreeSet::new(),
             folded: State::default(),
             crashes: 0,
             lost: 0,
+            killed: 0,
+            muted: 0,
             aborted: false,
             status: None,
             broken: Vec::new(),
@@ -283,10 +293,8 @@ impl World {
             What::Tell(life, event) => self.tell_to(life, event),
             What::Make(life, group, spec) => self.make(life, &group, &spec),
             What::Container(life, group, spec, container) => {
-                let there = self.pods.get(&spec.name).is_some_and(|fate| fate.there);
-                if there && let Some(fate) = self.pods.get_mut(&spec.name) {
-                    fate.pod.container(&container);
-                }
+                let fate = self.pods.get_mut(&spec.name).filter(|fate| fate.there);
+                let there = fate.is_some_and(|fate| fate.pod.container(&container));
                 self.answer(life, || Event::Container {
                     group: group.clone(),
                     pod: spec.name.clone(),
@@ -315,9 +323,21 @@ impl World {
                     }),
                 });
             }
+            What::Ended(life, pod, container) => {
+                let dead = self.pods.get(&pod.name);
+                let dead = dead.is_some_and(|fate| fate.there && fate.pod.is_dead(&container));
+                // A backend may learn of it later than the driver.
+                let told = dead && !self.random.chance(self.faults.flaky);
+                self.answer(life, || Event::Ended {
+                    group: NodeId(pod.group.clone()),
+                    pod: pod.name.clone(),
+                    container: container.clone(),
+                    failure: told.then(gone),
+                });
+            }
             What::ToPod(link, channel, frame) => self.reach_pod(link, channel, frame),
             What::FromPod(link, channel, frame) => {
-                let Some(known) = self.links.get(&link) else {
+                let Some(known) = self.links.get(&link).filter(|link| !link.mute) else {
                     return;
                 };
                 let (life, connection) = (known.life, known.connection);
@@ -329,7 +349,10 @@ impl World {
                 self.tell_to(life, event);
             }
             What::Cut(link) => self.cut(link),
-            What::Tick(pod) => self.pumped(&pod),
+            What::Tick(pod) => {
+                self.ticks.remove(&pod);
+                self.pumped(&pod);
+            }
             What::Wake(life, at) => {
                 if life == self.life && self.timer == Some(at) {
                     self.timer = None;
@@ -456,6 +479,7 @@ impl World {
                     self.tell_gone(life, group, pod.name);
                 }
             }
+            Action::Ended { pod, container } => self.later(What::Ended(life, pod, container)),
             Action::Delete { pod } => {
                 self.dropped.insert((life, pod.name.clone()));
                 self.later(What::Delete(life, NodeId(pod.group), pod.name));
@@ -591,7 +615,8 @@ impl World {
                     }
                 }
                 What::Container(..) => {}
-                What::Connect(..) | What::Tell(..) | What::Wake(..) if !haunts => {}
+                What::Connect(..) | What::Ended(..) | What::Tell(..) | What::Wake(..)
+                    if !haunts => {}
                 What::Delete(_, _, pod) => {
                     if self.random.chance(500) {
                         self.end_pod(&pod);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use driver::core::Planted;
 use driver::fake::{Script, group, parallel, step};
+use engine::event::{ErrorKind, Event};
 use sim::check::check;
 use sim::random::Random;
-use sim::{Ended, Faults, World, story};
+use sim::{Ended, Faults, World};
 
 /// Seeds of one `cargo test`.
 const SEEDS: u64 = 3000;
@@ -30,7 +31,7 @@ fn told(ended: &Ended) -> String {
 
 fn world(seed: u64, planted: Planted) -> Ended {
     let mut random = Random::new(seed);
-    let script = Arc::new(story::random(&mut random));
+    let script = Arc::new(sim::story::random(&mut random));
     let faults = Faults::random(&mut random);
     World::new(random.bits(), script, faults, planted).run()
 }
@@ -50,24 +51,7 @@ fn the_promise_holds_under_every_seed() {
 
 #[test]
 fn a_crash_after_every_record_changes_no_outcome() {
-    let script = || {
-        Arc::new(Script::new(vec![
-            group(
-                "g",
-                vec![
-                    step("db", "echo:up serve").background(),
-                    step("a", "echo:a out:V=1"),
-                    parallel(
-                        "p",
-                        vec![step("b", "sleep:30 echo:b"), step("c", "flood:5000")],
-                    ),
-                    step("d", "echo:{a.V}").reports("*.xml"),
-                ],
-            ),
-            group("h", vec![step("e", "exit:1"), step("f", "echo:never")]),
-        ]))
-    };
-    let calm = World::new(1, script(), Faults::default(), Planted::default()).run();
+    let calm = World::new(1, story(), Faults::default(), Planted::default()).run();
     assert!(check(&calm).is_empty());
     let records = calm.disk.journal.len();
     assert!(records > 30);
@@ -76,7 +60,7 @@ fn a_crash_after_every_record_changes_no_outcome() {
             crash_after: Some(after),
             ..Faults::default()
         };
-        let ended = World::new(1, script(), faults, Planted::default()).run();
+        let ended = World::new(1, story(), faults, Planted::default()).run();
         let broken = check(&ended);
         assert!(
             broken.is_empty(),
@@ -85,6 +69,75 @@ fn a_crash_after_every_record_changes_no_outcome() {
         );
         assert_eq!(ended.status, calm.status, "after record {after}");
     }
+}
+
+/// Two groups, with something of every sort.
+fn story() -> Arc<Script> {
+    Arc::new(Script::new(vec![
+        group(
+            "g",
+            vec![
+                step("db", "echo:up serve").background(),
+                step("a", "echo:a out:V=1"),
+                parallel(
+                    "p",
+                    vec![step("b", "sleep:30 echo:b"), step("c", "flood:5000")],
+                ),
+                step("d", "echo:{a.V}").reports("*.xml"),
+            ],
+        ),
+        group("h", vec![step("e", "exit:1"), step("f", "echo:never")]),
+    ]))
+}
+
+#[test]
+fn a_connection_that_is_gone_on_one_side_changes_no_outcome() {
+    let calm = World::new(1, story(), Faults::default(), Planted::default()).run();
+    for seed in 0..200 {
+        let faults = Faults {
+            half_open: 60,
+            half_opens: 1,
+            ..Faults::default()
+        };
+        let ended = World::new(seed, story(), faults, Planted::default()).run();
+        let broken = check(&ended);
+        assert!(
+            broken.is_empty(),
+            "seed {seed}: {broken:#?}\n{}",
+            told(&ended)
+        );
+        assert_eq!(ended.status, calm.status, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_killed_addon_loses_its_attempt_and_no_other() {
+    let mut found = 0;
+    for seed in 0..200 {
+        let faults = Faults {
+            addon: 60,
+            addons: 1,
+            ..Faults::default()
+        };
+        let ended = World::new(seed, story(), faults, Planted::default()).run();
+        let broken = check(&ended);
+        assert!(
+            broken.is_empty(),
+            "seed {seed}: {broken:#?}\n{}",
+            told(&ended)
+        );
+        let lost = ended.disk.journal.iter().filter_map(|s| match &s.event {
+            Event::AttemptLost { reason, .. } => Some(reason),
+            _ => None,
+        });
+        let lost: Vec<_> = lost.collect();
+        assert!(lost.len() <= 1, "seed {seed}: {lost:#?}");
+        for reason in lost {
+            found += 1;
+            assert_eq!(reason.error, ErrorKind::InfrastructureFailure);
+        }
+    }
+    assert!(found > 10, "{found} attempts were lost");
 }
 
 /// The first seed that finds a planted bug, and what it says.

@@ -64,23 +64,25 @@ fn groups() -> Vec<String> {
     }
     if let Some(path) = path(&|controllers| controllers.split(',').any(|one| one == "memory")) {
         found.push(format!("/sys/fs/cgroup/memory{path}"));
+        // Engines mount the container's own group there, and may still show its path as the machine knows it.
+        found.push("/sys/fs/cgroup/memory".to_owned());
     }
+    // The root group of the first version is the whole machine's; it is known by having no limit.
+    found.retain(|dir| {
+        number(&format!("{dir}/memory.limit_in_bytes")).is_none_or(|limit| limit < 1 << 60)
+    });
     found
 }
 
+fn number(path: &str) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
 fn peak() -> Option<u64> {
-    let number = |path: String| {
-        let text = std::fs::read_to_string(path).ok()?;
-        text.trim().parse::<u64>().ok()
-    };
     groups().into_iter().find_map(|dir| {
-        number(format!("{dir}/memory.peak")).or_else(|| {
-            // On the first version the root group, which is the whole machine's, is known by having no limit.
-            let limit = number(format!("{dir}/memory.limit_in_bytes"))?;
-            (limit < 1 << 60)
-                .then(|| number(format!("{dir}/memory.max_usage_in_bytes")))
-                .flatten()
-        })
+        ["memory.peak", "memory.max_usage_in_bytes"]
+            .into_iter()
+            .find_map(|file| number(&format!("{dir}/{file}")))
     })
 }
 

@@ -22,6 +22,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Own;
 use crate::control::{Container, Pod};
 use crate::sys;
 
@@ -63,16 +64,11 @@ pub(crate) fn prepare(pod: &Pod, name: &str) -> Result<PathBuf, Failure> {
 }
 
 /// Builds the container around this process and becomes its addon. Does not return.
-pub(crate) fn become_container(
-    pod: &Pod,
-    plan: &Container,
-    enter: &[PathBuf],
-    told: &OwnedFd,
-) -> ! {
+pub(crate) fn become_container(pod: &Pod, plan: &Container, groups: &[Own], told: &OwnedFd) -> ! {
     let mut talk = Talk {
         to: told.try_clone().ok().map(File::from),
     };
-    let failure = match build(pod, plan, enter, &mut talk) {
+    let failure = match build(pod, plan, groups, &mut talk) {
         Ok(never) => match never {},
         Err(mut failure) => {
             failure.container = Some(plan.name.clone());
@@ -121,15 +117,15 @@ fn refused(message: String) -> Failure {
 fn build(
     pod: &Pod,
     plan: &Container,
-    enter: &[PathBuf],
+    groups: &[Own],
     talk: &mut Talk,
 ) -> Result<std::convert::Infallible, Failure> {
-    for file in enter {
-        if let Err(e) = fs::write(file, "0") {
+    for own in groups {
+        if let Err(e) = own.enter() {
             talk.warn(format!(
                 "{} is not limited: {}: {e}",
                 plan.name,
-                file.display()
+                own.dir().display()
             ));
         }
     }
@@ -141,7 +137,7 @@ fn build(
     let dir = pod.dir.join("containers").join(&plan.name);
     let listener = listen(pod, plan).map_err(|e| failed("listen for the driver", &e))?;
     let top = root::mount(pod, &dir, &plan.root, privileged, talk)?;
-    mounts::all(pod, plan, &top, talk)?;
+    mounts::all(pod, plan, groups, &top, talk)?;
     enter_root(&dir.join("root"))?;
     let who = identity::resolve(plan, talk)?;
     // The first process blocks signals for its descriptor, and Rust ignores SIGPIPE: neither is for a step to inherit.

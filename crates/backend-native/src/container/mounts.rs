@@ -13,6 +13,7 @@ use nix::mount::{MsFlags, mount};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 
 use super::{Talk, failed};
+use crate::cgroup::Own;
 use crate::control::{Container, Pod};
 use crate::sys;
 
@@ -118,9 +119,22 @@ fn path_of(fd: impl AsFd) -> PathBuf {
 }
 
 /// Mounts everything.
-pub(super) fn all(pod: &Pod, plan: &Container, top: &Top, talk: &mut Talk) -> Result<(), Failure> {
+pub(super) fn all(
+    pod: &Pod,
+    plan: &Container,
+    own: &[Own],
+    top: &Top,
+    talk: &mut Talk,
+) -> Result<(), Failure> {
     let privileged = plan.security.privileged == Some(true);
     kernel(pod, top, privileged)?;
+    // A privileged one sees the machine's.
+    if !privileged && let Err(e) = groups(own, top) {
+        talk.warn(format!(
+            "{} does not see its limits in /sys/fs/cgroup: {e}",
+            plan.name
+        ));
+    }
     devices(pod, top, privileged)?;
     for (name, path) in [
         ("hosts", "/etc/hosts"),
@@ -246,6 +260,36 @@ fn kernel(pod: &Pod, top: &Top, privileged: bool) -> Result<(), Failure> {
         })
     };
     done.map_err(|e| failed("mount /sys", &e))
+}
+
+/// The container's own control groups, where the engines have them and to be read only: runtimes choose the sizes of their heaps
+/// by what is there, and the addon reads peak memory and kills from it.
+fn groups(own: &[Own], top: &Top) -> io::Result<()> {
+    let place = "/sys/fs/cgroup";
+    let locked = libc::MOUNT_ATTR_RDONLY
+        | libc::MOUNT_ATTR_NOSUID
+        | libc::MOUNT_ATTR_NODEV
+        | libc::MOUNT_ATTR_NOEXEC;
+    let many = own.iter().any(|one| one.place() != Path::new(place));
+    if many {
+        mount(
+            Some("tmpfs"),
+            &path_of(&top.dir(place)?),
+            Some("tmpfs"),
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+            Some("mode=0755,size=16k"),
+        )?;
+    }
+    for one in own {
+        let at = one.place();
+        let at = at.to_string_lossy();
+        bind(one.dir(), &top.dir(&at)?, false)?;
+        sys::restrict_mount(top.dir(&at)?.as_fd(), locked, false)?;
+    }
+    if many {
+        sys::restrict_mount(top.dir(place)?.as_fd(), locked, false)?;
+    }
+    Ok(())
 }
 
 /// `/dev`.

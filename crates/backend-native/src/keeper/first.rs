@@ -227,7 +227,8 @@ impl<'a> First<'a> {
             }
             let timeout = self.timeout();
             let ready = self.wait(timeout)?;
-            if ready.signals {
+            // Before a driver asks how a container ended.
+            if ready.signals || !ready.drivers.is_empty() {
                 self.on_signals()?;
             }
             for name in ready.builds {
@@ -352,12 +353,8 @@ impl<'a> First<'a> {
                 if let Some(build) = &mut state.build {
                     let _ = build.read_to_end(&mut state.said);
                 }
-                let failure = said(&state.said).unwrap_or_else(|| Failure {
-                    kind: FailureKind::Gone,
-                    container: Some(name.clone()),
-                    message: format!("the container {name} ended: its first process {words}"),
-                    help: None,
-                });
+                let failure = said(&state.said)
+                    .unwrap_or_else(|| ended(name, &words, self.cgroups.killed_for_memory(name)));
                 state.pid = None;
                 state.build = None;
                 state.failure = Some(failure);
@@ -428,6 +425,16 @@ impl<'a> First<'a> {
                 self.drivers[index].waits = Some((name, new));
             }
             Ok(Call::Router) => self.drivers[index].router = true,
+            Ok(Call::Ended { container }) => {
+                let state = self.containers.get(&container);
+                let answer = match state.and_then(|state| state.failure.clone()) {
+                    Some(failure) => Answer::Failed(failure),
+                    None => Answer::Ready {
+                        warnings: Vec::new(),
+                    },
+                };
+                let _ = say(&self.drivers[index].stream, &answer);
+            }
             Ok(Call::Delete { grace_ms }) => {
                 self.drivers[index].deletes = true;
                 self.delete(Duration::from_millis(grace_ms));
@@ -469,9 +476,9 @@ impl<'a> First<'a> {
     }
 
     fn try_make(&mut self, plan: &Container, state: &mut State) -> Result<(), Failure> {
-        let enter = self
+        let own = self
             .cgroups
-            .enter(&plan.name, &plan.resources, &mut state.warnings);
+            .own(&plan.name, &plan.resources, &mut state.warnings);
         container::prepare(self.pod, &plan.name)?;
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
             .map_err(|e| failed("create a pipe", &e))?;
@@ -484,7 +491,7 @@ impl<'a> First<'a> {
             }
             Ok(None) => {
                 drop(read);
-                container::become_container(self.pod, plan, &enter, &write)
+                container::become_container(self.pod, plan, &own, &write)
             }
             Err(e) => Err(failed("create the container's namespaces", &e)),
         }
@@ -640,6 +647,22 @@ fn tmpfs(at: &Path, size: u64) -> nix::Result<()> {
         flags,
         Some(options.as_str()),
     )
+}
+
+/// A container that is no more.
+fn ended(name: &str, words: &str, for_memory: bool) -> Failure {
+    let (kind, why, help) = if for_memory {
+        let help = "raise spec.resources.limits.memory of the step".to_owned();
+        (FailureKind::Resources, " for memory", Some(help))
+    } else {
+        (FailureKind::Gone, "", None)
+    };
+    Failure {
+        kind,
+        container: Some(name.to_owned()),
+        message: format!("the container {name} ended: its first process {words}{why}"),
+        help,
+    }
 }
 
 /// The failure among what a container's building has said.

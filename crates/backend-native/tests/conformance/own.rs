@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::left;
 
+use addon::frame::{Exit, Record, Request};
 use anyhow::Context as _;
 use backend_native::Native;
 use driver::backend::{Access, Backend as _, Deleted, FailureKind, PodRef};
-use driver::conformance::{World, holds, same};
+use driver::conformance::{Pod, World, holds, same, script};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pipeline::pod::{Source, Spec, Volume};
@@ -42,6 +43,7 @@ checks! {
     the_router_is_started_again
     a_killed_driver_leaves_a_pod_to_adopt
     a_killed_keeper_ends_the_pod
+    a_killed_addon_is_told
     a_pod_that_nobody_wants_ends
     the_state_directory_is_hidden
     host_paths_and_entities
@@ -325,9 +327,12 @@ async fn limits(own: Own<'_>) -> Result<(), String> {
             warned = event.message;
         }
     }
-    let text = "x=$(head -c 60000000 /dev/zero | tr '\\0' x); echo ${#x}";
-    let (_, code) = pod.sh("step-a", text).await?;
-    let limited = code != 0;
+    // A child is killed, the script ends as scripts do.
+    let text = "sh -c 'x=$(head -c 60000000 /dev/zero | tr \"\\0\" x); echo ${#x}' || exit 3";
+    let record = record(&pod, "step-a", text).await?;
+    let code = &record.exit;
+    let limited = *code != Exit::Code(0);
+    same("it is told that it was for memory", &record.oom, &limited)?;
     holds(
         "it is limited, or that is said",
         limited == warned.is_empty(),
@@ -336,6 +341,59 @@ async fn limits(own: Own<'_>) -> Result<(), String> {
     if nix::unistd::geteuid().is_root() {
         same("what is said as root", &warned.as_str(), &"")?;
     }
+    if limited {
+        let text = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max";
+        let seen = pod.ok("step-a", text).await?;
+        same("the limit as seen inside", &seen, &(32 << 20).to_string())?;
+        pod.ok("step-a", "! touch /sys/fs/cgroup/x 2>/dev/null")
+            .await?;
+        holds("peak", record.peak_memory > 16 << 20, &record.peak_memory)?;
+    }
+    pod.delete().await
+}
+
+/// The record of a script.
+async fn record(pod: &Pod<'_>, container: &str, text: &str) -> Result<Record, String> {
+    let mut talk = pod.talk(container).await?;
+    let start = script(&pod.spec.run, container, text);
+    talk.say(&Request::Start(Box::new(start))).await?;
+    talk.finish(&mut Vec::new()).await
+}
+
+async fn a_killed_addon_is_told(own: Own<'_>) -> Result<(), String> {
+    let pod = own
+        .world
+        .running(own.world.spec("addon", &["step-a", "step-b"]))
+        .await?;
+    let reference = pod.pod_ref();
+    same(
+        "while it stands",
+        &own.native.ended(&reference, "step-a").await,
+        &None,
+    )?;
+    let mut killed = 0;
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.contains("addon\0--listening")
+            && line.contains(&pod.spec.run)
+            && let Ok(pid) = entry.file_name().to_string_lossy().parse()
+        {
+            killed += 1;
+            let pid = Pid::from_raw(pid);
+            kill(pid, Signal::SIGKILL).map_err(|e| e.to_string())?;
+            left::end_of(pid)?;
+        }
+    }
+    same("addons", &killed, &2)?;
+    let failure = own.native.ended(&reference, "step-a").await;
+    let failure = failure.ok_or("nothing is known of its end")?;
+    same("the kind of failure", &failure.kind, &FailureKind::Gone)?;
+    holds(
+        "it says how",
+        failure.message == "the container step-a ended: its first process was killed by SIGKILL",
+        &failure.message,
+    )?;
     pod.delete().await
 }
 

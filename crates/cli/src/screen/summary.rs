@@ -434,12 +434,17 @@ fn hints(view: &View, extras: &Extras, columns: usize, out: &mut Vec<Line>) {
         }
         let path = view.path(id);
         if records.iter().any(|r| r.oom) {
+            let who = if item.status.is_some_and(Status::is_positive) {
+                format!("a process of {path}")
+            } else {
+                path
+            };
             killed.push(match limit {
                 Some(limit) => format!(
-                    "{path} was killed for memory: its limit is {}; raise resources.limits.memory",
+                    "{who} was killed for memory: its limit is {}; raise resources.limits.memory",
                     words::bytes(limit)
                 ),
-                None => format!("{path} was killed for memory, and has no limit of its own: the machine ran out of it"),
+                None => format!("{who} was killed for memory, and has no limit of its own: the machine ran out of it"),
             });
             continue;
         }

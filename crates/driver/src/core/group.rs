@@ -21,8 +21,17 @@ const RETRY_MS: u64 = 50;
 const RETRY_LONGEST_MS: u64 = 5_000;
 /// A channel that closes this often in a row, with no welcome between, belongs to an addon that is gone.
 const CHANNEL_TRIES: u32 = 8;
+/// A connection is asked for a sign of life this often: lite-engine needs it, too, to know a driver that is gone.
+const PING_MS: u64 = 10_000;
+/// Without any frame for this long after it was asked, a connection is taken for cut: half of it may be gone unnoticed, as by a
+/// firewall that forgets, a laptop that changes its network, a node that lost its power. Both together are well below the time after
+/// which a step that was told to end counts as lost.
+const SILENCE_MS: u64 = 10_000;
 /// A removal that failed this often is left to `sweep`.
 const DELETE_TRIES: u32 = 6;
+
+/// The channel of what is said to lite-engine itself. Those of containers count from 1.
+const LITE_ENGINE: u32 = 0;
 
 /// A time that does not come: a pod that is being removed is not connected to again.
 const NEVER_MS: u64 = u64::MAX - RETRY_LONGEST_MS;
@@ -43,6 +52,25 @@ enum Link {
     Up(u32),
 }
 
+/// What is heard on a connection that stands.
+#[derive(Debug, Clone, Copy)]
+struct Pulse {
+    /// When the next ping is due.
+    ping_ms: u64,
+    /// When silence is the end; none while nothing is awaited.
+    until_ms: Option<u64>,
+}
+
+impl Pulse {
+    /// Of a connection that was heard now.
+    fn new(now_ms: u64) -> Self {
+        Self {
+            ping_ms: now_ms + PING_MS,
+            until_ms: None,
+        }
+    }
+}
+
 /// What is under way for one pod.
 pub(super) struct Group {
     spec: Arc<pod::Spec>,
@@ -53,6 +81,7 @@ pub(super) struct Group {
     watching: bool,
     link: Link,
     link_tries: u32,
+    pulse: Pulse,
     channels: u32,
     pub(super) containers: BTreeMap<String, Container>,
     delete: Ask,
@@ -100,6 +129,7 @@ impl Group {
             watching: false,
             link: Link::Down { again_ms: 0 },
             link_tries: 0,
+            pulse: Pulse::new(0),
             channels: 0,
             delete: Ask::No,
             delete_tries: 0,
@@ -485,6 +515,7 @@ impl Core {
         match result {
             Ok(()) => {
                 entry.link = Link::Up(connection);
+                entry.pulse = Pulse::new(now_ms);
                 self.open_channels(&group, now_ms);
             }
             Err(failure) if failure.kind == FailureKind::Gone => {
@@ -541,13 +572,53 @@ impl Core {
         }
     }
 
+    /// A frame came on this connection.
+    pub(super) fn heard(&mut self, connection: u32) {
+        let entry = self
+            .groups
+            .values_mut()
+            .find(|entry| entry.connection() == Some(connection));
+        if let Some(entry) = entry {
+            entry.pulse.until_ms = None;
+        }
+    }
+
+    /// Nothing was listened to: every connection is given its time again.
+    pub(super) fn deaf(&mut self, now_ms: u64) {
+        for entry in self.groups.values_mut() {
+            if let Some(until) = &mut entry.pulse.until_ms {
+                *until = now_ms + SILENCE_MS;
+            }
+        }
+    }
+
+    /// Asks connections for a sign of life, and gives up those that gave none.
+    fn mind_links(&mut self, now_ms: u64) {
+        for entry in self.groups.values_mut() {
+            let Link::Up(connection) = entry.link else {
+                continue;
+            };
+            if entry.pulse.until_ms.is_some_and(|until| now_ms >= until) {
+                self.out.push_back(Action::Hangup(connection));
+                entry.down(now_ms);
+            } else if now_ms >= entry.pulse.ping_ms {
+                entry.pulse.ping_ms = now_ms + PING_MS;
+                entry.pulse.until_ms.get_or_insert(now_ms + SILENCE_MS);
+                self.out.push_back(Action::Send {
+                    connection,
+                    channel: LITE_ENGINE,
+                    frame: Frame::Ping,
+                });
+            }
+        }
+    }
+
     /// A channel is over: lite-engine cannot reach its addon, or not any more.
     pub(super) fn closed(&mut self, group: &NodeId, name: &str, why: &str, now_ms: u64) {
-        let Some(container) = self
-            .groups
-            .get_mut(group)
-            .and_then(|entry| entry.containers.get_mut(name))
-        else {
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        let Some(container) = entry.containers.get_mut(name) else {
             return;
         };
         container.channel = None;
@@ -558,6 +629,28 @@ impl Core {
             let failure =
                 engine::classify::infrastructure(format!("the container {name} is gone: {why}"));
             container.up = Some(Err(failure));
+        } else {
+            // Its backend may know more than that there is no answer.
+            self.out.push_back(Action::Ended {
+                pod: entry.pod.clone(),
+                container: name.to_owned(),
+            });
+        }
+    }
+
+    /// What the backend knows of a container whose addon does not answer.
+    pub(super) fn ended(
+        &mut self,
+        group: &NodeId,
+        pod: &str,
+        container: &str,
+        failure: Option<&backend::Failure>,
+    ) {
+        if let Some(failure) = failure
+            && let Some(entry) = self.entry(group, pod)
+            && let Some(container) = entry.containers.get_mut(container)
+        {
+            container.up = Some(Err(classify(failure)));
         }
     }
 
@@ -610,6 +703,7 @@ impl Core {
 
     /// What waits for nothing but time, and what reports of steps are due.
     pub(super) fn tend(&mut self, now_ms: u64) {
+        self.mind_links(now_ms);
         let groups: Vec<NodeId> = self.groups.keys().cloned().collect();
         for group in groups {
             self.open_channels(&group, now_ms);
@@ -628,6 +722,10 @@ impl Core {
                 && again_ms < NEVER_MS
             {
                 times.push(again_ms);
+            }
+            if entry.connection().is_some() {
+                times.push(entry.pulse.ping_ms);
+                times.extend(entry.pulse.until_ms);
             }
             if entry.delete == Ask::No && entry.delete_tries > 0 {
                 times.push(entry.delete_again_ms);

@@ -98,6 +98,19 @@ pub enum Event {
         /// What is known.
         failure: backend::Failure,
     },
+    /// The answer to [`Action::Ended`].
+    Ended {
+        /// The group.
+        group: NodeId,
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+        /// How it ended, if it did.
+        failure: Option<backend::Failure>,
+    },
+    /// Frames were not taken for a while because the owner had no room: that a connection was silent means nothing.
+    Deaf,
     /// The answer to [`Action::Delete`].
     Deleted {
         /// The group.
@@ -172,6 +185,13 @@ pub enum Action {
     Watch {
         /// The pod.
         pod: PodRef,
+    },
+    /// [`backend::Backend::ended`].
+    Ended {
+        /// The pod.
+        pod: PodRef,
+        /// Its container.
+        container: String,
     },
     /// [`backend::Backend::delete`]; all that is under way for this pod is dropped first.
     Delete {
@@ -412,6 +432,13 @@ impl Core {
                 pod,
                 failure,
             } => self.gone(group, pod, failure, now_ms),
+            Event::Ended {
+                group,
+                pod,
+                container,
+                failure,
+            } => self.ended(&group, &pod, &container, failure.as_ref()),
+            Event::Deaf => self.deaf(now_ms),
             Event::Deleted { group, pod, result } => self.deleted(group, pod, result, now_ms),
             Event::Stored {
                 step,

@@ -110,6 +110,16 @@ impl Core {
     }
 
     pub(super) fn frame(&mut self, connection: u32, channel: u32, frame: Frame, now_ms: u64) {
+        self.heard(connection);
+        if frame == Frame::Ping {
+            let frame = Frame::Pong;
+            self.out.push_back(Action::Send {
+                connection,
+                channel,
+                frame,
+            });
+            return;
+        }
         let Some((group, container)) = self.groups.iter().find_map(|(group, entry)| {
             if entry.connection() != Some(connection) {
                 return None;
@@ -133,12 +143,7 @@ impl Core {
                 }
                 self.grant(&group, &container, length);
             }
-            Frame::Ping => self.out.push_back(Action::Send {
-                connection,
-                channel,
-                frame: Frame::Pong,
-            }),
-            Frame::Open(_) | Frame::Credit(_) | Frame::Pong => {}
+            Frame::Open(_) | Frame::Credit(_) | Frame::Ping | Frame::Pong => {}
         }
     }
 

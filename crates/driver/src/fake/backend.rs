@@ -73,6 +73,14 @@ impl Fake {
         }
     }
 
+    /// Kills the first process of a container of every pod that has it, as the kernel does when memory is out.
+    pub fn kill(&self, container: &str) {
+        for running in lock(&self.pods).values() {
+            lock(&running.world).pod.kill(container);
+            running.moved.notify_waiters();
+        }
+    }
+
     /// The pods that are there.
     pub fn pods(&self) -> Vec<PodRef> {
         let pods = lock(&self.pods);
@@ -110,6 +118,15 @@ fn gone(pod: &str) -> Failure {
         kind: FailureKind::Gone,
         container: None,
         message: format!("the pod {pod} is not there"),
+        help: None,
+    }
+}
+
+fn dead_container(name: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Gone,
+        container: Some(name.to_owned()),
+        message: format!("the container {name} ended: its first process was killed by SIGKILL"),
         help: None,
     }
 }
@@ -192,7 +209,10 @@ impl Backend for Fake {
         events: Events,
     ) -> Result<(), Failure> {
         let running = self.running(&spec.name).ok_or_else(|| gone(&spec.name))?;
-        lock(&running.world).pod.container(container);
+        let made = lock(&running.world).pod.container(container);
+        if !made {
+            return Err(dead_container(container));
+        }
         let text = format!("Started container {container}");
         say(&events, Some(container), "Started", text);
         Ok(())
@@ -218,6 +238,12 @@ impl Backend for Fake {
             running.gone.notified().await;
         }
         gone(&pod.name)
+    }
+
+    async fn ended(&self, pod: &PodRef, container: &str) -> Option<Failure> {
+        let running = self.running(&pod.name)?;
+        let dead = lock(&running.world).pod.is_dead(container);
+        dead.then(|| dead_container(container))
     }
 
     async fn delete(&self, pod: &PodRef, _: Duration) -> Result<Deleted, Failure> {

@@ -1,9 +1,9 @@
 //! A pod in memory, without a clock of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use addon::attempt::{self, Machine, Now, Usage};
-use addon::frame::{Attempt, Exit, Report};
+use addon::frame::{Attempt, Exit, Report, State};
 use addon::link::Frame;
 use addon::outputs::{Files, Left};
 use addon::router::{self, Router};
@@ -23,6 +23,10 @@ pub struct Pod {
     pub written: BTreeMap<Attempt, Vec<u8>>,
     /// How each attempt's process ended.
     pub ended: BTreeMap<Attempt, Exit>,
+    /// Attempts that were lost with their container: what ran, and what was recorded and not settled.
+    pub lost: BTreeSet<Attempt>,
+    /// Containers that were killed.
+    dead: BTreeSet<String>,
 }
 
 struct Addon {
@@ -49,11 +53,16 @@ impl Pod {
             starts: BTreeMap::new(),
             written: BTreeMap::new(),
             ended: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            dead: BTreeSet::new(),
         }
     }
 
-    /// Makes a container, unless it is there.
-    pub fn container(&mut self, name: &str) {
+    /// Makes a container, unless it is there; `false` where it was and is no more.
+    pub fn container(&mut self, name: &str) -> bool {
+        if self.is_dead(name) {
+            return false;
+        }
         self.addons.entry(name.to_owned()).or_insert_with(|| {
             let files = Files {
                 exported: String::new(),
@@ -67,6 +76,40 @@ impl Pod {
                 left: Left::default(),
             }
         });
+        true
+    }
+
+    /// Whether this container was killed.
+    pub fn is_dead(&self, name: &str) -> bool {
+        self.dead.contains(name)
+    }
+
+    /// Kills the first process of a container: all that runs in it ends with it, and what its addon knew is gone.
+    pub fn kill(&mut self, name: &str) {
+        let Some(addon) = self.addons.remove(name) else {
+            return;
+        };
+        self.dead.insert(name.to_owned());
+        match addon.machine.state() {
+            State::Idle => {}
+            State::Running { attempt, .. } => {
+                self.lost.insert(attempt);
+            }
+            State::Done(record) => {
+                self.lost.insert(record.attempt);
+            }
+        }
+        let links: Vec<u32> = self
+            .links
+            .iter()
+            .filter(|(_, to)| *to == name)
+            .map(|(link, _)| *link)
+            .collect();
+        for link in links {
+            self.links.remove(&link);
+            let why = format!("the addon of {name} is gone");
+            self.router.handle(router::Event::Unlinked(link, why));
+        }
     }
 
     /// A driver connected.
@@ -82,6 +125,7 @@ impl Pod {
 
     /// It sent a frame.
     pub fn from_driver(&mut self, driver: u32, channel: u32, frame: Frame, now: Now) {
+        self.router.at(now.mono_ms);
         self.router
             .handle(router::Event::FromDriver(driver, channel, frame));
         self.pump(now);
@@ -127,11 +171,14 @@ impl Pod {
                     .map(|(_, p)| p.at_ms);
                 process.into_iter().chain(addon.machine.poll_timeout())
             })
+            .chain(self.router.poll_timeout())
             .min()
     }
 
     /// Does all that is due, until nothing moves.
     pub fn pump(&mut self, now: Now) {
+        self.router.at(now.mono_ms);
+        self.router.handle_timeout();
         loop {
             let mut moved = false;
             while let Some(action) = self.router.poll_action() {
@@ -220,7 +267,7 @@ impl Pod {
             moved = true;
             match action {
                 attempt::Action::Spawn(launch) => {
-                    let addon::frame::State::Running { attempt, .. } = addon.machine.state() else {
+                    let State::Running { attempt, .. } = addon.machine.state() else {
                         continue;
                     };
                     *self.starts.entry(attempt.clone()).or_default() += 1;

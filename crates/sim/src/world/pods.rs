@@ -73,6 +73,7 @@ impl World {
                     channels: BTreeMap::new(),
                     to_pod: 0,
                     from_pod: 0,
+                    mute: false,
                 },
             );
         }
@@ -87,8 +88,25 @@ impl World {
         if let Frame::Open(container) = &frame {
             known.channels.insert(channel, container.clone());
         }
+        if self.muted < self.faults.half_opens && self.random.chance(self.faults.half_open) {
+            self.muted += 1;
+            known.mute = true;
+        }
+        if known.mute {
+            return;
+        }
+        let container = known.channels.get(&channel).cloned();
         if self.random.chance(self.faults.cut) {
             return self.cut(link);
+        }
+        if let Some(container) = container
+            && self.killed < self.faults.addons
+            && self.random.chance(self.faults.addon)
+        {
+            self.killed += 1;
+            if let Some(fate) = self.pods.get_mut(&pod) {
+                fate.pod.kill(&container);
+            }
         }
         if self.random.chance(self.faults.pod) && self.lost < self.faults.pods {
             self.lost += 1;
@@ -167,7 +185,10 @@ impl World {
             let next = fate.pod.next_ms()?;
             Some((next + fate.born).max(self.now + 1))
         });
-        if let Some(at) = next {
+        if let Some(at) = next
+            && self.ticks.get(pod).is_none_or(|known| at < *known)
+        {
+            self.ticks.insert(pod.to_owned(), at);
             self.at(at, What::Tick(pod.to_owned()));
         }
     }
@@ -202,7 +223,8 @@ impl World {
             return;
         };
         let now = self.clock(&known.pod);
-        if let Some(fate) = self.pods.get_mut(&known.pod) {
+        // The other side of one that is mute hears of nothing.
+        if let Some(fate) = self.pods.get_mut(&known.pod).filter(|_| !known.mute) {
             fate.pod.disconnect(link as u32, now);
         }
         let (life, connection) = (known.life, known.connection);
