@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pipeline::model::{self, Entities, Options, Pipeline, SecretValue};
-use syntax::{Diagnostic, SourceId, Sources, Span};
+use syntax::{Diagnostic, SourceId, Sources, Span, Spanned};
 
 use crate::inputs::Given;
 use crate::problem::Problem;
@@ -20,6 +20,8 @@ pub(crate) struct Documents {
     pub(crate) pipeline: Option<Pipeline>,
     /// Connectors, secrets and the like.
     pub(crate) entities: Entities,
+    /// Secrets that its expressions refer to.
+    pub(crate) secrets: Vec<Spanned<String>>,
     /// What is wrong, in the order of the texts.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
@@ -97,6 +99,7 @@ impl Documents {
         let loaded = model::load(&documents, Options::default());
         self.pipeline = loaded.pipeline;
         self.entities = loaded.entities;
+        self.secrets = loaded.secrets;
         self.diagnostics.extend(loaded.diagnostics);
         syntax::diagnostic::sort(&mut self.diagnostics);
         Ok(())

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use pipeline::model::{Element, Param, Pipeline, Ref, SecretValue, StageEntry, Step, StepSpec};
+
+use syntax::Span;
 
 use crate::access;
 use crate::args::{NetworkName, Output, Run, SecretArgs};
@@ -115,19 +118,11 @@ pub(crate) fn check(
     documents: &Documents,
     secrets: &Secrets,
 ) -> Result<(), Problem> {
-    let mut wanted = BTreeSet::new();
-    let text = documents
-        .ids
-        .first()
-        .map_or("", |id| documents.sources.get(*id).text());
-    for part in text.split("secrets.getValue(").skip(1) {
-        let rest = part.trim_start_matches(['"', '\'', '\\', ' ']);
-        let end = rest.find(['"', '\'', '\\', ')']).unwrap_or(0);
-        // An id that is itself an expression is known only later.
-        if end > 0 && !rest[..end].contains("<+") {
-            wanted.insert(rest[..end].trim().to_owned());
-        }
-    }
+    let mut wanted: IndexMap<&str, Span> = documents
+        .secrets
+        .iter()
+        .map(|reference| (&*reference.value, reference.span))
+        .collect();
     for variable in pipeline.variables.iter().flat_map(|v| &v.0) {
         let secret = variable
             .kind
@@ -137,22 +132,28 @@ pub(crate) fn check(
             && let Some(Param::Literal(reference)) = &variable.value
             && !reference.value.is_empty()
         {
-            wanted.insert(reference.value.clone());
+            wanted.entry(&reference.value).or_insert(reference.span);
         }
     }
-    let missing: Vec<_> = wanted
-        .into_iter()
-        .filter(|reference| secrets.get(reference).is_none())
-        .collect();
-    match missing.as_slice() {
-        [] => Ok(()),
-        [one] => Err(Secrets::missing(one, "the pipeline")),
-        many => Err(Problem::invalid(format!(
-            "{} secrets have no value: {}",
-            many.len(),
-            many.join(", ")
-        ))
-        .help(Secrets::ways(&many[0]))),
+    wanted.retain(|reference, _| secrets.get(reference).is_none());
+    let place = |span: Span| {
+        let name = documents.sources.get(span.source).name();
+        let start = documents.sources.start(span);
+        format!("{name}:{}:{}", start.line, start.column)
+    };
+    match (wanted.first(), wanted.len()) {
+        (None, _) => Ok(()),
+        (Some((reference, span)), 1) => Err(Secrets::missing(reference, &place(*span))),
+        (Some((first, _)), many) => {
+            let all: Vec<_> = wanted
+                .iter()
+                .map(|(reference, span)| format!("`{reference}` ({})", place(*span)))
+                .collect();
+            Err(
+                Problem::invalid(format!("{many} secrets have no value: {}", all.join(", ")))
+                    .help(Secrets::ways(first)),
+            )
+        }
     }
 }
 

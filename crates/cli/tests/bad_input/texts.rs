@@ -80,7 +80,12 @@ fn bad_pipelines() {
         (
             "an unknown secret",
             pipeline("", "", "image: 'host:/', command: 'echo <+secrets.getValue(\"tok\")>'").into_bytes(),
-            &["the secret `tok` has no value", "--secret tok=", "STEPYARD_SECRET_TOK"],
+            &["the secret `tok` has no value; p.yaml:", "--secret tok=", "STEPYARD_SECRET_TOK"],
+        ),
+        (
+            "unknown secrets, and one in a comment",
+            pipeline("", "", "image: 'host:/', command: \"echo <+secrets.getValue('tok')> <+secrets.getValue( 'account.key' )>\" # <+secrets.getValue('none')>\n                        ").into_bytes(),
+            &["2 secrets have no value: `tok` (p.yaml:", "`account.key` (p.yaml:"],
         ),
         (
             "an unknown step",

@@ -1,7 +1,7 @@
 //! From documents to the model.
 
 use syntax::yaml::{self, Node};
-use syntax::{Diagnostic, SourceId, Sources, code, diagnostic};
+use syntax::{Diagnostic, SourceId, Sources, Spanned, code, diagnostic};
 
 use super::check;
 use super::entity::{self, Entities};
@@ -22,6 +22,9 @@ pub struct Loaded {
     pub pipeline: Option<Pipeline>,
     /// Everything else.
     pub entities: Entities,
+    /// References of secrets in the pipeline's expressions (`<+secrets.getValue("…")>`), each at its first place. One that is put
+    /// together while the pipeline runs is not among them.
+    pub secrets: Vec<Spanned<String>>,
     /// What is wrong, in the order of the texts.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -80,6 +83,7 @@ pub fn load(documents: &[Node], options: Options) -> Loaded {
     }
     entity::check(&loaded.entities, &mut cx);
     loaded.diagnostics = cx.diagnostics;
+    loaded.secrets = cx.secrets;
     diagnostic::sort(&mut loaded.diagnostics);
     loaded
 }

@@ -11,6 +11,8 @@ use syntax::{Diagnostic, Span, Spanned, code};
 #[derive(Debug, Default)]
 pub(crate) struct Cx {
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// See [`super::load::Loaded::secrets`].
+    pub(crate) secrets: Vec<Spanned<String>>,
 }
 
 /// A value that can be read from a node.

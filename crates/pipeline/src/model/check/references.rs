@@ -7,7 +7,7 @@ use indexmap::IndexSet;
 use syntax::expr::Value::Text;
 use syntax::expr::{Expr, Kind, Template, parse_condition};
 use syntax::yaml::{Node, Value};
-use syntax::{Diagnostic, code};
+use syntax::{Diagnostic, Spanned, code};
 
 use super::super::lower::{Cx, nearest};
 use super::super::name::Ref;
@@ -128,17 +128,20 @@ fn names(expr: &Expr, node: &Node, text: &str, known: &Known<'_>, cx: &mut Cx) {
                     ..
                 },
             ] = &arguments[..]
-                && Ref::parse(reference).is_none()
             {
                 let place = node.place(span.clone()).unwrap_or(node.span);
-                cx.push(
-                    Diagnostic::error(
-                        code::BAD_REFERENCE,
-                        format!("`{reference}` is not a reference to a secret"),
-                    )
-                    .at(place, "")
-                    .help("write `id`, `org.id` or `account.id`"),
-                );
+                if Ref::parse(reference).is_none() {
+                    cx.push(
+                        Diagnostic::error(
+                            code::BAD_REFERENCE,
+                            format!("`{reference}` is not a reference to a secret"),
+                        )
+                        .at(place, "")
+                        .help("write `id`, `org.id` or `account.id`"),
+                    );
+                } else if cx.secrets.iter().all(|known| known.value != **reference) {
+                    cx.secrets.push(Spanned::new(reference.to_string(), place));
+                }
             }
         }
         _ => {}
