@@ -84,6 +84,9 @@ pub(crate) struct Source {
     /// A YAML file of variables and runtime inputs, or an input set. May be given again; the later wins.
     #[arg(long, value_name = "FILE")]
     pub(crate) inputs: Vec<PathBuf>,
+    /// An input set, or an overlay of several, among the documents. May be given again; the later wins.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) input_set: Vec<String>,
 }
 
 /// Where secrets come from. The environment gives them too: `STEPYARD_SECRET_<ID>`.

@@ -90,10 +90,17 @@ impl Documents {
                 inputs.extend(parsed.documents);
             }
         }
+        let (mut documents, more) = model::expand(documents);
+        self.diagnostics.extend(more);
         if let Some(given) = given {
-            for document in &mut documents {
-                self.diagnostics
-                    .extend(given.apply(document, &inputs, &self.sources)?);
+            let pipeline = documents
+                .iter()
+                .position(|document| model::tree::get(document, "pipeline").is_some());
+            if let Some(at) = pipeline {
+                let mut own = documents[at].clone();
+                let more = given.apply(&mut own, &documents, &inputs, &self.sources)?;
+                documents[at] = own;
+                self.diagnostics.extend(more);
             }
         }
         let loaded = model::load(&documents, Options::default());

@@ -32,6 +32,9 @@ pub(crate) struct Meta {
     pub(crate) texts: Vec<Snapshot>,
     /// `--set`, as given.
     pub(crate) set: Vec<String>,
+    /// `--input-set`, as given.
+    #[serde(default)]
+    pub(crate) input_sets: Vec<String>,
     /// `--only`.
     pub(crate) only: Option<String>,
     /// `--from`.

@@ -16,6 +16,7 @@ mod condition;
 mod deployment;
 mod entity;
 mod execution;
+mod expand;
 mod failure;
 mod group;
 mod infra;
@@ -30,6 +31,7 @@ mod stage;
 mod step;
 mod strategy;
 mod template;
+pub mod tree;
 mod units;
 mod variable;
 
@@ -43,6 +45,7 @@ pub use entity::{
     SecretCommon, SecretKind, SecretValue, Transport, UserName,
 };
 pub use execution::{Element, Elements, Execution, Insert, Parallel};
+pub use expand::expand;
 pub use failure::{
     Action, ActionKind, ActionType, ErrorKind, FailureStrategy, Manual, Next, Retry,
 };
@@ -65,6 +68,6 @@ pub use stage::{
 };
 pub use step::*;
 pub use strategy::{Combination, Looping, Matrix, OnFailure, Repeat, Strategy, Unit};
-pub use template::TemplateLink;
+pub use template::{AllowedOverride, Template, TemplateKind, TemplateLink};
 pub use units::{Cpu, Duration, Memory, User};
 pub use variable::{Variable, VariableType, Variables};

@@ -177,6 +177,20 @@ codes! {
     DUPLICATE_ENTITY = "SY0306";
     /// A connector type that the format does not know.
     UNKNOWN_CONNECTOR_TYPE = "SY0307";
+    /// A template, or a version of one, that no document declares.
+    UNKNOWN_TEMPLATE = "SY0308";
+    /// Templates that never end.
+    TEMPLATE_CYCLE = "SY0309";
+    /// An input too many or too few.
+    TEMPLATE_INPUT = "SY0310";
+    /// A template of another kind.
+    WRONG_TEMPLATE = "SY0311";
+    /// An entity that does not fit.
+    WRONG_ENTITY = "SY0312";
+    /// An input set that does not fit.
+    WRONG_INPUT_SET = "SY0313";
+    /// An output alias twice.
+    DUPLICATE_ALIAS = "SY0314";
 
     /// A containerized group where older servers take none.
     GROUP_PLACE = "SY0401";
@@ -207,8 +221,6 @@ codes! {
     LOOP_NOT_RUN = "SY0612";
     /// A condition.
     CONDITION_NOT_RUN = "SY0613";
-    /// A template.
-    TEMPLATE_NOT_RUN = "SY0614";
     /// An infrastructure that is not run.
     INFRA_NOT_RUN = "SY0615";
     /// Windows and macOS.

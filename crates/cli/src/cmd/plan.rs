@@ -99,7 +99,7 @@ pub(crate) fn pod(args: &Pod, output: Output) -> Result<Exit, Problem> {
 }
 
 fn planner(source: &Source) -> Result<(Written, Documents), Problem> {
-    let given = Given::read(&source.set, &source.inputs)?;
+    let given = Given::read(&source.set, &source.inputs, &source.input_set)?;
     let documents = Documents::read(&source.pipeline, &source.entities, Some(&given))?;
     let pipeline = documents.pipeline()?.clone();
     let options = Options {

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
         State::Lost => {}
     }
     let meta = Meta::read(&run)?;
-    let given = Given::read(&meta.set, &[])?;
+    let given = Given::read(&meta.set, &[], &meta.input_sets)?;
     let documents = documents(&meta, &run, &given)?;
     let pipeline = documents.pipeline()?;
     // Secrets are in no file of the run: they are given again, or read from where they were.

@@ -25,7 +25,11 @@ use crate::target::Target;
 
 /// Runs a pipeline to its end.
 pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
-    let given = Given::read(&args.source.set, &args.source.inputs)?;
+    let given = Given::read(
+        &args.source.set,
+        &args.source.inputs,
+        &args.source.input_set,
+    )?;
     let documents = Documents::read(&args.source.pipeline, &args.source.entities, Some(&given))?;
     let pipeline = documents.pipeline()?;
     let secrets = secrets(&args.secrets, &documents)?;
@@ -261,6 +265,7 @@ fn keep(
         entities: args.source.entities.iter().map(absolute).collect(),
         texts,
         set: args.source.set.clone(),
+        input_sets: args.source.input_set.clone(),
         only: args.only.clone(),
         from: args.from.clone(),
         local: locals

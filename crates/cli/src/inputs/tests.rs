@@ -30,15 +30,28 @@ fn document(text: &str) -> (Sources, Node) {
 }
 
 fn apply(set: &[&str], files: &[&str]) -> Result<(Node, Vec<String>), Problem> {
+    apply_sets(set, files, &[], "")
+}
+
+/// The same with input sets of further documents.
+fn apply_sets(
+    set: &[&str],
+    files: &[&str],
+    sets: &[&str],
+    more: &str,
+) -> Result<(Node, Vec<String>), Problem> {
+    let sets: Vec<_> = sets.iter().map(|s| (*s).to_owned()).collect();
     let (mut sources, mut pipeline) = document(PIPELINE);
     let set: Vec<_> = set.iter().map(|s| (*s).to_owned()).collect();
-    let given = Given::read(&set, &[])?;
+    let given = Given::read(&set, &[], &sets)?;
     let mut documents = Vec::new();
     for (at, file) in files.iter().enumerate() {
         let id = sources.add(format!("i{at}.yaml"), *file);
         documents.extend(syntax::yaml::parse(&sources, id).documents);
     }
-    let diagnostics = given.apply(&mut pipeline, &documents, &sources)?;
+    let id = sources.add("sets.yaml", more);
+    let all = syntax::yaml::parse(&sources, id).documents;
+    let diagnostics = given.apply(&mut pipeline, &all, &documents, &sources)?;
     let told = diagnostics.iter().map(|d| {
         format!(
             "{}: {}",
@@ -120,6 +133,100 @@ fn a_value_that_is_not_allowed_is_told() {
     );
 }
 
+const SETS: &str = "inputSet:
+  identifier: base
+  pipeline:
+    identifier: p
+    variables:
+      - {name: version, type: String, value: '1'}
+      - {name: level, type: String, value: low}
+    stages:
+      - stage:
+          identifier: build
+          type: Custom
+          variables: [{name: target, type: String, value: arm}]
+          spec: {execution: {steps: [{step: {identifier: compile, type: Run, spec: {image: alpine}}}]}}
+---
+inputSet:
+  identifier: release
+  pipeline: {identifier: p, variables: [{name: version, type: String, value: '2'}]}
+---
+inputSet: {identifier: foreign, pipeline: {identifier: other}}
+---
+inputSet: {identifier: wrong, pipeline: {identifier: p, variables: [{name: level, type: String, value: middle}, {name: gone, type: String, value: x}]}}
+---
+overlayInputSet: {identifier: both, pipelineIdentifier: p, inputSetReferences: [base, release]}
+---
+overlayInputSet: {identifier: broken, pipelineIdentifier: p, inputSetReferences: [gone]}
+---
+overlayInputSet: {identifier: alien, pipelineIdentifier: other, inputSetReferences: [base]}
+";
+
+#[test]
+fn input_sets_are_named_and_overlays_put_several_in_a_row() {
+    let (mut pipeline, told) = apply_sets(&[], &[], &["base"], SETS).expect("applied");
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(value(&mut pipeline, "variables.version.value"), "1");
+    let (mut pipeline, told) = apply_sets(&["level=high"], &[], &["both"], SETS).expect("applied");
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(value(&mut pipeline, "variables.version.value"), "2");
+    assert_eq!(value(&mut pipeline, "variables.level.value"), "high");
+    assert_eq!(
+        value(&mut pipeline, "stages.build.steps.compile.spec.image"),
+        "alpine"
+    );
+}
+
+#[test]
+fn an_input_set_that_does_not_fit_is_told() {
+    for (name, says) in [
+        (
+            "foreign",
+            "19: the input set `foreign` is of the pipeline `other`, not of `p`",
+        ),
+        (
+            "wrong",
+            "21: `middle` is not a value that the pipeline, by input set `wrong`, allows here",
+        ),
+        (
+            "wrong",
+            "21: the pipeline, by input set `wrong`, has no `gone` here",
+        ),
+        (
+            "broken",
+            "25: the overlay `broken` names the input set `gone`, which is not there",
+        ),
+        (
+            "alien",
+            "27: the input set `alien` is of the pipeline `other`, not of `p`",
+        ),
+    ] {
+        let (_, told) = apply_sets(&[], &[], &[name], SETS).expect("applied");
+        assert!(told.iter().any(|own| own == says), "{name}: {told:#?}");
+    }
+    let problem = apply_sets(&[], &[], &["relase"], SETS)
+        .unwrap_err()
+        .to_string();
+    assert!(problem.contains("did you mean `release`?"), "{problem}");
+}
+
+#[test]
+fn several_of_the_allowed_ones_are_a_list_where_no_variable_asks() {
+    let input = Input::parse("<+input>.selectManyFrom(a,b,c)").expect("an input");
+    assert_eq!(input.refuses("a, c"), None);
+    assert!(input.refuses("a,d").is_some());
+    let (_, mut node) = document(
+        "pipeline: {identifier: p, delegateSelectors: '<+input>.selectManyFrom(a,b,c).default(a,c)'}\n",
+    );
+    let given = Given::default();
+    let told = given
+        .apply(&mut node, &[], &[], &Sources::new())
+        .expect("applied");
+    assert!(told.is_empty());
+    let list = get(get(&node, "pipeline").expect("it"), "delegateSelectors").expect("it");
+    assert_eq!(list.as_sequence().map(<[Node]>::len), Some(2));
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     for (set, says) in [
@@ -139,6 +246,7 @@ fn what_is_wrong_is_named() {
 fn outputs_of_steps_are_kept_apart() {
     let given = Given::read(
         &["stages.a.spec.execution.steps.b.output.outputVariables.TAG=1".to_owned()],
+        &[],
         &[],
     )
     .expect("given");

@@ -16,6 +16,7 @@ use syntax::{Diagnostic, Span, code};
 
 use super::lower::Cx;
 use super::name::{Identifier, Ref, Scope};
+use super::template::Template;
 
 /// Every entity of the documents.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -24,6 +25,8 @@ pub struct Entities {
     pub connectors: Vec<Connector>,
     /// `secret:`.
     pub secrets: Vec<Secret>,
+    /// `template:`.
+    pub templates: Vec<Template>,
     /// Every other known root.
     pub others: Vec<OtherEntity>,
 }
@@ -75,6 +78,7 @@ impl Entities {
     pub fn extend(&mut self, others: Self) {
         self.connectors.extend(others.connectors);
         self.secrets.extend(others.secrets);
+        self.templates.extend(others.templates);
         self.others.extend(others.others);
     }
 }

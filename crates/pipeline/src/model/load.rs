@@ -5,6 +5,7 @@ use syntax::{Diagnostic, SourceId, Sources, Spanned, code, diagnostic};
 
 use super::check;
 use super::entity::{self, Entities};
+use super::expand::expand;
 use super::lower::{Cx, Lower, nearest};
 use super::pipeline::Pipeline;
 
@@ -49,6 +50,8 @@ pub fn read(
         documents.extend(parsed.documents);
         diagnostics.extend(parsed.diagnostics);
     }
+    let (documents, more) = expand(documents);
+    diagnostics.extend(more);
     let mut loaded = load(&documents, options);
     loaded.diagnostics.extend(diagnostics);
     diagnostic::sort(&mut loaded.diagnostics);
@@ -56,12 +59,11 @@ pub fn read(
 }
 
 /// Roots that are known, and read by what acts on them.
-const OPAQUE: [&str; 12] = [
+const OPAQUE: [&str; 11] = [
     "service",
     "environment",
     "environmentGroup",
     "infrastructureDefinition",
-    "template",
     "inputSet",
     "overlayInputSet",
     "overrides",
@@ -71,7 +73,8 @@ const OPAQUE: [&str; 12] = [
     "configFile",
 ];
 
-/// Lowers documents. Their diagnostics are in the order of the texts.
+/// Lowers documents in which every template stands in place already ([`expand`]). Their diagnostics are in the order of
+/// the texts, each once: a template may be used many times.
 pub fn load(documents: &[Node], options: Options) -> Loaded {
     let mut cx = Cx::default();
     let mut loaded = Loaded::default();
@@ -85,6 +88,7 @@ pub fn load(documents: &[Node], options: Options) -> Loaded {
     loaded.diagnostics = cx.diagnostics;
     loaded.secrets = cx.secrets;
     diagnostic::sort(&mut loaded.diagnostics);
+    loaded.diagnostics.dedup();
     loaded
 }
 
@@ -122,6 +126,10 @@ fn root(document: &Node, loaded: &mut Loaded, cx: &mut Cx) {
                 .entities
                 .connectors
                 .extend(Lower::lower(value, "connector", cx)),
+            "template" => loaded
+                .entities
+                .templates
+                .extend(Lower::lower(value, "template", cx)),
             "secret" => loaded
                 .entities
                 .secrets
@@ -132,7 +140,7 @@ fn root(document: &Node, loaded: &mut Loaded, cx: &mut Cx) {
                 value: value.clone(),
             }),
             unknown => {
-                let roots = ["pipeline", "connector", "secret"]
+                let roots = ["pipeline", "connector", "secret", "template"]
                     .into_iter()
                     .chain(OPAQUE);
                 let known = nearest(unknown, roots);

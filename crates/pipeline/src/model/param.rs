@@ -161,6 +161,29 @@ impl Input {
         }
         Ok(input)
     }
+
+    /// What is to be given instead of a text that it does not allow; none where it does, or where that is not known yet.
+    pub fn refuses(&self, text: &str) -> Option<String> {
+        if text.contains("<+") {
+            return None;
+        }
+        let parts = if self.many {
+            values(text)
+        } else {
+            vec![text.to_owned()]
+        };
+        if let Some(allowed) = &self.allowed
+            && !allowed.iter().any(|own| own.contains("<+"))
+            && !parts.iter().all(|part| allowed.contains(part))
+        {
+            let one = if self.many { "some of" } else { "one of" };
+            return Some(format!("give {one} {}", allowed.join(", ")));
+        }
+        let regex = self.regex.as_ref()?;
+        regex_lite::Regex::new(&format!("^(?:{regex})$"))
+            .is_ok_and(|own| !own.is_match(text))
+            .then(|| format!("it must match {regex}"))
+    }
 }
 
 /// `.name(arguments)` and what follows it. Brackets inside the arguments may be nested or quoted.

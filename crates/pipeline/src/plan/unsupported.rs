@@ -26,11 +26,6 @@ pub fn unsupported(pipeline: &Pipeline) -> Vec<Diagnostic> {
 pub fn unsupported_at(place: &Place<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     match place.what {
-        What::Pipeline(pipeline) => {
-            if let Some(template) = &pipeline.template {
-                found.push(template_used(template.span, "the pipeline"));
-            }
-        }
         What::Stage(own) => stage(own, &mut found),
         What::Group(own) => group(own, &mut found),
         What::Step(own) => step(own, place.pod().is_some(), &mut found),
@@ -43,21 +38,12 @@ fn refuse(code: code::Code, at: Span, message: impl Into<String>, help: &str) ->
     Diagnostic::error(code, message).at(at, "").help(help)
 }
 
-fn template_used(at: Span, what: &str) -> Diagnostic {
-    refuse(
-        code::TEMPLATE_NOT_RUN,
-        at,
-        format!("{what} is a template, which is not run yet"),
-        "write out in the pipeline what the template holds",
-    )
-}
-
 fn stage(stage: &Stage, found: &mut Vec<Diagnostic>) {
     let id = stage.identifier();
     let what = format!("stage `{id}`");
     match &stage.spec {
-        StageSpec::Deployment(_) | StageSpec::Custom(_) => {}
-        StageSpec::Template(template) => found.push(template_used(template.span, &what)),
+        // A template that could not be put in place is told where it is named.
+        StageSpec::Deployment(_) | StageSpec::Custom(_) | StageSpec::Template(_) => {}
         StageSpec::Other(other) => found.push(refuse(
             code::STAGE_NOT_RUN,
             other.kind.span,
@@ -101,9 +87,6 @@ fn rollback(at: Span, what: &str, found: &mut Vec<Diagnostic>) {
 
 fn group(group: &StepGroup, found: &mut Vec<Diagnostic>) {
     let what = format!("step group `{}`", group.identifier);
-    if let Some(template) = &group.template {
-        found.push(template_used(template.span, &what));
-    }
     looped(group.strategy.as_ref(), &what, found);
     condition(group.when.as_ref(), &what, found);
     failures(group.failure_strategies.as_ref(), &what, found);
@@ -157,10 +140,7 @@ fn step(step: &Step, in_pod: bool, found: &mut Vec<Diagnostic>) {
             None
         }
         StepSpec::GitClone(_) => None,
-        StepSpec::Template(template) => {
-            found.push(template_used(template.span, &what));
-            return;
-        }
+        StepSpec::Template(_) => return,
         _ => {
             found.push(refuse(
                 code::STEP_NOT_RUN,
