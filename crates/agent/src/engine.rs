@@ -11,6 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 
+use crate::abandoned::Abandoned;
 use crate::peer::{Peer, READ};
 use crate::poll::{Waits, now};
 use crate::socket;
@@ -59,8 +60,9 @@ pub enum Listen<'a> {
     Stdio,
 }
 
-/// Serves until SIGTERM, or until the one connection over standard input and output is over.
-pub fn run(slices: &Path, listen: Listen<'_>) -> io::Result<()> {
+/// Serves until SIGTERM, until the one connection over standard input and output is over, or until no driver was there for
+/// `abandoned`.
+pub fn run(slices: &Path, listen: Listen<'_>, mut abandoned: Abandoned) -> io::Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
@@ -102,7 +104,12 @@ pub fn run(slices: &Path, listen: Listen<'_>) -> io::Result<()> {
             );
         }
         engine.waits(&mut waits);
-        let woken = waits.wait(engine.router.poll_timeout())?;
+        let until = abandoned.until(!engine.drivers.is_empty(), now().mono_ms);
+        if until.is_some_and(|at| at <= now().mono_ms) {
+            return Ok(());
+        }
+        let timeout = engine.router.poll_timeout();
+        let woken = waits.wait(timeout.into_iter().chain(until).min())?;
         engine.router.at(now().mono_ms);
         for (key, ready) in woken {
             match key {

@@ -9,6 +9,7 @@
 //!             [connect::run] copies           [engine]                                   [addon]
 //! ```
 
+pub mod abandoned;
 pub mod addon;
 pub mod connect;
 pub mod copy;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use agent::abandoned::Abandoned;
 use agent::engine::Listen;
 
 const USAGE: &str = "usage:
-  stepyard-agent addon [--dir /addon] [--workspace /harness] [--run RUN] [--listening]
-  stepyard-agent lite-engine --slices DIR (--listen SOCKET | --listening | --stdio)
+  stepyard-agent addon [--dir /addon] [--workspace /harness] [--run RUN] [--abandoned SECONDS] [--listening]
+  stepyard-agent lite-engine --slices DIR (--listen SOCKET | --listening | --stdio) [--abandoned SECONDS]
   stepyard-agent connect --socket SOCKET
   stepyard-agent copy DEST
   stepyard-agent version";
@@ -36,13 +37,17 @@ fn main() -> ExitCode {
             let words: Vec<_> = words.collect();
             let listening = words.iter().any(|word| word == "--listening");
             let rest = words.into_iter().filter(|word| word != "--listening");
-            match options(rest, &["--dir", "--workspace", "--run"]) {
+            match options(rest, &["--dir", "--workspace", "--run", "--abandoned"]) {
                 Err(why) => return misuse(&why),
-                Ok([dir, workspace, run]) => agent::addon::run(agent::addon::Options {
+                Ok([dir, workspace, run, seconds]) => agent::addon::run(agent::addon::Options {
                     dir: dir.map_or_else(|| PathBuf::from("/addon"), PathBuf::from),
                     workspace: workspace.map_or_else(|| PathBuf::from("/harness"), PathBuf::from),
                     run,
                     listening,
+                    abandoned: match abandoned(seconds) {
+                        Ok(abandoned) => abandoned,
+                        Err(why) => return misuse(&why),
+                    },
                 }),
             }
         }
@@ -58,8 +63,12 @@ fn main() -> ExitCode {
             let rest = words
                 .into_iter()
                 .filter(|word| word != "--stdio" && word != "--listening");
-            match options(rest, &["--slices", "--listen"]) {
-                Ok([Some(slices), listen]) => {
+            match options(rest, &["--slices", "--listen", "--abandoned"]) {
+                Ok([Some(slices), listen, seconds]) => {
+                    let abandoned = match abandoned(seconds) {
+                        Ok(abandoned) => abandoned,
+                        Err(why) => return misuse(&why),
+                    };
                     let listen = listen.map(PathBuf::from);
                     let listen = match (&listen, listening, stdio) {
                         (Some(path), false, false) => Listen::At(path),
@@ -71,7 +80,7 @@ fn main() -> ExitCode {
                             );
                         }
                     };
-                    agent::engine::run(&PathBuf::from(slices), listen)
+                    agent::engine::run(&PathBuf::from(slices), listen, abandoned)
                 }
                 Ok(_) => return misuse("lite-engine needs --slices"),
                 Err(why) => return misuse(&why),
@@ -103,6 +112,14 @@ fn options<const N: usize>(
         found[at] = Some(value.ok_or_else(|| format!("{} needs a value", names[at]))?);
     }
     Ok(found)
+}
+
+fn abandoned(seconds: Option<String>) -> Result<Abandoned, String> {
+    let seconds = seconds.map(|text| {
+        text.parse()
+            .map_err(|_| format!("--abandoned: {text} is no number of seconds"))
+    });
+    Ok(Abandoned::after(seconds.transpose()?))
 }
 
 fn misuse(why: &str) -> ExitCode {

@@ -1,70 +1,105 @@
-//! The agent in the cluster: one immutable ConfigMap a namespace.
+//! The agent in the cluster: one immutable ConfigMap a namespace and architecture.
 
 use std::collections::BTreeMap;
 
-use driver::backend::Failure;
+use driver::backend::{Failure, FailureKind};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ObjectMeta, PostParams};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Error};
+use pipeline::pod::{AGENT_FILE, MANAGED_BY, STEPYARD};
+use serde_json::json;
 
 use crate::api::failure;
 
-/// The key of the binary in the ConfigMap, and its file name at `/addon/bin`.
-pub(crate) const FILE: &str = "stepyard-agent";
+/// The annotation with the day on which a ConfigMap was last used.
+pub(crate) const LAST_USED: &str = "stepyard.dev/last-used";
+/// What the names of our ConfigMaps begin with.
+pub(crate) const PREFIX: &str = "stepyard-agent-";
 
 /// The agent that a backend brings.
 #[derive(Clone)]
-pub(crate) struct Agent {
-    /// The static binary for the nodes' architecture.
-    pub(crate) bytes: &'static [u8],
-    /// Hex sha256 of it.
-    pub(crate) digest: String,
+pub struct Agent {
+    bytes: &'static [u8],
+    digest: String,
+    arch: String,
 }
 
 impl Agent {
-    /// `stepyard-agent-<digest>`: another agent is another object, so that nothing is ever replaced under a running pod.
-    pub(crate) fn config_map(&self) -> String {
-        format!("stepyard-agent-{}", &self.digest[..12])
+    /// A static binary for Linux and its hex sha256.
+    pub fn new(bytes: &'static [u8], digest: impl Into<String>) -> Self {
+        Self {
+            bytes,
+            digest: digest.into(),
+            arch: architecture(bytes),
+        }
     }
 
-    /// Makes the ConfigMap where it is missing. One that is there is compared before use.
+    /// The architecture that it runs on, as nodes say it: `amd64`, `arm64`.
+    pub fn arch(&self) -> &str {
+        &self.arch
+    }
+
+    /// `stepyard-agent-<digest>`: another agent is another object, so that nothing is ever replaced under a running pod.
+    pub fn config_map(&self) -> String {
+        format!("{PREFIX}{}", &self.digest[..12])
+    }
+
+    /// Makes the ConfigMap where it is missing. One that is there is compared before use, and marked as used today.
     pub(crate) async fn ensure(&self, client: &Client, namespace: &str) -> Result<(), Failure> {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
         let name = self.config_map();
-        let doing = || format!("create the ConfigMap {name} in the namespace {namespace}");
-        match api
-            .create(&PostParams::default(), &self.object(&name))
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(Error::Api(status)) if status.code == 409 => {
-                let found = api
-                    .get(&name)
-                    .await
-                    .map_err(|e| failure(&format!("read the ConfigMap {name}"), &e))?;
-                if found
-                    .binary_data
-                    .as_ref()
-                    .and_then(|d| d.get(FILE))
-                    .is_some_and(|b| b.0 == self.bytes)
-                {
-                    Ok(())
-                } else {
-                    Err(Failure {
-                        kind: driver::backend::FailureKind::Configuration,
-                        container: None,
-                        message: format!(
-                            "the ConfigMap {name} in the namespace {namespace} does not hold this agent"
-                        ),
-                        help: Some(format!(
-                            "somebody changed it: kubectl delete configmap {name} -n {namespace}"
-                        )),
-                    })
-                }
+        let refused = |verb: &str, error: &Error| {
+            let doing = format!("{verb} the ConfigMap {name} in the namespace {namespace}");
+            let mut failure = failure(&doing, error);
+            if failure.kind == FailureKind::Authorization {
+                failure.help = Some(
+                    "bind the Role in deploy/kubernetes/role.yaml to this user, or bring the agent in an image: --agent-image"
+                        .to_owned(),
+                );
             }
-            Err(error) => Err(failure(&doing(), &error)),
+            failure
+        };
+        let mut found = api.get_opt(&name).await.map_err(|e| refused("read", &e))?;
+        if found.is_none() {
+            match api
+                .create(&PostParams::default(), &self.object(&name))
+                .await
+            {
+                Ok(_) => return Ok(()),
+                // Another run was faster.
+                Err(Error::Api(status)) if status.code == 409 => {
+                    found = api.get_opt(&name).await.map_err(|e| refused("read", &e))?;
+                }
+                Err(error) => return Err(refused("create", &error)),
+            }
         }
+        let Some(found) = found else {
+            return Err(Failure {
+                kind: FailureKind::Infrastructure,
+                container: None,
+                message: format!(
+                    "the ConfigMap {name} in the namespace {namespace} comes and goes"
+                ),
+                help: Some("does something remove it?".to_owned()),
+            });
+        };
+        let held = found.binary_data.as_ref().and_then(|d| d.get(AGENT_FILE));
+        if held.is_none_or(|held| held.0 != self.bytes) {
+            return Err(Failure {
+                kind: FailureKind::Configuration,
+                container: None,
+                message: format!(
+                    "the ConfigMap {name} in the namespace {namespace} does not hold the agent that its name says: somebody changed it"
+                ),
+                help: Some(format!(
+                    "remove it, and it is made again: kubectl delete configmap {name} -n {namespace}"
+                )),
+            });
+        }
+        mark(api, &found);
+        Ok(())
     }
 
     fn object(&self, name: &str) -> ConfigMap {
@@ -72,17 +107,48 @@ impl Agent {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 labels: Some(BTreeMap::from([(
-                    "app.kubernetes.io/managed-by".to_owned(),
-                    "stepyard".to_owned(),
+                    MANAGED_BY.to_owned(),
+                    STEPYARD.to_owned(),
                 )])),
+                annotations: Some(BTreeMap::from([(LAST_USED.to_owned(), today())])),
                 ..ObjectMeta::default()
             },
             binary_data: Some(BTreeMap::from([(
-                FILE.to_owned(),
+                AGENT_FILE.to_owned(),
                 ByteString(self.bytes.to_vec()),
             )])),
             immutable: Some(true),
             ..ConfigMap::default()
         }
     }
+}
+
+fn today() -> String {
+    Timestamp::now().strftime("%F").to_string()
+}
+
+/// Says that it is used, once a day. Nothing waits for it, and who may not do it goes without.
+fn mark(api: Api<ConfigMap>, found: &ConfigMap) {
+    let today = today();
+    let annotations = found.metadata.annotations.as_ref();
+    if annotations.and_then(|own| own.get(LAST_USED)) == Some(&today) {
+        return;
+    }
+    let name = found.metadata.name.clone().unwrap_or_default();
+    tokio::spawn(async move {
+        let patch = json!({"metadata": {"annotations": {LAST_USED: today}}});
+        let _ = api
+            .patch_metadata(&name, &PatchParams::default(), &Patch::Merge(patch))
+            .await;
+    });
+}
+
+/// The machine of an ELF file, as Kubernetes calls it.
+fn architecture(elf: &[u8]) -> String {
+    match elf.get(18..20) {
+        Some([0x3e, 0]) => "amd64",
+        Some([0xb7, 0]) => "arm64",
+        _ => "unknown",
+    }
+    .to_owned()
 }

@@ -1,6 +1,6 @@
 //! The backend itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -9,63 +9,114 @@ use driver::backend::{
     Access, Backend, Carrier, Created, Deleted, Events, Failure, FailureKind, ImageFacts, PodRef,
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{AttachParams, DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, Error};
-use pipeline::pod;
+use pipeline::pod::{self, AgentFrom, Cluster, GROUP_ANNOTATION, RUN_LABEL};
+use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::agent::Agent;
-use crate::api::failure;
-use crate::carrier::ExecStream;
-use crate::connect::Namespace;
-use crate::manifest::{self, GROUP_ANNOTATION, RUN_LABEL};
-use crate::preflight;
-use crate::pull_secret;
-use crate::watch::Watch;
-
-/// Bytes that an exec stream may hold back on this side: a few credits of a link.
-const STREAM_BUFFER: usize = 1 << 20;
+use crate::api::{failure, violated};
+use crate::connect::Connection;
+use crate::restricted;
+use crate::watch::{Seen, Watch};
+use crate::{arch, carrier, direct, preflight, pull_secret};
 
 /// Pods in one cluster.
 pub struct Kube {
-    client: Client,
-    namespace: Namespace,
+    pub(crate) connection: Connection,
     agent: Agent,
     images: image::Client,
+    /// After so many seconds without a driver a pod ends itself; none: as [`Cluster::newest`] has it.
+    abandoned_s: Option<u64>,
+    /// The architectures of the nodes, once they were asked for.
+    nodes: OnceCell<Option<BTreeSet<String>>>,
+    /// Namespaces that take only restricted pods.
+    restricted: Mutex<HashSet<String>>,
     watches: Mutex<HashMap<String, Watch>>,
+    /// What the preflight of a pod has found.
+    facts: restricted::Found,
 }
 
 impl Kube {
-    /// A backend that makes pods with `agent` (a static binary) of this hex
-    /// sha256. `images` asks registries what images start.
-    pub fn new(
-        client: Client,
-        namespace: Namespace,
-        images: image::Client,
-        agent: &'static [u8],
-        digest: String,
-    ) -> Self {
+    /// A backend that makes pods with `agent`. `images` asks registries what images start.
+    pub fn new(connection: Connection, images: image::Client, agent: Agent) -> Self {
         Self {
-            client,
-            namespace,
-            agent: Agent {
-                bytes: agent,
-                digest,
-            },
+            connection,
+            agent,
             images,
+            abandoned_s: None,
+            nodes: OnceCell::new(),
+            restricted: Mutex::default(),
             watches: Mutex::default(),
+            facts: restricted::Found::default(),
         }
+    }
+
+    /// Pods end themselves after so many seconds without a driver.
+    #[must_use]
+    pub fn abandoned_after(mut self, seconds: u64) -> Self {
+        self.abandoned_s = Some(seconds);
+        self
+    }
+
+    /// The pod object that [`Backend::create`] gives to this cluster, in a namespace that allows it.
+    ///
+    /// # Errors
+    /// The agent is not for the nodes.
+    pub async fn manifest(&self, spec: &pod::Spec, access: &Access) -> Result<Value, Failure> {
+        let namespace = self.namespace(spec.namespace.as_deref());
+        let arch = self.arch(spec).await?;
+        let cluster = self.cluster(spec, access, namespace, arch);
+        Ok(pod::manifest(spec, &cluster))
     }
 
     /// The namespace of a pod that the pipeline wants in `written`.
-    fn namespace<'a>(&'a self, written: Option<&'a str>) -> &'a str {
-        if self.namespace.wins {
-            return &self.namespace.name;
+    pub(crate) fn namespace<'a>(&'a self, written: Option<&'a str>) -> &'a str {
+        let own = &self.connection.namespace;
+        if own.wins {
+            return &own.name;
         }
-        written.unwrap_or(&self.namespace.name)
+        written.unwrap_or(&own.name)
+    }
+
+    fn client(&self) -> &Client {
+        &self.connection.client
     }
 
     fn pods(&self, namespace: Option<&str>) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), self.namespace(namespace))
+        Api::namespaced(self.client().clone(), self.namespace(namespace))
+    }
+
+    async fn arch(&self, spec: &pod::Spec) -> Result<Option<String>, Failure> {
+        let nodes = self
+            .nodes
+            .get_or_init(|| arch::of_nodes(self.client()))
+            .await;
+        let agent = spec.agent_image.is_none().then(|| self.agent.arch());
+        arch::choose(spec, agent, nodes.as_ref())
+    }
+
+    fn cluster(
+        &self,
+        spec: &pod::Spec,
+        access: &Access,
+        namespace: &str,
+        arch: Option<String>,
+    ) -> Cluster {
+        let agent = match &spec.agent_image {
+            Some(image) => AgentFrom::Image(image.clone()),
+            None => AgentFrom::ConfigMap(self.agent.config_map()),
+        };
+        let newest = Cluster::newest(agent);
+        Cluster {
+            namespace: Some(namespace.to_owned()),
+            arch,
+            pod_resources: self.connection.pod_resources(),
+            pull_secret: pull_secret::name(spec, access),
+            abandoned_s: self.abandoned_s.unwrap_or(newest.abandoned_s),
+            ..newest
+        }
     }
 
     /// What is seen of this pod: the watch that made it, or a new one.
@@ -74,16 +125,81 @@ impl Kube {
         pod: &str,
         namespace: &str,
         events: Option<Events>,
-    ) -> tokio::sync::watch::Receiver<crate::watch::Seen> {
+    ) -> tokio::sync::watch::Receiver<Seen> {
         let mut watches = self
             .watches
             .lock()
             .expect("no panic while the watches are held");
         let watch = watches.entry(pod.to_owned()).or_insert_with(|| {
             let to = events.unwrap_or_else(|| tokio::sync::mpsc::unbounded_channel().0);
-            Watch::start(&self.client, namespace, pod, to)
+            Watch::start(self.client(), namespace, pod, to)
         });
         watch.seen()
+    }
+
+    /// Gives the pod to the API server. One that a restricted namespace refuses is given again with what nobody wrote set to that.
+    async fn post(
+        &self,
+        spec: &pod::Spec,
+        mut cluster: Cluster,
+        namespace: &str,
+    ) -> Result<Pod, Error> {
+        let known = self.restricted.lock().is_ok_and(|r| r.contains(namespace));
+        if known {
+            cluster.restricted = Some(self.facts.users(spec).await);
+        }
+        let made = self
+            .post_once(&pod::manifest(spec, &cluster), namespace)
+            .await;
+        match made {
+            Err(error) if !known && violated(&error) == Some("restricted") => {
+                if let Ok(mut restricted) = self.restricted.lock() {
+                    restricted.insert(namespace.to_owned());
+                }
+                cluster.restricted = Some(self.facts.users(spec).await);
+                self.post_once(&pod::manifest(spec, &cluster), namespace)
+                    .await
+            }
+            made => made,
+        }
+    }
+
+    /// As JSON and not as a type: what an overlay says may be newer than our types. The server refuses what it does not know.
+    async fn post_once(&self, pod: &Value, namespace: &str) -> Result<Pod, Error> {
+        let path = format!("/api/v1/namespaces/{namespace}/pods?fieldValidation=Strict");
+        let body = serde_json::to_vec(pod).map_err(Error::SerdeError)?;
+        let request = http::Request::post(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(Error::HttpError)?;
+        self.client().request(request).await
+    }
+
+    async fn make(
+        &self,
+        spec: &pod::Spec,
+        access: &Access,
+        namespace: &str,
+        arch: Option<String>,
+    ) -> Result<Created, Failure> {
+        let cluster = self.cluster(spec, access, namespace, arch);
+        let secret = cluster.pull_secret.clone();
+        match self.post(spec, cluster, namespace).await {
+            Ok(pod) => {
+                if let Some(secret) = &secret {
+                    pull_secret::hand_over(self.client(), namespace, secret, &pod).await?;
+                }
+                Ok(Created::Created)
+            }
+            Err(Error::Api(status)) if status.code == 409 => Ok(Created::AlreadyThere),
+            Err(error) => {
+                if secret.is_some() {
+                    pull_secret::remove(self.client(), namespace, &spec.name).await;
+                }
+                let doing = format!("create the pod {} in the namespace {namespace}", spec.name);
+                Err(failure(&doing, &error))
+            }
+        }
     }
 
     /// Ends when the container runs, cannot run, or the pod is no more.
@@ -103,19 +219,24 @@ impl Kube {
             .await
             .map(|seen| seen.map(|seen| seen.clone()));
         match end {
-            Ok(Ok(seen)) if seen.started.contains(container) => Ok(()),
-            Ok(Ok(seen)) => Err(seen
-                .failed
-                .get(container)
-                .or(seen.gone.as_ref())
-                .cloned()
-                .unwrap_or_else(|| over(container))),
+            Ok(Ok(seen)) => match seen.ended.get(container) {
+                Some(failure) => Err(failure.clone()),
+                None if seen.started.contains(container) && seen.gone.is_none() => Ok(()),
+                None => Err(seen
+                    .failed
+                    .get(container)
+                    .or(seen.gone.as_ref())
+                    .cloned()
+                    .unwrap_or_else(|| over(container))),
+            },
             Ok(Err(_)) => Err(over(container)),
             Err(_) => {
-                let blocked = seen.borrow().blocked.clone();
-                let why = blocked.unwrap_or_else(|| {
-                    "its image or its volumes are still being made ready".to_owned()
-                });
+                let seen = seen.borrow();
+                let why = seen.trouble.get(container).or(seen.blocked.as_ref());
+                let why = why.map_or(
+                    "its image or its volumes are still being made ready",
+                    String::as_str,
+                );
                 Err(Failure {
                     kind: FailureKind::Timeout,
                     container: Some(container.to_owned()),
@@ -127,6 +248,22 @@ impl Kube {
                 })
             }
         }
+    }
+
+    /// Makes the agent's ConfigMap again where it was removed after the pod was made and before the kubelet had it.
+    async fn keep_agent(&self, spec: &pod::Spec, namespace: &str) -> Failure {
+        let name = self.agent.config_map();
+        let mut seen = self.seen(&spec.name, namespace, None);
+        let missing = |seen: &Seen| {
+            let blocked = seen.blocked.as_deref().unwrap_or_default();
+            blocked.contains(&name) && blocked.contains("not found")
+        };
+        if seen.wait_for(missing).await.is_ok()
+            && let Err(failure) = self.agent.ensure(self.client(), namespace).await
+        {
+            return failure;
+        }
+        std::future::pending().await
     }
 }
 
@@ -150,14 +287,24 @@ impl Backend for Kube {
         spec: &pod::Spec,
         access: &Access,
     ) -> BTreeMap<String, Result<ImageFacts, Failure>> {
-        let asked = spec.containers.iter().map(|container| async move {
-            let facts = preflight::facts(&self.images, container, access).await;
-            (container.name.clone(), facts)
+        // What is wrong with it is told by the pod's creation.
+        let arch = self.arch(spec).await.ok().flatten();
+        let arch = arch.as_deref();
+        let steps = spec
+            .containers
+            .iter()
+            .map(|own| (&own.name[..], &own.image));
+        let agent = spec.agent_image.iter().map(|own| (pod::SETUP_ADDON, own));
+        let asked = steps.chain(agent).map(|(name, image)| async move {
+            let facts = preflight::facts(&self.images, name, image, arch, access).await;
+            (name.to_owned(), facts)
         });
-        futures_util::future::join_all(asked)
+        let answers: BTreeMap<_, _> = futures_util::future::join_all(asked)
             .await
             .into_iter()
-            .collect()
+            .collect();
+        self.facts.keep(&spec.name, &answers);
+        answers
     }
 
     async fn create(
@@ -167,34 +314,27 @@ impl Backend for Kube {
         events: Events,
     ) -> Result<Created, Failure> {
         let namespace = self.namespace(spec.namespace.as_deref());
-        let secret = pull_secret::name(spec, access);
-        let pod = manifest::pod(spec, &self.agent, secret.as_deref())?;
-        // Side by side: neither waits for the other, the pod for both.
-        let agent = self.agent.ensure(&self.client, namespace);
-        let logins = pull_secret::create(&self.client, namespace, spec, access);
-        tokio::try_join!(agent, logins)?;
-        // The watch comes first: no event of the pod can be missed.
-        let _ = self.seen(&spec.name, namespace, Some(events.clone()));
-        let created = match self
-            .pods(Some(namespace))
-            .create(&PostParams::default(), &pod)
-            .await
-        {
-            Ok(pod) => {
-                if let Some(secret) = &secret {
-                    pull_secret::hand_over(&self.client, namespace, secret, &pod).await?;
-                }
-                Created::Created
-            }
-            Err(Error::Api(status)) if status.code == 409 => Created::AlreadyThere,
-            Err(error) => {
-                return Err(failure(
-                    &format!("create the pod {} in the namespace {namespace}", spec.name),
-                    &error,
-                ));
+        // Side by side: none waits for the others, the pod for all.
+        let agent = async {
+            match spec.agent_image {
+                Some(_) => Ok(()),
+                None => self.agent.ensure(self.client(), namespace).await,
             }
         };
-        self.started(spec, pod::LITE_ENGINE, events).await?;
+        let logins = pull_secret::create(self.client(), namespace, spec, access);
+        let (arch, (), ()) = tokio::try_join!(self.arch(spec), agent, logins)?;
+        // The watch comes first: no event of the pod can be missed.
+        let _ = self.seen(&spec.name, namespace, Some(events.clone()));
+        let created = self.make(spec, access, namespace, arch).await?;
+        let started = self.started(spec, pod::LITE_ENGINE, events);
+        if spec.agent_image.is_some() {
+            started.await?;
+        } else {
+            tokio::select! {
+                started = started => started?,
+                failure = self.keep_agent(spec, namespace) => return Err(failure),
+            }
+        }
         Ok(created)
     }
 
@@ -209,25 +349,18 @@ impl Backend for Kube {
     }
 
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
-        let params = AttachParams::default()
-            .container(pod::LITE_ENGINE)
-            .stdin(true)
-            .stdout(true)
-            .stderr(false)
-            .max_stdin_buf_size(STREAM_BUFFER)
-            .max_stdout_buf_size(STREAM_BUFFER);
-        let process = self
-            .pods(pod.namespace.as_deref())
-            .exec(&pod.name, manifest::connect_command(), &params)
-            .await
-            .map_err(|e| {
-                failure(
-                    &format!("exec into {} of the pod {}", pod::LITE_ENGINE, pod.name),
-                    &e,
-                )
-            })?;
-        let stream = ExecStream::new(process).ok_or_else(|| over(pod::LITE_ENGINE))?;
-        Ok(Box::new(stream))
+        let pods = self.pods(pod.namespace.as_deref());
+        let namespace = self.namespace(pod.namespace.as_deref());
+        let seen = self.seen(&pod.name, namespace, None);
+        let lost = |seen: &Seen| seen.ended.contains_key(pod::LITE_ENGINE) && seen.gone.is_none();
+        if lost(&seen.borrow()) {
+            return Ok(direct::open(pods, pod.name.clone()));
+        }
+        match carrier::exec(&pods, &pod.name, pod::LITE_ENGINE, pod::LITE_ENGINE_SOCKET).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(_) if lost(&seen.borrow()) => Ok(direct::open(pods, pod.name.clone())),
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn gone(&self, pod: &PodRef) -> Failure {
@@ -251,6 +384,7 @@ impl Backend for Kube {
             .lock()
             .expect("no panic while the watches are held")
             .remove(&pod.name);
+        self.facts.forget(&pod.name);
         let params = DeleteParams {
             grace_period_seconds: Some(u32::try_from(grace.as_secs()).unwrap_or(30)),
             ..DeleteParams::default()
@@ -261,7 +395,11 @@ impl Backend for Kube {
             .await
         {
             Ok(_) => Ok(Deleted::Deleted),
-            Err(Error::Api(status)) if status.code == 404 => Ok(Deleted::NotThere),
+            Err(Error::Api(status)) if status.code == 404 => {
+                let namespace = self.namespace(pod.namespace.as_deref());
+                pull_secret::remove(self.client(), namespace, &pod.name).await;
+                Ok(Deleted::NotThere)
+            }
             Err(error) => Err(failure(&format!("delete the pod {}", pod.name), &error)),
         }
     }
@@ -276,13 +414,15 @@ impl Backend for Kube {
         let mut found: Vec<PodRef> = pods.into_iter().filter_map(reference).collect();
         for pod in &mut found {
             // A pod of a pipeline that names no namespace is known without one.
-            pod.namespace.take_if(|name| *name == self.namespace.name);
+            pod.namespace
+                .take_if(|name| *name == self.connection.namespace.name);
         }
         Ok(found)
     }
 }
 
-fn reference(pod: Pod) -> Option<PodRef> {
+/// What finds a pod again, of the object.
+pub(crate) fn reference(pod: Pod) -> Option<PodRef> {
     let labels = pod.metadata.labels.unwrap_or_default();
     let annotations = pod.metadata.annotations.unwrap_or_default();
     Some(PodRef {

@@ -3,8 +3,43 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use kube::api::AttachedProcess;
+use driver::backend::Failure;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{AttachParams, AttachedProcess};
+use pipeline::pod::agent_binary;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::api::failure;
+
+/// Bytes that an exec stream may hold back on this side: a few credits of a link.
+const STREAM_BUFFER: usize = 1 << 20;
+
+/// A connection to a socket in a container, through the API server.
+pub(crate) async fn exec(
+    pods: &Api<Pod>,
+    pod: &str,
+    container: &str,
+    socket: &str,
+) -> Result<ExecStream, Failure> {
+    let params = AttachParams::default()
+        .container(container)
+        .stdin(true)
+        .stdout(true)
+        .stderr(false)
+        .max_stdin_buf_size(STREAM_BUFFER)
+        .max_stdout_buf_size(STREAM_BUFFER);
+    let doing = || format!("exec into {container} of the pod {pod}");
+    let command = [agent_binary().as_str(), "connect", "--socket", socket].map(str::to_owned);
+    let process = pods
+        .exec(pod, command, &params)
+        .await
+        .map_err(|e| failure(&doing(), &e))?;
+    ExecStream::new(process).ok_or_else(|| {
+        let error = kube::Error::Service("the answer has no streams".into());
+        failure(&doing(), &error)
+    })
+}
 
 /// The two directions of an exec. Dropping it ends the exec; what it led to goes on.
 pub(crate) struct ExecStream {
@@ -15,7 +50,7 @@ pub(crate) struct ExecStream {
 
 impl ExecStream {
     /// Takes the streams of an exec that was asked for stdin and stdout.
-    pub(crate) fn new(mut process: AttachedProcess) -> Option<Self> {
+    fn new(mut process: AttachedProcess) -> Option<Self> {
         let stdin = Box::pin(process.stdin()?);
         let stdout = Box::pin(process.stdout()?);
         Some(Self {

@@ -10,13 +10,17 @@
 
 mod agent;
 mod api;
+mod arch;
 mod backend;
 mod carrier;
 mod connect;
-mod manifest;
+mod direct;
 mod preflight;
 mod pull_secret;
+mod restricted;
 mod watch;
 
+pub use agent::Agent;
 pub use backend::Kube;
-pub use connect::{Namespace, Target, connect};
+pub use connect::{Connection, Credentials, Manual, Namespace, OLDEST, Target, connect};
+pub use pull_secret::name as pull_secret;

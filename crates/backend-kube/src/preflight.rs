@@ -2,38 +2,42 @@
 
 use driver::backend::{Access, Failure, FailureKind, ImageFacts};
 use image::backend::want;
-use image::{Client, Kind, Pull, Reference, Want};
-use pipeline::pod::{self, Container};
+use image::{Client, Kind, Platform, Pull, Reference, Want};
+use pipeline::pod::{self, Image};
 
-/// What a container's image starts. Where only the cluster may have it, nothing is known and nothing is wrong.
+/// What a container's image starts, on nodes of this architecture. Where only the cluster may have it, nothing is known and
+/// nothing is wrong.
 pub(crate) async fn facts(
     images: &Client,
-    container: &Container,
+    container: &str,
+    image: &Image,
+    arch: Option<&str>,
     access: &Access,
 ) -> Result<ImageFacts, Failure> {
     let about = |error: &image::Error| Failure {
-        container: Some(container.name.clone()),
+        container: Some(container.to_owned()),
         ..Failure::from(error)
     };
-    let reference: Reference = container.image.reference.parse().map_err(|e| about(&e))?;
+    let reference: Reference = image.reference.parse().map_err(|e| about(&e))?;
     if !matches!(reference, Reference::Registry(_)) {
         return Err(Failure {
             kind: FailureKind::Configuration,
-            container: Some(container.name.clone()),
+            container: Some(container.to_owned()),
             message: format!(
                 "the image {:?} cannot be used in a cluster",
-                container.image.reference
+                image.reference
             ),
             help: Some("name an image of a registry, or run it without --kube".to_owned()),
         });
     }
-    if container.image.pull == pod::Pull::Never {
+    if image.pull == pod::Pull::Never {
         return Ok(ImageFacts::default());
     }
     let want = Want {
         // This machine's own store says nothing of the cluster's.
         pull: Pull::Always,
-        ..want(&container.image, access)
+        platform: platform(arch),
+        ..want(image, access)
     };
     match images.inspect(&reference, &want).await {
         Ok(found) => Ok(image::backend::facts(found.digest, found.facts)),
@@ -43,4 +47,10 @@ pub(crate) async fn facts(
         }
         Err(error) => Err(about(&error)),
     }
+}
+
+/// Linux on an architecture; where none is known, on this machine's.
+fn platform(arch: Option<&str>) -> Platform {
+    arch.and_then(|arch| format!("linux/{arch}").parse().ok())
+        .unwrap_or_else(Platform::here)
 }

@@ -6,17 +6,28 @@ use driver::backend::{Access, Failure};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Error};
-use pipeline::pod::Spec;
+use pipeline::pod::{GROUP_ANNOTATION, MANAGED_BY, RUN_LABEL, STEPYARD, Spec};
 use serde_json::{Map, Value, json};
 
 use crate::api::failure;
-use crate::manifest::{GROUP_ANNOTATION, RUN_LABEL};
 
 /// The name of the pod's pull secret; none where every image is pulled anonymously.
-pub(crate) fn name(spec: &Spec, access: &Access) -> Option<String> {
-    (!logins(spec, access).is_empty()).then(|| format!("{}-pull", spec.name))
+pub fn name(spec: &Spec, access: &Access) -> Option<String> {
+    (!logins(spec, access).is_empty()).then(|| of_pod(&spec.name))
+}
+
+/// The name that the pull secret of a pod has, if there is one.
+pub(crate) fn of_pod(pod: &str) -> String {
+    format!("{pod}-pull")
+}
+
+/// Removes the secret of a pod that is not there: with a pod that is, it goes by itself.
+pub(crate) async fn remove(client: &Client, namespace: &str, pod: &str) {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    // Mostly there is none; who may not remove one has `sweep` for it.
+    let _ = api.delete(&of_pod(pod), &DeleteParams::default()).await;
 }
 
 /// Makes the secret before its pod: the kubelet reads it at the first pull and would go on without it.
@@ -34,10 +45,7 @@ pub(crate) async fn create(
         metadata: ObjectMeta {
             name: Some(name.clone()),
             labels: Some(BTreeMap::from([
-                (
-                    "app.kubernetes.io/managed-by".to_owned(),
-                    "stepyard".to_owned(),
-                ),
+                (MANAGED_BY.to_owned(), STEPYARD.to_owned()),
                 (RUN_LABEL.to_owned(), spec.run.clone()),
             ])),
             annotations: Some(BTreeMap::from([(
@@ -95,7 +103,9 @@ fn logins(spec: &Spec, access: &Access) -> Map<String, Value> {
     let connectors: BTreeSet<&str> = spec
         .containers
         .iter()
-        .filter_map(|c| c.image.connector.as_deref())
+        .map(|c| &c.image)
+        .chain(&spec.agent_image)
+        .filter_map(|image| image.connector.as_deref())
         .collect();
     let mut auths = Map::new();
     for connector in connectors {

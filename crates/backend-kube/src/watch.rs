@@ -1,14 +1,24 @@
 //! What happens to one pod: its events as they come, its status for what events do not say.
+//!
+//! A container's `Started` event comes within milliseconds, the pod's status up to a second later: events are the clock.
+
+mod events;
+mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use driver::backend::{EventKind, Events, Failure, FailureKind, PodEvent};
+use driver::backend::{Events, Failure, FailureKind, PodEvent};
 use futures_util::StreamExt as _;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// A pod that is being deleted and is still there so long after its grace: its node does not answer.
+const LATE: Duration = Duration::from_secs(15);
 
 /// What is known of the pod so far.
 #[derive(Debug, Clone, Default)]
@@ -17,12 +27,16 @@ pub(crate) struct Seen {
     pub(crate) started: BTreeSet<String>,
     /// Containers that cannot start, with the reason.
     pub(crate) failed: BTreeMap<String, Failure>,
-    /// Containers that ran and are over, with how they ended.
+    /// Containers whose process is over, with how it ended.
     pub(crate) ended: BTreeMap<String, Failure>,
     /// The pod is no more, or over.
     pub(crate) gone: Option<Failure>,
     /// The last thing that stands in the way of the whole pod: unschedulable, a volume that does not mount.
     pub(crate) blocked: Option<String>,
+    /// The last thing that stands in the way of a container.
+    pub(crate) trouble: BTreeMap<String, String>,
+    /// The images that run, by container: `name@sha256:…`.
+    pub(crate) images: BTreeMap<String, String>,
 }
 
 /// A watch on one pod. Dropping it ends it.
@@ -43,53 +57,11 @@ impl Watch {
         let (tell, seen) = watch::channel(Seen::default());
         let events: Api<Event> = Api::namespaced(client.clone(), namespace);
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-        let of_pod = watcher::Config::default().fields(&format!("involvedObject.name={pod}"));
-        let by_name = watcher::Config::default().fields(&format!("metadata.name={pod}"));
-        let (tell2, name) = (tell.clone(), pod.to_owned());
-        let events = tokio::spawn(async move {
-            let mut told = BTreeSet::new();
-            let mut stream = std::pin::pin!(watcher(events, of_pod));
-            while let Some(next) = stream.next().await {
-                // An error is a connection that the watcher makes anew; what was missed comes with its next list.
-                if let Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) = next {
-                    // A server may say one thing by two events, and counts one up that comes again.
-                    let about = event.involved_object.field_path.clone();
-                    let key = (about, event.reason.clone(), event.message.clone());
-                    if told.insert(key) {
-                        note(&event, &tell, &to);
-                    }
-                }
-            }
-        });
-        let pods = tokio::spawn(async move {
-            let mut there = false;
-            let mut stream = std::pin::pin!(watcher(pods, by_name));
-            let mut listed = false;
-            while let Some(next) = stream.next().await {
-                match next {
-                    Ok(watcher::Event::Apply(pod)) => {
-                        there = true;
-                        tell2.send_modify(|seen| fold(seen, &pod));
-                    }
-                    Ok(watcher::Event::InitApply(pod)) => {
-                        there = true;
-                        listed = true;
-                        tell2.send_modify(|seen| fold(seen, &pod));
-                    }
-                    Ok(watcher::Event::Init) => listed = false,
-                    // It was there and a fresh list no longer has it: it was removed while nobody watched.
-                    Ok(watcher::Event::InitDone) if there && !listed => {
-                        tell2.send_modify(|s| removed(s, &name));
-                    }
-                    Ok(watcher::Event::Delete(_)) => tell2.send_modify(|seen| removed(seen, &name)),
-                    Ok(watcher::Event::InitDone) | Err(_) => {}
-                }
-            }
-        });
-        Self {
-            seen,
-            tasks: [events, pods],
-        }
+        let tasks = [
+            tokio::spawn(follow_events(events, pod.to_owned(), tell.clone(), to)),
+            tokio::spawn(follow_pod(pods, pod.to_owned(), tell)),
+        ];
+        Self { seen, tasks }
     }
 
     /// A receiver of all that is seen.
@@ -98,11 +70,92 @@ impl Watch {
     }
 }
 
-fn removed(seen: &mut Seen, pod: &str) {
-    seen.gone
-        .get_or_insert_with(|| gone(format!("the pod {pod} was deleted")));
+async fn follow_events(api: Api<Event>, pod: String, tell: watch::Sender<Seen>, to: Events) {
+    let of_pod = watcher::Config::default().fields(&format!(
+        "involvedObject.kind=Pod,involvedObject.name={pod}"
+    ));
+    let mut told = BTreeSet::new();
+    // What a list holds comes in the order of names; it is told in the order of time.
+    let mut listed: Vec<Event> = Vec::new();
+    let mut stream = std::pin::pin!(watcher(api, of_pod));
+    while let Some(next) = stream.next().await {
+        let fresh = match next {
+            Ok(watcher::Event::Apply(event)) => vec![event],
+            Ok(watcher::Event::InitApply(event)) => {
+                listed.push(event);
+                continue;
+            }
+            Ok(watcher::Event::InitDone) => {
+                let mut all = std::mem::take(&mut listed);
+                all.sort_by_key(events::at_ms);
+                all
+            }
+            // An error is a connection that the watcher makes anew; what was missed comes with its next list.
+            _ => continue,
+        };
+        for event in fresh {
+            // A server may say one thing by two events, and counts one up that comes again.
+            let about = event.involved_object.field_path.clone();
+            let key = (about, event.reason.clone(), event.message.clone());
+            if told.insert(key) {
+                let event: PodEvent = events::read(&event);
+                tell.send_modify(|seen| events::fold(seen, &event));
+                let _ = to.send(event);
+            }
+        }
+    }
 }
 
+async fn follow_pod(api: Api<Pod>, name: String, tell: watch::Sender<Seen>) {
+    let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut stream = std::pin::pin!(watcher(api, by_name));
+    let (mut there, mut listed) = (false, false);
+    let mut late: Option<Instant> = None;
+    let removed = |seen: &mut Seen| {
+        seen.gone
+            .get_or_insert_with(|| gone(format!("the pod {name} was deleted")));
+    };
+    loop {
+        let next = tokio::select! {
+            next = stream.next() => next,
+            () = sleep_until(late) => {
+                late = None;
+                tell.send_modify(|seen| {
+                    seen.gone.get_or_insert_with(|| gone(format!(
+                        "the pod {name} is being deleted, and its node does not answer"
+                    )));
+                });
+                continue;
+            }
+        };
+        match next {
+            Some(Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => {
+                (there, listed) = (true, true);
+                if pod.metadata.deletion_timestamp.is_some() && late.is_none() {
+                    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+                    let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+                    late = Some(Instant::now() + grace + LATE);
+                }
+                tell.send_modify(|seen| status::fold(seen, &pod));
+            }
+            Some(Ok(watcher::Event::Init)) => listed = false,
+            // It was there and a fresh list no longer has it: it was removed while nobody watched.
+            Some(Ok(watcher::Event::InitDone)) if there && !listed => tell.send_modify(removed),
+            Some(Ok(watcher::Event::Delete(_))) => tell.send_modify(removed),
+            Some(Ok(watcher::Event::InitDone) | Err(_)) => {}
+            None => return,
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The pod is no more.
 fn gone(message: String) -> Failure {
     Failure {
         kind: FailureKind::Gone,
@@ -112,189 +165,12 @@ fn gone(message: String) -> Failure {
     }
 }
 
-/// An event: told on, and folded where it says that a container started or cannot.
-fn note(event: &Event, tell: &watch::Sender<Seen>, to: &Events) {
-    let container = event
-        .involved_object
-        .field_path
-        .as_deref()
-        .and_then(container_of)
-        .map(str::to_owned);
-    let reason = event.reason.clone().unwrap_or_default();
-    let message = words(
-        &reason,
-        event.message.as_deref().unwrap_or_default(),
-        container.as_deref(),
-    );
-    let warning = event.type_.as_deref() == Some("Warning");
-    tell.send_modify(|seen| match (reason.as_str(), &container) {
-        ("Started", Some(name)) => {
-            seen.started.insert(name.clone());
-        }
-        // `Failed` comes with every try; the kubelet tries again until it backs off.
-        ("BackOff" | "ErrImageNeverPull" | "InspectFailed", Some(name))
-            if warning || message.contains("Back-off pulling") =>
-        {
-            seen.failed
-                .entry(name.clone())
-                .or_insert_with(|| image_failure(name, &message));
-        }
-        (
-            "FailedScheduling" | "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox",
-            _,
-        ) => {
-            seen.blocked = Some(message.clone());
-        }
-        ("Scheduled", _) => seen.blocked = None,
-        _ => {}
-    });
-    let at = event
-        .event_time
-        .as_ref()
-        .map(|t| t.0.as_millisecond())
-        .or_else(|| {
-            event
-                .last_timestamp
-                .as_ref()
-                .or(event.first_timestamp.as_ref())
-                .map(|t| t.0.as_millisecond())
-        });
-    let _ = to.send(PodEvent {
-        at_ms: at.and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default(),
-        container,
-        kind: if warning {
-            EventKind::Warning
-        } else {
-            EventKind::Normal
-        },
-        reason,
-        message,
-    });
-}
-
-/// `spec.containers{step-a}` and `spec.initContainers{setup-addon}`.
-fn container_of(field_path: &str) -> Option<&str> {
-    field_path.split_once('{')?.1.strip_suffix('}')
-}
-
-/// The words that people know: servers since 1.35 say only `Container created` and leave the name to the field path, those
-/// before it `Created container: NAME`.
-fn words(reason: &str, message: &str, container: Option<&str>) -> String {
-    match (reason, message, container) {
-        ("Created", said, Some(name)) if said.strip_prefix("Created container: ") == Some(name) => {
-            format!("Created container {name}")
-        }
-        ("Created", "Container created" | "Created container", Some(name)) => {
-            format!("Created container {name}")
-        }
-        ("Started", "Container started" | "Started container", Some(name)) => {
-            format!("Started container {name}")
-        }
-        _ => message.to_owned(),
-    }
-}
-
-fn image_failure(container: &str, message: &str) -> Failure {
+/// A container that cannot start.
+fn cannot_start(kind: FailureKind, container: &str, why: &str) -> Failure {
     Failure {
-        kind: FailureKind::Image,
+        kind,
         container: Some(container.to_owned()),
-        message: format!("the container {container} cannot start: {message}"),
+        message: format!("the container {container} cannot start: {why}"),
         help: None,
-    }
-}
-
-/// The pod's status: containers that wait for good, the end of the pod.
-fn fold(seen: &mut Seen, pod: &Pod) {
-    let Some(status) = &pod.status else { return };
-    for container in status.container_statuses.iter().flatten() {
-        fold_container(seen, container);
-    }
-    let phase = status.phase.as_deref().unwrap_or_default();
-    if phase == "Failed" || phase == "Succeeded" || status.reason.as_deref() == Some("Evicted") {
-        let why = [status.reason.as_deref(), status.message.as_deref()];
-        let why: Vec<&str> = why
-            .into_iter()
-            .flatten()
-            .filter(|t| !t.is_empty())
-            .collect();
-        let why = if why.is_empty() {
-            format!("its phase is {phase}")
-        } else {
-            why.join(": ")
-        };
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        seen.gone
-            .get_or_insert_with(|| gone(format!("the pod {name} is over: {why}")));
-    }
-}
-
-fn fold_container(seen: &mut Seen, status: &ContainerStatus) {
-    let Some(state) = &status.state else { return };
-    if state.running.is_some() || state.terminated.is_some() {
-        seen.started.insert(status.name.clone());
-    }
-    if let Some(end) = &state.terminated {
-        let reason = end.reason.as_deref().unwrap_or("it ended");
-        let for_memory = reason == "OOMKilled";
-        seen.ended
-            .entry(status.name.clone())
-            .or_insert_with(|| Failure {
-                kind: if for_memory {
-                    FailureKind::Resources
-                } else {
-                    FailureKind::Gone
-                },
-                container: Some(status.name.clone()),
-                message: format!(
-                    "the container {} is over: {reason}, exit code {}",
-                    status.name, end.exit_code
-                ),
-                help: for_memory
-                    .then(|| "raise spec.resources.limits.memory of the step".to_owned()),
-            });
-    }
-    if let Some(waiting) = &state.waiting {
-        let reason = waiting.reason.as_deref().unwrap_or_default();
-        let message = waiting.message.as_deref().unwrap_or_default();
-        let kind = match reason {
-            "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" => {
-                FailureKind::Image
-            }
-            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                FailureKind::Configuration
-            }
-            _ => return,
-        };
-        seen.failed
-            .entry(status.name.clone())
-            .or_insert_with(|| Failure {
-                kind,
-                container: Some(status.name.clone()),
-                message: format!(
-                    "the container {} cannot start: {reason}: {message}",
-                    status.name
-                ),
-                help: None,
-            });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_words_of_old_and_new_servers_are_the_same() {
-        let name = container_of("spec.containers{step-a}");
-        assert_eq!(name, Some("step-a"));
-        assert_eq!(
-            words("Created", "Container created", name),
-            "Created container step-a"
-        );
-        for said in ["Created container step-a", "Created container: step-a"] {
-            assert_eq!(words("Created", said, name), "Created container step-a");
-        }
-        let pulled = "Successfully pulled image \"a\" in 437ms (437ms including waiting)";
-        assert_eq!(words("Pulled", pulled, name), pulled);
     }
 }

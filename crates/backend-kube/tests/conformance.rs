@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use backend_kube::{Kube, Target, connect};
+use backend_kube::{Agent, Kube, Target, connect};
 use driver::backend::Backend as _;
 use driver::conformance::{CASES, World};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -67,18 +67,12 @@ fn run(only: &str) -> anyhow::Result<()> {
     let target = Target {
         context: None,
         namespace: Some(NAMESPACE.to_owned()),
+        manual: None,
     };
-    let (client, namespace) = runtime.block_on(connect(&target)).context("the cluster")?;
-    let kube = runtime.block_on(async {
-        let digest = agent_embed::digest().to_owned();
-        Kube::new(
-            client.clone(),
-            namespace,
-            images,
-            agent_embed::AGENT,
-            digest,
-        )
-    });
+    let connection = runtime.block_on(connect(&target)).context("the cluster")?;
+    let client = connection.client.clone();
+    let agent = Agent::new(agent_embed::AGENT, agent_embed::digest());
+    let kube = Kube::new(connection, images, agent);
     let world = World {
         backend: &kube,
         image: std::env::var("STEPYARD_TEST_IMAGE").unwrap_or_else(|_| IMAGE.to_owned()),

@@ -72,6 +72,25 @@ pub(crate) fn logins<'r>(
     Ok((access, warnings))
 }
 
+/// That a connector has a login, without the values of its secrets.
+pub(crate) fn login_of(reference: &str, entities: &Entities) -> Option<Login> {
+    let parsed = Ref::parse(reference)?;
+    let connector = entities
+        .connector(&parsed)
+        .or_else(|| any_scope(entities, &parsed))?;
+    let ConnectorSpec::DockerRegistry(registry) = &connector.spec else {
+        return None;
+    };
+    let Some(DockerAuth::UsernamePassword { .. }) = &registry.auth else {
+        return None;
+    };
+    Some(Login {
+        server: host(registry.url.as_ref().map_or("", |url| &url.value)),
+        username: Some(String::new()),
+        password: Some(String::new()),
+    })
+}
+
 /// On one machine a reference of another scope means the connector of that identifier, if there is one.
 pub(crate) fn any_scope<'e>(
     entities: &'e Entities,

@@ -120,11 +120,13 @@ pub(crate) enum BackendName {
 pub(crate) struct Cluster {
     /// Make the pods in a cluster: the kubeconfig's current context, or this one.
     #[arg(long, value_name = "CONTEXT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    #[arg(conflicts_with = "backend")]
     pub(crate) kube: Option<String>,
     /// The namespace of the pods, in place of the pipeline's.
     #[arg(long, value_name = "NAMESPACE", requires = "kube")]
     pub(crate) namespace: Option<String>,
+    /// An image that brings the agent into the pods, in place of a ConfigMap.
+    #[arg(long, value_name = "IMAGE", requires = "kube")]
+    pub(crate) agent_image: Option<String>,
 }
 
 impl BackendName {
@@ -162,7 +164,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "REPO=DIR")]
     pub(crate) local: Vec<String>,
     /// What makes the pods: `native` (namespaces of this machine, no daemon) or `docker` (a Docker or Podman socket).
-    #[arg(long, value_enum, default_value_t = BackendName::HERE, env = "STEPYARD_BACKEND")]
+    #[arg(long, value_enum, default_value_t = BackendName::HERE, env = "STEPYARD_BACKEND", conflicts_with = "kube")]
     #[arg(hide_possible_values = true, hide_env_values = true)]
     pub(crate) backend: BackendName,
     #[command(flatten)]
@@ -202,6 +204,8 @@ pub(crate) struct Pod {
     /// Only the pod of this step group.
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
 }
 
 /// `stepyard runs`.

@@ -29,28 +29,50 @@ pub(crate) async fn open(
                 digest,
             )))
         }
-        Target::Kube { context, namespace } => {
+        Target::Kube {
+            context, namespace, ..
+        } => {
             let target = backend_kube::Target {
                 context: context.clone(),
                 namespace: namespace.clone(),
+                manual: None,
             };
-            let (client, namespace) = backend_kube::connect(&target)
-                .await
-                .map_err(|e| problem(&e))?;
-            let settings = registries::settings()?;
-            let images = image::Store::open(home.images())
-                .map(|store| image::Client::new(store, settings))
-                .map_err(|e| Problem::failed(e.to_string()))?;
-            let digest = agent_embed::digest().to_owned();
-            Ok(Arc::new(backend_kube::Kube::new(
-                client,
-                namespace,
-                images,
-                agent_embed::AGENT,
-                digest,
-            )))
+            Ok(Arc::new(kube(&target, home).await?))
         }
     }
+}
+
+/// Seconds after which a pod in a cluster ends itself when no command is there for it.
+const ABANDONED: &str = "STEPYARD_ABANDONED_AFTER";
+
+/// A cluster that answers.
+pub(crate) async fn kube(
+    target: &backend_kube::Target,
+    home: &Home,
+) -> Result<backend_kube::Kube, Problem> {
+    let connection = backend_kube::connect(target)
+        .await
+        .map_err(|e| problem(&e))?;
+    let settings = registries::settings()?;
+    let images = image::Store::open(home.images())
+        .map(|store| image::Client::new(store, settings))
+        .map_err(|e| Problem::failed(e.to_string()))?;
+    let kube = backend_kube::Kube::new(connection, images, agent());
+    let Ok(written) = std::env::var(ABANDONED) else {
+        return Ok(kube);
+    };
+    match pipeline::model::Duration::parse(&written) {
+        Some(time) if time.ms >= 1000 => Ok(kube.abandoned_after(time.ms / 1000)),
+        _ => Err(
+            Problem::invalid(format!("`{written}` in {ABANDONED} is not a time"))
+                .help("write `1h`, or `90s`"),
+        ),
+    }
+}
+
+/// The agent that this program carries.
+pub(crate) fn agent() -> backend_kube::Agent {
+    backend_kube::Agent::new(agent_embed::AGENT, agent_embed::digest())
 }
 
 #[cfg(target_os = "linux")]

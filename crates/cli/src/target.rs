@@ -18,6 +18,9 @@ pub(crate) enum Target {
         context: Option<String>,
         /// Wins over the namespaces of the pipeline.
         namespace: Option<String>,
+        /// The image that brings the agent; none: as the pipeline says.
+        #[serde(default)]
+        agent_image: Option<String>,
     },
 }
 
@@ -28,9 +31,18 @@ impl Target {
             (Some(context), _) => Self::Kube {
                 context: Some(context.clone()).filter(|c| !c.is_empty()),
                 namespace: cluster.namespace.clone(),
+                agent_image: cluster.agent_image.clone(),
             },
             (None, BackendName::Native) => Self::Native,
             (None, BackendName::Docker) => Self::Docker,
+        }
+    }
+
+    /// The image that brings the agent.
+    pub(crate) fn agent_image(&self) -> Option<String> {
+        match self {
+            Self::Kube { agent_image, .. } => agent_image.clone(),
+            _ => None,
         }
     }
 

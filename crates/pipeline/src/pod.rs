@@ -5,14 +5,19 @@
 mod describe;
 mod manifest;
 mod names;
+mod overlay;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod yaml;
 
 pub use describe::{INIT_TIMEOUT_MS, Options, describe};
-pub use manifest::manifest;
+pub use manifest::{
+    AGENT_FILE, ARCH_LABEL, AgentFrom, Cluster, GROUP_ANNOTATION, LITE_ENGINE_SOCKET, MANAGED_BY,
+    RUN_LABEL, SLICE_SOCKET, STEPYARD, agent_binary, manifest,
+};
 pub use names::{containers, containers_around};
-pub use requests::requests;
+pub use yaml::yaml;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +31,8 @@ pub const ADDON: &str = "/addon";
 pub const RESERVED_PATHS: [&str; 2] = [WORKSPACE, ADDON];
 /// The router's container.
 pub const LITE_ENGINE: &str = "lite-engine";
+/// The init container that puts the agent in place where an image brings it.
+pub const SETUP_ADDON: &str = "setup-addon";
 
 /// A containerized step group as one pod.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,10 +77,15 @@ pub struct Spec {
     pub volumes: Vec<Volume>,
     /// A container for each step, in the order in which the plan first needs them; lite-engine is not among them.
     pub containers: Vec<Container>,
-    /// The image registry connector for what is ours (`harnessImageConnectorRef`).
-    pub agent_connector: Option<String>,
-    /// A strategic-merge overlay of the pod's spec, YAML text.
-    pub overlay: Option<String>,
+    /// The most that is needed at one time: the maximum over serial steps of the sum over parallel ones, and every
+    /// Background step.
+    #[serde(default)]
+    pub requests: Amounts,
+    /// The image that brings the agent, where the pipeline (`harnessImageConnectorRef`) or the caller wants one.
+    #[serde(default)]
+    pub agent_image: Option<Image>,
+    /// A strategic merge over the pod's spec (`podSpecOverlay`), parsed.
+    pub overlay: Option<serde_json::Value>,
     /// Natively: the network of the pod.
     pub network: Network,
 }
@@ -103,6 +115,9 @@ pub struct Container {
     pub security: Security,
     /// Its step's resources as written.
     pub resources: Resources,
+    /// What it carries of [`Spec::requests`] where a cluster has no resources of whole pods.
+    #[serde(default)]
+    pub share: Amounts,
 }
 
 /// An image as the backend is to fetch it.

@@ -20,6 +20,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid};
 
+use crate::abandoned::Abandoned;
 use crate::engine::SOCKET;
 use crate::peer::{Peer, READ};
 use crate::poll::{Readiness, Waits, now};
@@ -47,6 +48,8 @@ pub struct Options {
     pub run: Option<String>,
     /// Standard input is its listening socket already.
     pub listening: bool,
+    /// It ends, its step with it, when nobody was connected for so long.
+    pub abandoned: Abandoned,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +125,7 @@ pub fn run(options: Options) -> io::Result<()> {
         meter: Meter::default(),
         buffer: Vec::new(),
     };
+    let mut abandoned = options.abandoned;
     loop {
         addon.act();
         addon.collect();
@@ -138,8 +142,14 @@ pub fn run(options: Options) -> io::Result<()> {
             false,
         );
         let until = addon.waits(&mut waits);
-        let ready = waits.wait(until)?;
+        let alone = abandoned.until(!addon.peers.is_empty(), now().mono_ms);
+        let ready = waits.wait(until.into_iter().chain(alone).min())?;
         let now = now();
+        if alone.is_some_and(|at| at <= now.mono_ms) {
+            addon.machine.handle(Event::Terminate, now);
+            // Once is enough: what is left has its own times.
+            abandoned = Abandoned::after(None);
+        }
         if addon
             .machine
             .poll_timeout()

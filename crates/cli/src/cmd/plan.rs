@@ -1,13 +1,19 @@
 //! `stepyard plan` and `stepyard pod`: what would run, and the pods that would be made. Nothing is made.
 
+use driver::backend::Access;
 use driver::planner::Planner as _;
 use engine::facts::Facts;
+use pipeline::model::Entities;
 use pipeline::plan::{Kind, Node, NodeId};
+use pipeline::pod::{self, AgentFrom, Cluster};
 use serde_json::Value;
 use syntax::Diagnostic;
 
-use crate::args::{Output, Plan, Pod, Source};
+use crate::access;
+use crate::args::{BackendName, Output, Plan, Pod, Source};
+use crate::backends;
 use crate::documents::Documents;
+use crate::home::Home;
 use crate::inputs::Given;
 use crate::out;
 use crate::planner::{Options, Part, Written};
@@ -15,6 +21,7 @@ use crate::problem::{Exit, Problem};
 use crate::screen::line::{Line, Tone};
 use crate::screen::show::Terminal;
 use crate::secrets::Secrets;
+use crate::target::Target;
 use crate::texts;
 
 /// In the place of the eight random characters of a pod's name.
@@ -22,7 +29,7 @@ const SUFFIX: &str = "xxxxxxxx";
 
 /// Shows the tree of a pipeline.
 pub(crate) fn plan(args: &Plan, output: Output) -> Result<Exit, Problem> {
-    let (planner, documents) = planner(&args.source)?;
+    let (planner, documents) = planner(&args.source, &Target::Native)?;
     let refused = documents
         .pipeline
         .as_ref()
@@ -57,7 +64,8 @@ pub(crate) fn plan(args: &Plan, output: Output) -> Result<Exit, Problem> {
 
 /// Shows the pods of a pipeline.
 pub(crate) fn pod(args: &Pod, output: Output) -> Result<Exit, Problem> {
-    let (planner, _) = planner(&args.source)?;
+    let target = Target::of(BackendName::HERE, &args.cluster);
+    let (planner, documents) = planner(&args.source, &target)?;
     let mut groups = Vec::new();
     find(&planner, &planner.root(), &mut groups)?;
     if let Some(wanted) = &args.group {
@@ -89,24 +97,87 @@ pub(crate) fn pod(args: &Pod, output: Output) -> Result<Exit, Problem> {
         return out::json(&specs);
     }
     let mut text = String::new();
-    for spec in &specs {
+    for manifest in manifests(&specs, &target, &documents)? {
         if specs.len() > 1 {
             text.push_str("---\n");
         }
-        text.push_str(&planner.manifest(spec).map_err(|f| failure(&f))?);
+        text.push_str(&pod::yaml(&manifest));
     }
     out::text(&text)
 }
 
-fn planner(source: &Source) -> Result<(Written, Documents), Problem> {
+/// The objects of pods: as they are given to the cluster that is named, else to one of the newest servers.
+fn manifests(
+    specs: &[pod::Spec],
+    target: &Target,
+    documents: &Documents,
+) -> Result<Vec<Value>, Problem> {
+    let access = logins(specs, &documents.entities);
+    let Target::Kube {
+        context, namespace, ..
+    } = target
+    else {
+        let shown = specs.iter().map(|spec| {
+            let agent = match &spec.agent_image {
+                Some(image) => AgentFrom::Image(image.clone()),
+                None => AgentFrom::ConfigMap(backends::agent().config_map()),
+            };
+            let cluster = Cluster {
+                pull_secret: backend_kube::pull_secret(spec, &access),
+                ..Cluster::newest(agent)
+            };
+            pod::manifest(spec, &cluster)
+        });
+        return Ok(shown.collect());
+    };
+    let target = backend_kube::Target {
+        context: context.clone(),
+        namespace: namespace.clone(),
+        manual: None,
+    };
+    let home = Home::find()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Problem::system("start", &e))?;
+    runtime.block_on(async {
+        let kube = backends::kube(&target, &home).await?;
+        let mut made = Vec::new();
+        for spec in specs {
+            let manifest = kube.manifest(spec, &access).await;
+            made.push(manifest.map_err(|e| backends::problem(&e))?);
+        }
+        Ok(made)
+    })
+}
+
+/// Which images have a login: it is not shown, but that there is one.
+fn logins(specs: &[pod::Spec], entities: &Entities) -> Access {
+    let mut access = Access::default();
+    for spec in specs {
+        let images = spec.containers.iter().map(|own| &own.image);
+        for connector in images
+            .chain(&spec.agent_image)
+            .filter_map(|image| image.connector.as_ref())
+        {
+            if let Some(login) = access::login_of(connector, entities) {
+                access.registries.insert(connector.clone(), login);
+            }
+        }
+    }
+    access
+}
+
+fn planner(source: &Source, target: &Target) -> Result<(Written, Documents), Problem> {
     let given = Given::read(&source.set, &source.inputs, &source.input_set)?;
     let documents = Documents::read(&source.pipeline, &source.entities, Some(&given))?;
     let pipeline = documents.pipeline()?.clone();
     let options = Options {
         entities: documents.entities.clone(),
         sources: documents.sources.clone(),
-        native: true,
+        native: target.is_native(),
         git_image: Options::git_image(),
+        agent_image: target.agent_image(),
         outputs: given.outputs,
         ..Options::default()
     };

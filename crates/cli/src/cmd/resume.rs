@@ -62,7 +62,8 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
         begin::documents_secrets(&mut secrets, &fresh)?;
     }
     begin::check(pipeline, &documents, &secrets)?;
-    let references = begin::registries(pipeline);
+    let mut references = begin::registries(pipeline);
+    references.extend(begin::agent_registries(pipeline, &meta.backend));
     let (access, warnings) = access::logins(
         references.iter().map(String::as_str),
         &documents.entities,
@@ -80,6 +81,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
             .map(|(at, (repo, _))| (repo.clone(), run.join(&format!("local/{at}"))))
             .collect(),
         git_image: meta.git_image.clone(),
+        agent_image: meta.backend.agent_image(),
         outputs: given.outputs.clone(),
     };
     let planner = Written::new(pipeline.clone(), secrets.clone(), options);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use pipeline::model::{Element, Param, Pipeline, Ref, SecretValue, StageEntry, Step, StepSpec};
+use pipeline::plan::{Place, What};
 
 use syntax::Span;
 
@@ -41,7 +42,11 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
     check(pipeline, &documents, &secrets)?;
     let part = Part::of(pipeline, args.only.as_deref(), args.from.as_deref())?;
     part.check(pipeline, &documents.sources)?;
-    let references = registries(pipeline);
+    let mut references = registries(pipeline);
+    references.extend(agent_registries(
+        pipeline,
+        &Target::of(args.backend, &args.cluster),
+    ));
     let (access, mut warnings) = access::logins(
         references.iter().map(String::as_str),
         &documents.entities,
@@ -225,6 +230,21 @@ pub(crate) fn registries(pipeline: &Pipeline) -> BTreeSet<String> {
     found
 }
 
+/// The references of the connectors that the agent is pulled through, where a cluster makes the pods.
+pub(crate) fn agent_registries(pipeline: &Pipeline, backend: &Target) -> BTreeSet<String> {
+    if !matches!(backend, Target::Kube { .. }) {
+        return BTreeSet::new();
+    }
+    Place::all(pipeline)
+        .into_iter()
+        .filter_map(|place| match place.what {
+            What::Group(group) => group.kubernetes()?.harness_image_connector_ref.as_ref(),
+            _ => None,
+        })
+        .filter_map(|reference| Some(reference.literal()?.to_string()))
+        .collect()
+}
+
 /// Keeps what the run was asked for.
 fn keep(
     args: &Run,
@@ -301,6 +321,7 @@ fn options(
         native: meta.backend.is_native(),
         local: copies,
         git_image: meta.git_image.clone(),
+        agent_image: meta.backend.agent_image(),
         outputs,
     })
 }

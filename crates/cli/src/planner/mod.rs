@@ -18,7 +18,7 @@ use driver::planner::Planner;
 use engine::event::{ErrorKind, Failure};
 use engine::facts::Facts;
 use pipeline::model::{Entities, Pipeline};
-use pipeline::plan::{self, Kind, Node, NodeId, Order, Place};
+use pipeline::plan::{self, Kind, Node, NodeId, Order};
 use pipeline::pod::{self, Network, Spec};
 use pipeline::resolve::{self, Known, Tree, World};
 use syntax::{Diagnostic, Sources};
@@ -32,6 +32,8 @@ pub(crate) use select::{Part, Select};
 const GIT_IMAGE: &str = "host:/";
 /// The image of a GitClone step that a working tree stands in for, natively: nothing has to be pulled for it.
 const TREE_IMAGE: &str = "host:/";
+/// The name of the image that brings the agent, in the registry of `harnessImageConnectorRef`.
+const AGENT_IMAGE: &str = "stepyard/agent";
 /// The account, and what stands for organization and project where a pipeline names none: one machine has one of each.
 const ACCOUNT: &str = "local";
 
@@ -50,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) local: Vec<(String, PathBuf)>,
     /// The image of GitClone steps.
     pub(crate) git_image: String,
+    /// The image that brings the agent into a cluster, whatever the pipeline says.
+    pub(crate) agent_image: Option<String>,
     /// `--set` of outputs of steps that do not run, by step and name.
     pub(crate) outputs: BTreeMap<(String, String), String>,
 }
@@ -68,6 +72,9 @@ impl Options {
             git_image: self.git_image.clone(),
             git_connector: None,
             tree_image: self.native.then(|| TREE_IMAGE.to_owned()),
+            // Another agent is another image, so that driver and agent are of one release.
+            agent_image: format!("{AGENT_IMAGE}:{}", &agent_embed::digest()[..12]),
+            agent_wanted: self.agent_image.clone(),
             network: if self.host_network {
                 Network::Host
             } else {
@@ -98,13 +105,6 @@ impl Written {
             trees: options.local.iter().map(tree).collect(),
             options,
         }
-    }
-
-    /// The pod of a group as a Kubernetes manifest.
-    pub(crate) fn manifest(&self, spec: &Spec) -> Result<String, Failure> {
-        let group = NodeId(spec.group.clone());
-        let place = Place::find(&self.pipeline, &group).ok_or_else(|| self.failure(&group, &[]))?;
-        Ok(pod::manifest(spec, &place))
     }
 
     fn pipeline(&self) -> &Pipeline {

@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod initialize;
 mod runs;
+mod settings;
 mod smoke;
 mod world;

@@ -76,7 +76,8 @@ impl World<'_> {
             init_timeout_ms: 60_000,
             volumes: vec![volume("harness", pod::WORKSPACE)],
             containers: containers.iter().map(|name| self.container(name)).collect(),
-            agent_connector: None,
+            requests: pod::Amounts::default(),
+            agent_image: None,
             overlay: None,
             network: pod::Network::Private,
         }
@@ -94,6 +95,7 @@ impl World<'_> {
             background: false,
             security: pod::Security::default(),
             resources: pod::Resources::default(),
+            share: pod::Amounts::default(),
         }
     }
 

@@ -162,6 +162,7 @@ impl Script {
                 background: step.background,
                 security: pod::Security::default(),
                 resources: pod::Resources::default(),
+                share: pod::Amounts::default(),
             });
         }
         for child in &leaf.children {
@@ -204,7 +205,8 @@ impl Planner for Script {
             init_timeout_ms: 480_000,
             volumes: Vec::new(),
             containers,
-            agent_connector: None,
+            requests: pod::Amounts::default(),
+            agent_image: None,
             overlay: None,
             network: pod::Network::Private,
         })

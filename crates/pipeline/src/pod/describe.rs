@@ -11,11 +11,11 @@ use crate::model::{
 use crate::plan::{NodeId, Place, What};
 use crate::resolve::{Values, World, needs_privileges, pull_of, reference, stand_in};
 
-use super::names;
 use super::{
     Amounts, Container, Image, Network, RESERVED_PATHS, Resources, Security, Source, Spec,
     Toleration, User, Volume, WORKSPACE,
 };
+use super::{names, overlay, requests};
 
 /// `initTimeout` where nothing is said: 8 minutes.
 pub const INIT_TIMEOUT_MS: u64 = 480_000;
@@ -29,6 +29,10 @@ pub struct Options {
     pub git_connector: Option<String>,
     /// The image of GitClone steps for which a working tree stands in: nothing is cloned there. None: that of the others.
     pub tree_image: Option<String>,
+    /// The image that brings the agent where `harnessImageConnectorRef` says that one does; that connector's registry has it.
+    pub agent_image: String,
+    /// The image that brings the agent whatever the pipeline says (`--agent-image`).
+    pub agent_wanted: Option<String>,
     /// Natively: the network.
     pub network: Network,
 }
@@ -98,7 +102,7 @@ pub fn describe(
     labels.extend(values.map(&infra.labels, "labels"));
     let mut annotations = our_annotations();
     annotations.extend(values.map(&infra.annotations, "annotations"));
-    let spec = Spec {
+    let mut spec = Spec {
         name: names::pod(group, own.identifier.as_str(), suffix),
         run: world.known.run.clone(),
         group: group.0.clone(),
@@ -128,15 +132,13 @@ pub fn describe(
             .unwrap_or(INIT_TIMEOUT_MS),
         volumes,
         containers,
-        agent_connector: values
-            .get(
-                infra.harness_image_connector_ref.as_ref(),
-                "harnessImageConnectorRef",
-            )
-            .map(|own| own.to_string()),
-        overlay: text(&infra.pod_spec_overlay, "podSpecOverlay"),
+        requests: Amounts::default(),
+        agent_image: agent_image(infra, &values, options),
+        overlay: text(&infra.pod_spec_overlay, "podSpecOverlay")
+            .and_then(|text| parsed(&text, infra, &values)),
         network: options.network,
     };
+    requests::set(&mut spec, &place);
     match values.finish(spec) {
         Ok(spec) if diagnostics.is_empty() => Ok(spec),
         Ok(_) => Err(diagnostics),
@@ -185,6 +187,52 @@ fn our_annotations() -> BTreeMap<String, String> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
+}
+
+/// The image of the agent, through `harnessImageConnectorRef` unless the caller names one.
+fn agent_image(
+    infra: &KubernetesDirect,
+    values: &Values<'_, '_>,
+    options: &Options,
+) -> Option<Image> {
+    let connector = values.get(
+        infra.harness_image_connector_ref.as_ref(),
+        "harnessImageConnectorRef",
+    );
+    let policy = values.get(infra.image_pull_policy.as_ref(), "imagePullPolicy");
+    let image = match &options.agent_wanted {
+        Some(image) => image.clone(),
+        None => reference(
+            &options.agent_image,
+            Some(connector.as_ref()?),
+            values.world().entities,
+        ),
+    };
+    Some(Image {
+        pull: pull_of(&image, policy),
+        reference: image,
+        connector: connector.map(|own| own.to_string()),
+    })
+}
+
+fn parsed(
+    text: &str,
+    infra: &KubernetesDirect,
+    values: &Values<'_, '_>,
+) -> Option<serde_json::Value> {
+    let at = infra.pod_spec_overlay.as_ref()?.span();
+    overlay::parse(text)
+        .map_err(|why| {
+            values.push(
+                Diagnostic::error(
+                    code::WRONG_TYPE,
+                    format!("`podSpecOverlay` cannot be merged into a pod: {why}"),
+                )
+                .at(at.head(1), "")
+                .help("write settings of a pod's spec, such as `runtimeClassName: gvisor`"),
+            );
+        })
+        .ok()
 }
 
 fn arch(group: &StepGroup, values: &Values<'_, '_>) -> Option<String> {
@@ -268,6 +316,7 @@ fn container(
         background,
         security,
         resources,
+        share: Amounts::default(),
     })
 }
 

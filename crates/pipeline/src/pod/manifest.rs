@@ -1,63 +1,135 @@
-//! The pod as a Kubernetes manifest: what `stepyard pod` shows.
+//! The pod as the API server takes it: what a cluster is given, and what `stepyard pod` shows. There is no other source of it.
 //!
-//! Plain JSON values without any Kubernetes type: the cluster's backend makes the real object, from the same description.
+//! Plain JSON values without any Kubernetes type. What depends on the cluster and not on the pipeline is a [`Cluster`].
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::plan::Place;
-
 use super::{
-    ADDON, Amounts, LITE_ENGINE, Resources, Security, Source, Spec, User, Volume, WORKSPACE,
-    requests,
+    ADDON, Amounts, Container, Image, LITE_ENGINE, Resources, SETUP_ADDON, Security, Source, Spec,
+    User, Volume, WORKSPACE, overlay,
 };
+
+/// The label with the run that an object belongs to, so that it can be found.
+pub const RUN_LABEL: &str = "stepyard.dev/run";
+/// The annotation with the group's node id: it may hold what a label may not.
+pub const GROUP_ANNOTATION: &str = "stepyard.dev/group";
+/// The label that all our objects have, and its value.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`].
+pub const STEPYARD: &str = "stepyard";
+/// The agent's file in its volume, which is mounted at `/addon/bin`.
+pub const AGENT_FILE: &str = "stepyard-agent";
+/// Where lite-engine listens for the execs of drivers.
+pub const LITE_ENGINE_SOCKET: &str = "/addon/slices/.lite-engine";
+/// Where an addon listens, seen from its own container.
+pub const SLICE_SOCKET: &str = "/addon/socket";
 
 /// Where lite-engine sees the slice of every container.
 const SLICES: &str = "/addon/slices";
+/// The agent in the image that brings it.
+const IN_IMAGE: &str = "/stepyard-agent";
 /// Seconds after which a cluster ends a pod whatever happens: 24 hours.
 const DEADLINE_S: u64 = 86_400;
+/// Seconds after which a pod that no driver speaks to ends itself: an hour.
+const ABANDONED_S: u64 = 3_600;
+/// What every container asks for: thousandths of a core, and bytes.
+const LEAST: Amounts = Amounts {
+    cpu_millis: Some(10),
+    memory_bytes: Some(10 << 20),
+};
 
-/// The manifest as YAML. `group` is the place of the spec's group; it tells what runs at one time.
-pub fn manifest(spec: &Spec, group: &Place<'_>) -> String {
-    let mut out = String::new();
-    write(&value(spec, requests(spec, group)), 0, &mut out);
-    out
+/// What the cluster decides of a pod, and not the pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// The namespace, over the pipeline's.
+    pub namespace: Option<String>,
+    /// How the agent arrives.
+    pub agent: AgentFrom,
+    /// The architecture of the nodes that it is for, where neither selector nor platform say one.
+    pub arch: Option<String>,
+    /// It knows the resources of whole pods: Kubernetes 1.34 and newer.
+    pub pod_resources: bool,
+    /// The pod's pull secret.
+    pub pull_secret: Option<String>,
+    /// Its namespace takes only what the restricted Pod Security Standard allows: what nobody wrote is set to that. The users
+    /// of containers whose images would run as root, by name.
+    pub restricted: Option<BTreeMap<String, u32>>,
+    /// After so many seconds without a driver the pod ends itself.
+    pub abandoned_s: u64,
 }
 
-fn value(spec: &Spec, requests: Amounts) -> Value {
+/// How the agent arrives in a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentFrom {
+    /// In a ConfigMap of this name.
+    ConfigMap(String),
+    /// In an image, from which `setup-addon` copies it.
+    Image(Image),
+}
+
+impl Cluster {
+    /// One of the newest servers.
+    pub fn newest(agent: AgentFrom) -> Self {
+        Self {
+            namespace: None,
+            agent,
+            arch: None,
+            pod_resources: true,
+            pull_secret: None,
+            restricted: None,
+            abandoned_s: ABANDONED_S,
+        }
+    }
+}
+
+/// The agent's path in every container.
+pub fn agent_binary() -> String {
+    format!("{ADDON}/bin/{AGENT_FILE}")
+}
+
+/// The pod object.
+pub fn manifest(spec: &Spec, cluster: &Cluster) -> Value {
+    let mut labels = spec.labels.clone();
+    labels
+        .entry(MANAGED_BY.to_owned())
+        .or_insert_with(|| STEPYARD.to_owned());
+    labels.insert(RUN_LABEL.to_owned(), spec.run.clone());
+    let mut annotations = spec.annotations.clone();
+    annotations.insert(GROUP_ANNOTATION.to_owned(), spec.group.clone());
+    let mut metadata = json!({"name": spec.name, "labels": labels, "annotations": annotations});
+    if let (Some(namespace), Some(object)) = (
+        cluster.namespace.as_ref().or(spec.namespace.as_ref()),
+        metadata.as_object_mut(),
+    ) {
+        object.insert("namespace".to_owned(), json!(namespace));
+    }
+    let mut inner = inner(spec, cluster);
+    if let Some(overlay) = &spec.overlay {
+        overlay::merge(&mut inner, overlay);
+    }
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": inner})
+}
+
+fn inner(spec: &Spec, cluster: &Cluster) -> Value {
     let mut volumes: Vec<Value> = spec.volumes.iter().map(volume).collect();
     volumes.push(json!({"name": "addon", "emptyDir": {}}));
-    volumes.push(json!({"name": "agent", "configMap": {"name": "stepyard-agent-<digest>", "defaultMode": 0o555}}));
-    let mut containers = Vec::with_capacity(spec.containers.len() + 1);
-    if let Some(first) = spec.containers.first() {
-        // In the image of the first step, so that no other has to be pulled; never with its privileges.
-        let mut unprivileged = first.security.clone();
-        unprivileged.privileged = None;
-        containers.push(container(
-            spec,
-            LITE_ENGINE,
-            &first.image,
-            &[
-                "/addon/bin/stepyard-agent",
-                "lite-engine",
-                "--slices",
-                SLICES,
-            ],
-            &json!({"name": "addon", "mountPath": SLICES}),
-            &unprivileged,
-            Resources::default(),
-        ));
-    }
-    for own in &spec.containers {
-        containers.push(container(
-            spec,
-            &own.name,
-            &own.image,
-            &["/addon/bin/stepyard-agent", "addon"],
-            &json!({"name": "addon", "mountPath": ADDON, "subPath": own.name}),
-            &own.security,
-            own.resources,
-        ));
-    }
+    volumes.push(match &cluster.agent {
+        AgentFrom::ConfigMap(name) => {
+            json!({"name": "agent", "configMap": {"name": name, "defaultMode": 0o555}})
+        }
+        AgentFrom::Image(_) => json!({"name": "agent", "emptyDir": {}}),
+    });
+    // lite-engine first and then in the order of the plan: each further container costs some 80 ms.
+    let mut containers: Vec<Value> = spec
+        .containers
+        .first()
+        .map(|first| lite_engine(spec, first, cluster))
+        .into_iter()
+        .collect();
+    containers.extend(spec.containers.iter().map(|own| step(spec, own, cluster)));
+
     let mut inner = Map::new();
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -66,6 +138,12 @@ fn value(spec: &Spec, requests: Amounts) -> Value {
     };
     set("restartPolicy", Some(json!("Never")));
     set("activeDeadlineSeconds", Some(json!(DEADLINE_S)));
+    // The variables of every service of the namespace are nobody's business, and slow a start down.
+    set("enableServiceLinks", Some(json!(false)));
+    if let AgentFrom::Image(image) = &cluster.agent {
+        let setup = setup_addon(spec, image, cluster);
+        set("initContainers", Some(json!([setup])));
+    }
     set("containers", Some(containers.into()));
     set("volumes", Some(volumes.into()));
     set(
@@ -80,10 +158,17 @@ fn value(spec: &Spec, requests: Amounts) -> Value {
         "priorityClassName",
         spec.priority_class.as_ref().map(|name| json!(name)),
     );
+    set(
+        "imagePullSecrets",
+        cluster
+            .pull_secret
+            .as_ref()
+            .map(|name| json!([{"name": name}])),
+    );
     let mut nodes = spec.node_selector.clone();
-    if let Some(arch) = &spec.arch {
+    if let Some(arch) = spec.arch.as_ref().or(cluster.arch.as_ref()) {
         nodes
-            .entry("kubernetes.io/arch".to_owned())
+            .entry(ARCH_LABEL.to_owned())
             .or_insert_with(|| arch.clone());
     }
     set("nodeSelector", (!nodes.is_empty()).then(|| json!(nodes)));
@@ -96,65 +181,155 @@ fn value(spec: &Spec, requests: Amounts) -> Value {
         (!spec.host_names.is_empty())
             .then(|| json!([{"ip": "127.0.0.1", "hostnames": spec.host_names}])),
     );
-    if let Some(User::Id(id)) = spec.run_as_user {
-        set("securityContext", Some(json!({"runAsUser": id})));
+    // The runtime's own filter, as the engines have it; a privileged container goes without.
+    let mut context = json!({"seccompProfile": {"type": "RuntimeDefault"}});
+    if let (Some(User::Id(id)), Some(context)) = (&spec.run_as_user, context.as_object_mut()) {
+        context.insert("runAsUser".to_owned(), json!(id));
     }
-    let asked = amounts(requests);
+    set("securityContext", Some(context));
+    let asked = pod_requests(spec, cluster).as_ref().and_then(amounts);
     set("resources", asked.map(|asked| json!({"requests": asked})));
-    let mut metadata =
-        json!({"name": spec.name, "labels": spec.labels, "annotations": spec.annotations});
-    if let (Some(namespace), Some(object)) = (&spec.namespace, metadata.as_object_mut()) {
-        object.insert("namespace".to_owned(), json!(namespace));
-    }
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": inner})
+    inner.into()
 }
 
-fn container(
-    spec: &Spec,
-    name: &str,
-    image: &super::Image,
-    command: &[&str],
-    slice: &Value,
-    own: &Security,
-    resources: Resources,
-) -> Value {
-    let mut mounts: Vec<Value> = spec.volumes.iter().map(mount).collect();
-    mounts.push(slice.clone());
-    mounts.push(json!({"name": "agent", "mountPath": format!("{ADDON}/bin"), "readOnly": true}));
-    let mut asked = json!({"requests": {"cpu": "10m", "memory": "10Mi"}});
-    if let (Some(limits), Some(object)) = (amounts(resources.limits), asked.as_object_mut()) {
-        object.insert("limits".to_owned(), limits);
+/// The label of nodes with their architecture.
+pub const ARCH_LABEL: &str = "kubernetes.io/arch";
+
+/// What the pod as a whole asks for, where the cluster knows that: never less than its containers together.
+fn pod_requests(spec: &Spec, cluster: &Cluster) -> Option<Amounts> {
+    cluster.pod_resources.then(|| {
+        let engine = requests(&Resources::default(), &Amounts::default(), cluster);
+        let each = spec
+            .containers
+            .iter()
+            .map(|own| requests(&own.resources, &own.share, cluster));
+        let (cpu, memory) = each.chain([engine]).fold((0, 0), |(cpu, memory), own| {
+            (
+                cpu + own.cpu_millis.unwrap_or(0),
+                memory + own.memory_bytes.unwrap_or(0),
+            )
+        });
+        Amounts {
+            cpu_millis: spec.requests.cpu_millis.map(|own| own.max(cpu)),
+            memory_bytes: spec.requests.memory_bytes.map(|own| own.max(memory)),
+        }
+    })
+}
+
+/// What a container asks for: little, or its share where pods cannot ask.
+fn requests(resources: &Resources, share: &Amounts, cluster: &Cluster) -> Amounts {
+    let limits = &resources.limits;
+    let one = |share: Option<u64>, least: Option<u64>, limit: Option<u64>| {
+        share
+            .filter(|_| !cluster.pod_resources)
+            .or_else(|| Some(least?.min(limit.unwrap_or(u64::MAX))))
+    };
+    Amounts {
+        cpu_millis: one(share.cpu_millis, LEAST.cpu_millis, limits.cpu_millis),
+        memory_bytes: one(share.memory_bytes, LEAST.memory_bytes, limits.memory_bytes),
     }
+}
+
+/// The router, in the image of the first step so that no other has to be pulled, with its user and never its privileges.
+fn lite_engine(spec: &Spec, first: &Container, cluster: &Cluster) -> Value {
+    let grace = cluster.abandoned_s.to_string();
+    let mut mounts: Vec<Value> = spec.volumes.iter().map(mount).collect();
+    mounts.push(json!({"name": "addon", "mountPath": SLICES}));
+    mounts.push(agent_mount(true));
+    let security = ours(
+        &spec.security,
+        first.security.run_as_user.clone(),
+        cluster,
+        &first.name,
+    );
+    json!({
+        "name": LITE_ENGINE,
+        "image": first.image.reference,
+        "imagePullPolicy": pull(&first.image),
+        "command": [
+            agent_binary(), "lite-engine", "--slices", SLICES, "--listen", LITE_ENGINE_SOCKET,
+            "--abandoned", grace,
+        ],
+        "volumeMounts": mounts,
+        "securityContext": security,
+        "resources": asked(&Resources::default(), &Amounts::default(), cluster),
+    })
+}
+
+fn step(spec: &Spec, own: &Container, cluster: &Cluster) -> Value {
+    let mut mounts: Vec<Value> = spec.volumes.iter().map(mount).collect();
+    mounts.push(json!({"name": "addon", "mountPath": ADDON, "subPath": own.name}));
+    mounts.push(agent_mount(true));
+    let security = security(&own.security, cluster, &own.name);
     let mut made = json!({
-        "name": name,
-        "image": image.reference,
-        "imagePullPolicy": format!("{:?}", image.pull),
-        "command": command,
+        "name": own.name,
+        "image": own.image.reference,
+        "imagePullPolicy": pull(&own.image),
+        "command": [agent_binary(), "addon", "--abandoned", cluster.abandoned_s.to_string()],
         "workingDir": WORKSPACE,
         "volumeMounts": mounts,
-        "resources": asked,
+        "resources": asked(&own.resources, &own.share, cluster),
     });
-    let security = security(own);
     if let (false, Some(object)) = (security.is_empty(), made.as_object_mut()) {
         object.insert("securityContext".to_owned(), security.into());
     }
     made
 }
 
-fn amounts(amounts: Amounts) -> Option<Value> {
+/// Copies the agent out of its image. It has the pod's user, or that image's own.
+fn setup_addon(spec: &Spec, image: &Image, cluster: &Cluster) -> Value {
+    let user = spec
+        .security
+        .run_as_user
+        .clone()
+        .or_else(|| spec.run_as_user.clone());
+    json!({
+        "name": SETUP_ADDON,
+        "image": image.reference,
+        "imagePullPolicy": pull(image),
+        "command": [IN_IMAGE, "copy", format!("{ADDON}/bin")],
+        "volumeMounts": [agent_mount(false)],
+        "securityContext": ours(&spec.security, user, cluster, SETUP_ADDON),
+        "resources": asked(&Resources::default(), &Amounts::default(), cluster),
+    })
+}
+
+fn pull(image: &Image) -> String {
+    format!("{:?}", image.pull)
+}
+
+fn agent_mount(read_only: bool) -> Value {
+    json!({"name": "agent", "mountPath": format!("{ADDON}/bin"), "readOnly": read_only})
+}
+
+fn asked(resources: &Resources, share: &Amounts, cluster: &Cluster) -> Value {
+    let mut made = Map::new();
+    if let Some(requests) = amounts(&requests(resources, share, cluster)) {
+        made.insert("requests".to_owned(), requests);
+    }
+    if let Some(limits) = amounts(&resources.limits) {
+        made.insert("limits".to_owned(), limits);
+    }
+    made.into()
+}
+
+fn amounts(amounts: &Amounts) -> Option<Value> {
     let mut map = Map::new();
     if let Some(cpu) = amounts.cpu_millis {
         map.insert("cpu".to_owned(), json!(format!("{cpu}m")));
     }
     if let Some(bytes) = amounts.memory_bytes {
-        let text = if bytes % (1 << 20) == 0 {
-            format!("{}Mi", bytes >> 20)
-        } else {
-            bytes.to_string()
-        };
-        map.insert("memory".to_owned(), json!(text));
+        map.insert("memory".to_owned(), json!(bytes_text(bytes)));
     }
     (!map.is_empty()).then_some(map.into())
+}
+
+fn bytes_text(bytes: u64) -> String {
+    if bytes > 0 && bytes.is_multiple_of(1 << 20) {
+        format!("{}Mi", bytes >> 20)
+    } else {
+        bytes.to_string()
+    }
 }
 
 fn tolerations(spec: &Spec) -> Value {
@@ -200,12 +375,8 @@ fn volume(volume: &Volume) -> Value {
             if *memory {
                 dir.insert("medium".to_owned(), json!("Memory"));
             }
-            let size = amounts(Amounts {
-                cpu_millis: None,
-                memory_bytes: *size_bytes,
-            });
-            if let Some(size) = size.as_ref().and_then(|size| size.get("memory")) {
-                dir.insert("sizeLimit".to_owned(), size.clone());
+            if let Some(bytes) = size_bytes {
+                dir.insert("sizeLimit".to_owned(), json!(bytes_text(*bytes)));
             }
             ("emptyDir", Value::Object(dir))
         }
@@ -225,7 +396,33 @@ fn volume(volume: &Volume) -> Value {
     json!({"name": volume.name, key: source})
 }
 
-fn security(own: &Security) -> Map<String, Value> {
+/// The context of a container of ours: no rights at all, whatever the group's containers have. `like` is the container whose
+/// image and user it shares.
+fn ours(group: &Security, user: Option<User>, cluster: &Cluster, like: &str) -> Map<String, Value> {
+    let own = Security {
+        allow_privilege_escalation: Some(false),
+        read_only_root: Some(true),
+        run_as_non_root: group.run_as_non_root,
+        run_as_user: user,
+        run_as_group: group.run_as_group,
+        drop: vec!["ALL".to_owned()],
+        ..Security::default()
+    };
+    security(&own, cluster, like)
+}
+
+fn security(own: &Security, cluster: &Cluster, container: &str) -> Map<String, Value> {
+    let mut own = own.clone();
+    if let Some(users) = &cluster.restricted {
+        own.allow_privilege_escalation.get_or_insert(false);
+        own.run_as_non_root.get_or_insert(true);
+        if own.drop.is_empty() {
+            own.drop.push("ALL".to_owned());
+        }
+        if own.run_as_user.is_none() {
+            own.run_as_user = users.get(container).map(|id| User::Id(*id));
+        }
+    }
     let mut map = Map::new();
     let flags = [
         ("privileged", own.privileged),
@@ -238,7 +435,7 @@ fn security(own: &Security) -> Map<String, Value> {
             map.insert(key.to_owned(), json!(flag));
         }
     }
-    // A user by name is looked up in the image by the addon: Kubernetes knows numbers only.
+    // Kubernetes knows users by number only.
     if let Some(User::Id(id)) = own.run_as_user {
         map.insert("runAsUser".to_owned(), json!(id));
     }
@@ -258,72 +455,4 @@ fn security(own: &Security) -> Map<String, Value> {
         map.insert("capabilities".to_owned(), capabilities.into());
     }
     map
-}
-
-/// Block YAML; texts that could be read as something else are quoted as JSON quotes them.
-fn write(value: &Value, indent: usize, out: &mut String) {
-    let pad = "  ".repeat(indent);
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                out.push_str(&pad);
-                out.push_str(&text(key));
-                out.push(':');
-                below(value, indent, out);
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                let mut inner = String::new();
-                write(item, indent + 1, &mut inner);
-                // The first line of an item stands beside its dash.
-                out.push_str(&pad);
-                out.push_str("- ");
-                out.push_str(inner.get(2 * (indent + 1)..).unwrap_or_default());
-            }
-        }
-        scalar => {
-            out.push_str(&pad);
-            out.push_str(&plain(scalar));
-            out.push('\n');
-        }
-    }
-}
-
-fn below(value: &Value, indent: usize, out: &mut String) {
-    let empty = match value {
-        Value::Object(map) => map.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        _ => true,
-    };
-    if empty {
-        out.push(' ');
-        out.push_str(&plain(value));
-        out.push('\n');
-    } else {
-        out.push('\n');
-        let deeper = usize::from(value.is_object());
-        write(value, indent + deeper, out);
-    }
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(own) => text(own),
-        other => other.to_string(),
-    }
-}
-
-fn text(own: &str) -> String {
-    let word = own.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
-        && own
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-            .contains(&own.to_ascii_lowercase().as_str());
-    if word {
-        own.to_owned()
-    } else {
-        Value::from(own).to_string()
-    }
 }

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::plan::{self, NodeId, Place};
+use crate::pod::{AgentFrom, Cluster, Image, Pull};
 use crate::resolve::tests::{PIPELINE, made, messages};
 
-use super::{Network, Options, describe, manifest};
+use super::{Network, Options, describe, manifest, yaml};
 
 const GROUP: &str = "stages.deploy.steps.build_group";
 
@@ -14,6 +15,8 @@ fn options() -> Options {
         git_image: "stepyard/git:1".to_owned(),
         git_connector: None,
         tree_image: None,
+        agent_image: "stepyard/agent:1".to_owned(),
+        agent_wanted: None,
         network: Network::Private,
     }
 }
@@ -23,8 +26,29 @@ fn a_pod_as_it_is_shown() {
     let made = made(PIPELINE);
     let world = made.world();
     let spec = describe(&world, &GROUP.into(), "bcdf1234", &options()).expect("a pod");
-    let place = Place::find(world.pipeline, &GROUP.into()).expect("the group");
-    insta::assert_snapshot!(manifest(&spec, &place));
+    let agent = AgentFrom::ConfigMap("stepyard-agent-0123456789ab".to_owned());
+    insta::assert_snapshot!(yaml(&manifest(&spec, &Cluster::newest(agent))));
+}
+
+#[test]
+fn a_pod_of_an_older_server_with_its_agent_from_an_image_in_a_restricted_namespace() {
+    let made = made(PIPELINE);
+    let mut spec = describe(&made.world(), &GROUP.into(), "bcdf1234", &options()).expect("a pod");
+    spec.overlay = Some(serde_json::json!({"runtimeClassName": "gvisor"}));
+    let agent = AgentFrom::Image(Image {
+        reference: "reg.local:5000/stepyard/agent:1".to_owned(),
+        connector: None,
+        pull: Pull::IfNotPresent,
+    });
+    let cluster = Cluster {
+        namespace: Some("other".to_owned()),
+        arch: Some("amd64".to_owned()),
+        pod_resources: false,
+        pull_secret: Some("a-pull".to_owned()),
+        restricted: Some([("step-src".to_owned(), 4242)].into()),
+        ..Cluster::newest(agent)
+    };
+    insta::assert_snapshot!(yaml(&manifest(&spec, &cluster)));
 }
 
 #[test]

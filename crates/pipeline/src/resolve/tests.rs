@@ -283,6 +283,8 @@ fn an_image_holds_no_secret() {
         git_image: "git".to_owned(),
         git_connector: None,
         tree_image: None,
+        agent_image: "agent".to_owned(),
+        agent_wanted: None,
         network: pod::Network::Private,
     };
     let group = "stages.deploy.steps.build_group".into();
