@@ -18,6 +18,7 @@ mod direct;
 mod preflight;
 mod pull_secret;
 mod restricted;
+pub mod sweep;
 mod watch;
 
 pub use agent::Agent;

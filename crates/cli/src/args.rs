@@ -118,15 +118,12 @@ pub(crate) enum BackendName {
 /// A cluster in place of this machine.
 #[derive(Debug, Args)]
 pub(crate) struct Cluster {
-    /// Make the pods in a cluster: the kubeconfig's current context, or this one.
+    /// The pods are in a cluster: of the kubeconfig's current context, or of this one.
     #[arg(long, value_name = "CONTEXT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) kube: Option<String>,
     /// The namespace of the pods, in place of the pipeline's.
     #[arg(long, value_name = "NAMESPACE", requires = "kube")]
     pub(crate) namespace: Option<String>,
-    /// An image that brings the agent into the pods, in place of a ConfigMap.
-    #[arg(long, value_name = "IMAGE", requires = "kube")]
-    pub(crate) agent_image: Option<String>,
 }
 
 impl BackendName {
@@ -169,6 +166,9 @@ pub(crate) struct Run {
     pub(crate) backend: BackendName,
     #[command(flatten)]
     pub(crate) cluster: Cluster,
+    /// An image that brings the agent into a cluster's pods, in place of a ConfigMap.
+    #[arg(long, value_name = "IMAGE", requires = "kube")]
+    pub(crate) agent_image: Option<String>,
     /// The network of the pods: `private` (with a way out where this machine can give one) or `host`.
     #[arg(long, value_enum, default_value = "private")]
     #[arg(hide_possible_values = true)]
@@ -206,6 +206,9 @@ pub(crate) struct Pod {
     pub(crate) group: Option<String>,
     #[command(flatten)]
     pub(crate) cluster: Cluster,
+    /// An image that brings the agent into a cluster's pods, in place of a ConfigMap.
+    #[arg(long, value_name = "IMAGE", requires = "kube")]
+    pub(crate) agent_image: Option<String>,
 }
 
 /// `stepyard runs`.
@@ -263,6 +266,14 @@ pub(crate) struct Sweep {
     /// Only this run.
     #[arg(value_name = "RUN")]
     pub(crate) run: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// In a cluster: also remove the pods of runs that are not known here, where they are older than this (`1d`, `12h`).
+    #[arg(long, value_name = "AGE")]
+    pub(crate) older_than: Option<String>,
+    /// In a cluster: also remove the agent's ConfigMaps that no pod uses; with `--older-than`, those unused for that long.
+    #[arg(long)]
+    pub(crate) agents: bool,
     /// Also remove the history of runs that are over.
     #[arg(long)]
     pub(crate) history: bool,

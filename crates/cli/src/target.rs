@@ -26,12 +26,12 @@ pub(crate) enum Target {
 
 impl Target {
     /// Of the command line.
-    pub(crate) fn of(backend: BackendName, cluster: &Cluster) -> Self {
+    pub(crate) fn of(backend: BackendName, cluster: &Cluster, agent_image: Option<&str>) -> Self {
         match (&cluster.kube, backend) {
             (Some(context), _) => Self::Kube {
                 context: Some(context.clone()).filter(|c| !c.is_empty()),
                 namespace: cluster.namespace.clone(),
-                agent_image: cluster.agent_image.clone(),
+                agent_image: agent_image.map(str::to_owned),
             },
             (None, BackendName::Native) => Self::Native,
             (None, BackendName::Docker) => Self::Docker,

@@ -85,7 +85,13 @@ fn fold_init(seen: &mut Seen, status: &ContainerStatus) {
     let name = &status.name;
     let Some(state) = &status.state else { return };
     if let Some(end) = state.terminated.as_ref().filter(|end| end.exit_code != 0) {
-        let mut failure = cannot_start(FailureKind::Infrastructure, name, &ended(end));
+        // Killed from outside it may do better next time; by itself it will not.
+        let kind = if end.exit_code == 137 {
+            FailureKind::Infrastructure
+        } else {
+            FailureKind::Configuration
+        };
+        let mut failure = cannot_start(kind, name, &ended(end));
         failure.message = format!("the init container {name} failed: {}", ended(end));
         if name == SETUP_ADDON {
             failure.help = Some(

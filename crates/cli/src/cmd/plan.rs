@@ -64,7 +64,11 @@ pub(crate) fn plan(args: &Plan, output: Output) -> Result<Exit, Problem> {
 
 /// Shows the pods of a pipeline.
 pub(crate) fn pod(args: &Pod, output: Output) -> Result<Exit, Problem> {
-    let target = Target::of(BackendName::HERE, &args.cluster);
+    let target = Target::of(
+        BackendName::HERE,
+        &args.cluster,
+        args.agent_image.as_deref(),
+    );
     let (planner, documents) = planner(&args.source, &target)?;
     let mut groups = Vec::new();
     find(&planner, &planner.root(), &mut groups)?;

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
     let mut references = registries(pipeline);
     references.extend(agent_registries(
         pipeline,
-        &Target::of(args.backend, &args.cluster),
+        &Target::of(args.backend, &args.cluster, args.agent_image.as_deref()),
     ));
     let (access, mut warnings) = access::logins(
         references.iter().map(String::as_str),
@@ -293,7 +293,7 @@ fn keep(
             .map(|l| (l.repo.clone(), l.dir.clone()))
             .collect(),
         secrets_file: args.secrets.secrets_file.as_ref().map(absolute),
-        backend: Target::of(args.backend, &args.cluster),
+        backend: Target::of(args.backend, &args.cluster, args.agent_image.as_deref()),
         host_network: args.network == NetworkName::Host,
         git_image: Options::git_image(),
     };

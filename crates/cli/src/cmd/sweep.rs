@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use backend_kube::sweep::{self, Claim};
 use serde::Serialize;
 
 use crate::args::{BackendName, Output, Sweep};
 use crate::backends;
-use crate::home::Home;
+use crate::home::{Home, RunDir};
 use crate::meta::Meta;
 use crate::out;
 use crate::past::{self, State};
@@ -18,6 +19,8 @@ use crate::target::Target;
 #[derive(Debug, Default, Serialize)]
 struct Removed {
     pods: Vec<String>,
+    secrets: Vec<String>,
+    config_maps: Vec<String>,
     runs: Vec<String>,
     kept: Vec<String>,
     failed: Vec<String>,
@@ -38,19 +41,7 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
         .map(|id| home.run(Some(id)))
         .transpose()?;
     let runs = home.list()?;
-    // An engine or a cluster is asked only where a run used it: it may not be there at all.
-    let mut used = Vec::new();
-    if BackendName::HERE == BackendName::Native {
-        used.push(Target::Native);
-    }
-    for target in runs
-        .iter()
-        .filter_map(|dir| Some(Meta::read(dir).ok()?.backend))
-    {
-        if !used.contains(&target) {
-            used.push(target);
-        }
-    }
+    let used = targets(args, &runs);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,34 +49,21 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
     let mut removed = Removed::default();
     runtime.block_on(async {
         for target in used {
-            let backend = match backends::open(&target, &home, None).await {
-                Ok(backend) => backend,
-                Err(problem) => {
-                    removed.failed.push(problem.to_string());
-                    continue;
+            let swept = match &target {
+                Target::Kube {
+                    context, namespace, ..
+                } => {
+                    let target = backend_kube::Target {
+                        context: context.clone(),
+                        namespace: namespace.clone(),
+                        manual: None,
+                    };
+                    cluster(&target, args, &home, &runs, &mut removed).await
                 }
+                _ => machine(&target, only.as_ref(), &home, &runs, &mut removed).await,
             };
-            let pods = backend.list().await.map_err(|e| backends::problem(&e))?;
-            for pod in pods {
-                if only.as_ref().is_some_and(|run| run.id != pod.run) {
-                    continue;
-                }
-                // A pod of a run that somebody drives is theirs; one of another home's run is not ours to judge.
-                let driven = match runs.iter().find(|run| run.id == pod.run) {
-                    Some(run) => past::state(run, &past::view(run)?) == State::Running,
-                    None => !target.is_native(),
-                };
-                if driven {
-                    removed.kept.push(pod.name);
-                    continue;
-                }
-                match backend.delete(&pod, GRACE).await {
-                    Ok(_) => removed.pods.push(pod.name),
-                    Err(failure) => removed.failed.push(format!(
-                        "failed to remove the pod {}: {}",
-                        pod.name, failure.message
-                    )),
-                }
+            if let Err(problem) = swept {
+                removed.failed.push(problem.to_string());
             }
         }
         Ok::<_, Problem>(())
@@ -128,7 +106,16 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
         } else {
             String::new()
         };
-        out::text(&format!("{pods}{history}{images} removed{kept}\n"))?;
+        let objects = [
+            (removed.secrets.len(), "pull secret"),
+            (removed.config_maps.len(), "agent"),
+        ]
+        .map(|(count, what)| match count {
+            0 => String::new(),
+            count => format!(", {}", words::count(count as u64, what)),
+        })
+        .concat();
+        out::text(&format!("{pods}{objects}{history}{images} removed{kept}\n"))?;
         for text in &removed.failed {
             eprintln!("{text}");
         }
@@ -136,15 +123,114 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
     Ok(if failed { Exit::Failed } else { Exit::Success })
 }
 
+/// What is asked: the cluster that is named, else this machine and what its runs used. An engine or a cluster is asked only where
+/// a run used it: it may not be there at all.
+fn targets(args: &Sweep, runs: &[RunDir]) -> Vec<Target> {
+    if args.cluster.kube.is_some() {
+        return vec![Target::of(BackendName::HERE, &args.cluster, None)];
+    }
+    let mut used = Vec::new();
+    if BackendName::HERE == BackendName::Native {
+        used.push(Target::Native);
+    }
+    for mut target in runs
+        .iter()
+        .filter_map(|dir| Some(Meta::read(dir).ok()?.backend))
+    {
+        if let Target::Kube { agent_image, .. } = &mut target {
+            *agent_image = None;
+        }
+        if !used.contains(&target) {
+            used.push(target);
+        }
+    }
+    used
+}
+
+/// The pods of a backend of this machine.
+async fn machine(
+    target: &Target,
+    only: Option<&RunDir>,
+    home: &Home,
+    runs: &[RunDir],
+    removed: &mut Removed,
+) -> Result<(), Problem> {
+    let backend = backends::open(target, home, None).await?;
+    let pods = backend.list().await.map_err(|e| backends::problem(&e))?;
+    for pod in pods {
+        if only.is_some_and(|run| run.id != pod.run) {
+            continue;
+        }
+        // A pod of a run that somebody drives is theirs; one of another home's run is not ours to judge.
+        let driven = match runs.iter().find(|run| run.id == pod.run) {
+            Some(run) => past::state(run, &past::view(run)?) == State::Running,
+            None => !target.is_native(),
+        };
+        if driven {
+            removed.kept.push(pod.name);
+            continue;
+        }
+        match backend.delete(&pod, GRACE).await {
+            Ok(_) => removed.pods.push(pod.name),
+            Err(failure) => removed.failed.push(format!(
+                "failed to remove the pod {}: {}",
+                pod.name, failure.message
+            )),
+        }
+    }
+    Ok(())
+}
+
+/// The objects of a cluster.
+async fn cluster(
+    target: &backend_kube::Target,
+    args: &Sweep,
+    home: &Home,
+    runs: &[RunDir],
+    removed: &mut Removed,
+) -> Result<(), Problem> {
+    let kube = backends::kube(target, home).await?;
+    let options = sweep::Options {
+        run: args.run.clone(),
+        older_than: args.older_than.as_deref().map(age).transpose()?,
+        agents: args.agents,
+    };
+    let mut states = std::collections::BTreeMap::new();
+    for run in runs {
+        let driven = past::state(run, &past::view(run)?) == State::Running;
+        states.insert(run.id.clone(), driven);
+    }
+    let swept = kube
+        .sweep(&options, |run| match states.get(run) {
+            Some(true) => Claim::Driven,
+            Some(false) => Claim::Lost,
+            None => Claim::Unknown,
+        })
+        .await
+        .map_err(|e| backends::problem(&e))?;
+    removed.pods.extend(swept.pods);
+    removed.secrets.extend(swept.secrets);
+    removed.config_maps.extend(swept.config_maps);
+    removed.kept.extend(swept.kept);
+    removed.failed.extend(swept.failed);
+    Ok(())
+}
+
+/// An age as it is written: `7d`, `12h`.
+fn age(text: &str) -> Result<Duration, Problem> {
+    pipeline::model::Duration::parse(text)
+        .map(|age| Duration::from_millis(age.ms))
+        .ok_or_else(|| {
+            Problem::invalid(format!("`{text}` is not an age")).help("write `7d`, or `12h`")
+        })
+}
+
 /// Collects what no pod uses out of the image store.
 fn images(home: &Home, age: &str, removed: &mut Removed) -> Result<(), Problem> {
     let older_than = if age.is_empty() {
         Duration::ZERO
     } else {
-        let age = pipeline::model::Duration::parse(age).ok_or_else(|| {
-            Problem::invalid(format!("`{age}` is not an age")).help("write `--images=7d`, or `12h`")
-        })?;
-        Duration::from_millis(age.ms)
+        self::age(age)?
     };
     let keep = image::Keep {
         older_than: Some(older_than),

@@ -5,8 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agent;
 mod initialize;
+mod restricted;
 mod runs;
 mod settings;
 mod smoke;
+mod sweep;
 mod world;

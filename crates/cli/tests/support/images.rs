@@ -1,7 +1,7 @@
 //! Small images, and the registries they are asked of: Debian's `docker-registry`, and one that says nothing.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -146,4 +146,87 @@ pub(crate) fn silent() -> String {
         }
     });
     host
+}
+
+/// Holds a registry's layers back until it is opened.
+pub(crate) struct Gate(std::sync::Arc<(std::sync::Mutex<bool>, std::sync::Condvar)>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        *self.0.0.lock().expect("no panic") = true;
+        self.0.1.notify_all();
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.open();
+    }
+}
+
+/// A registry of one image that says at once what the image is, and holds its layers back. The image's name, and the gate.
+pub(crate) fn slow_registry(built: &Built) -> (String, Gate) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("its address").to_string();
+    let gate = Gate(std::sync::Arc::default());
+    let (shared, dir, digest) = (gate.0.clone(), built.dir.clone(), built.digest.clone());
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(blob(&dir, &digest)).expect("its manifest"))
+            .expect("JSON");
+    let config = manifest["config"]["digest"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (shared, dir) = (shared.clone(), dir.clone());
+            let (digest, config) = (digest.clone(), config.clone());
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(&stream);
+                while let Some((method, path)) = request(&mut reader) {
+                    let (kind, name) = if path.contains("/manifests/") {
+                        (
+                            "application/vnd.oci.image.manifest.v1+json",
+                            digest.as_str(),
+                        )
+                    } else {
+                        (
+                            "application/octet-stream",
+                            path.rsplit('/').next().unwrap_or_default(),
+                        )
+                    };
+                    if path.contains("/blobs/") && name != config {
+                        let open = shared.0.lock().expect("no panic");
+                        drop(shared.1.wait_while(open, |open| !*open));
+                    }
+                    let body = fs::read(blob(&dir, name)).unwrap_or_default();
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nDocker-Content-Digest: {digest}\r\nContent-Length: {}\r\n\r\n",
+                        body.len()
+                    );
+                    let body = if method == "HEAD" { &[][..] } else { &body };
+                    if (&stream)
+                        .write_all(&[head.as_bytes(), body].concat())
+                        .is_err()
+                    {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (format!("{host}/slow/image:1"), gate)
+}
+
+fn blob(dir: &Path, digest: &str) -> std::path::PathBuf {
+    dir.join("blobs").join(digest.replace(':', "/"))
+}
+
+/// The method and path of the next request.
+fn request(reader: &mut impl std::io::BufRead) -> Option<(String, String)> {
+    let mut lines = reader.lines().map_while(Result::ok);
+    let first = lines.next()?;
+    lines.take_while(|line| !line.is_empty()).for_each(drop);
+    let mut words = first.split(' ').map(str::to_owned);
+    Some((words.next()?, words.next()?))
 }

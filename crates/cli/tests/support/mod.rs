@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 #[allow(unused_imports, reason = "each test program uses its part")]
-pub(crate) use images::{Registry, busybox, free_port, layout, silent};
+pub(crate) use images::{Gate, Registry, busybox, free_port, layout, silent, slow_registry};
 
 /// A directory with the state of its runs, empty at the end.
 pub(crate) struct Home {

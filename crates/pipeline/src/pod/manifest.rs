@@ -413,7 +413,12 @@ fn ours(group: &Security, user: Option<User>, cluster: &Cluster, like: &str) -> 
 
 fn security(own: &Security, cluster: &Cluster, container: &str) -> Map<String, Value> {
     let mut own = own.clone();
-    if let Some(users) = &cluster.restricted {
+    // What is privileged by its own words is for the server to refuse.
+    if let Some(users) = cluster
+        .restricted
+        .as_ref()
+        .filter(|_| own.privileged != Some(true))
+    {
         own.allow_privilege_escalation.get_or_insert(false);
         own.run_as_non_root.get_or_insert(true);
         if own.drop.is_empty() {
