@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Show what became of a run.
     Inspect(Inspect),
+    /// Answer an approval that a run asks for.
+    Approve(Approve),
     /// Go on with a run whose command was lost.
     Resume(Resume),
     /// Remove what lost commands left: pods, directories, control groups.
@@ -245,6 +247,26 @@ pub(crate) struct Inspect {
     /// Print every event of the journal.
     #[arg(long, conflicts_with = "reports")]
     pub(crate) events: bool,
+}
+
+/// `stepyard approve`.
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// The run, or the step of the last run; without it, the last one.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// The step that asks; without it, the only one.
+    #[arg(value_name = "STEP")]
+    pub(crate) step: Option<String>,
+    /// Say no: the step fails with ApprovalRejection.
+    #[arg(long)]
+    pub(crate) reject: bool,
+    /// Why, for others to read.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    /// The value of an input of the approval. May be given again.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 /// `stepyard resume`.

@@ -83,6 +83,7 @@ pub(crate) fn drive(
             planner: Arc::new(planner),
             backend,
             access: drive.access,
+            queues: Some(home.queues()),
             secrets: drive.secrets,
             resume: drive.resume,
         };

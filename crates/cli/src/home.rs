@@ -8,6 +8,8 @@
 //!           journal          every event, a checksum a record
 //!           logs/            a file an attempt
 //!           reports/         files that steps reported
+//!           control          where other commands reach the one that drives it
+//! queues/                    places in queues that runs share
 //! ```
 
 use std::fs;
@@ -91,6 +93,11 @@ impl Home {
             })
             .or_else(|| Some(var("HOME")?.join(".local/share/stepyard/images")))
             .unwrap_or_else(|| self.root.join("images"))
+    }
+
+    /// Where queues of this machine's runs are.
+    pub(crate) fn queues(&self) -> PathBuf {
+        self.root.join("queues")
     }
 
     fn runs(&self) -> PathBuf {

@@ -4,10 +4,12 @@
 //! one [`Ask`] as a line of JSON and reads one [`Reply`] as another. What was asked is answered once it is decided and in
 //! the journal. Who asks is what the kernel says of the other end, never what the caller says of itself.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use engine::event::Interrupt;
+use pipeline::plan::NodeId;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -25,6 +27,17 @@ const LONGEST_PATH: usize = 100;
 pub enum Ask {
     /// That it changes its course.
     Interrupt(Interrupt),
+    /// That it takes an answer to an approval.
+    Answer {
+        /// The step.
+        node: NodeId,
+        /// Yes.
+        approve: bool,
+        /// Why, for others to read.
+        comment: String,
+        /// What is entered.
+        inputs: BTreeMap<String, String>,
+    },
 }
 
 /// What comes back.
@@ -118,6 +131,17 @@ pub fn ask(dir: &Path, ask: &Ask) -> io::Result<Reply> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(serde_json::from_str(&line)?)
+}
+
+/// The name of a user, from this machine's own list; else the number.
+pub(crate) fn user(uid: u32) -> String {
+    let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = list.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    found.unwrap_or_else(|| uid.to_string())
 }
 
 /// A path of the socket that fits its address, as long as the directory is kept open.

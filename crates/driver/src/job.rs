@@ -22,6 +22,8 @@ pub struct Job {
     pub backend: Arc<dyn Backend>,
     /// Logins of registries.
     pub access: Access,
+    /// Where queues of this machine's runs are; none: there are none.
+    pub queues: Option<PathBuf>,
     /// Values that no log of this run may show.
     pub secrets: Vec<String>,
     /// Go on with what the directory's journal holds; `false` where there is a journal is an error, and the other way round.

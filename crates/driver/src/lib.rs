@@ -13,6 +13,7 @@ pub mod fake;
 pub mod job;
 pub mod journal;
 pub mod planner;
+pub mod queue;
 pub mod reports;
 pub mod run;
 pub mod store;

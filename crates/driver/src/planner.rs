@@ -2,7 +2,7 @@
 
 use engine::event::Failure;
 use engine::facts::Facts;
-use pipeline::plan::{Node, NodeId};
+use pipeline::plan::{Node, NodeId, Wait};
 use pipeline::pod;
 
 use crate::backend::ImageFacts;
@@ -19,7 +19,7 @@ pub trait Planner: Send + Sync {
     /// [`pipeline::plan::Kind::Initialize`].
     fn expand(&self, node: &NodeId, facts: &Facts) -> Result<Vec<Node>, Failure>;
 
-    /// The pod of a containerized step group. `suffix` are eight characters that make its name unique: the name ends with them.
+    /// The pod of a containerized step group, or of a step that is a process of the delegate. `suffix` are eight characters that make its name unique: the name ends with them.
     fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<pod::Spec, Failure>;
 
     /// What an attempt of a step executes, with every expression resolved, in a container of this image.
@@ -30,6 +30,9 @@ pub trait Planner: Send + Sync {
         facts: &Facts,
         image: &ImageFacts,
     ) -> Result<addon::frame::Start, Failure>;
+
+    /// What a step that runs nowhere waits for.
+    fn wait(&self, step: &NodeId, facts: &Facts) -> Result<Wait, Failure>;
 
     /// The globs of the files to collect when an attempt of this step is over; empty: none.
     fn reports(&self, step: &NodeId, facts: &Facts) -> Vec<String>;

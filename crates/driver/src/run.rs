@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,6 +19,7 @@ use crate::control::{self, Call, Reply};
 use crate::core::{Action, Core, Event};
 use crate::job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
 use crate::journal::{self, Journal};
+use crate::queue::{self, Ticket};
 use crate::reports;
 use crate::store::{Logs, Written};
 
@@ -77,6 +79,7 @@ pub async fn run(
     let (calls, calls_in) = mpsc::channel(ASKS);
     // The journal is ours, so the socket is; where it cannot be made, only asking from elsewhere is not possible.
     let listener = control::listen(&job.dir, calls);
+    let executor = std::fs::metadata(&job.dir).ok().map(|dir| dir.uid());
     let mut shell = Shell {
         job,
         core,
@@ -94,6 +97,8 @@ pub async fn run(
         timer: None,
         replies: BTreeMap::new(),
         asks: 0,
+        executor,
+        places: BTreeMap::new(),
     };
     if let Err(error) = &listener {
         shell.tell(Notice::Warning(format!(
@@ -163,6 +168,10 @@ struct Shell {
     /// Of what other commands asked, by number.
     replies: BTreeMap<u64, oneshot::Sender<Reply>>,
     asks: u64,
+    /// The user who started the run.
+    executor: Option<u32>,
+    /// Places in queues.
+    places: BTreeMap<NodeId, oneshot::Receiver<Ticket>>,
 }
 
 impl Shell {
@@ -384,6 +393,11 @@ impl Shell {
                     }
                 }
                 Action::Timer(at) => self.timer = at,
+                Action::Enqueue { node, key } => self.enqueue(node, key),
+                Action::Leave { node } => {
+                    // Of one that waits, the thread gives it back as soon as it has it.
+                    self.places.remove(&node);
+                }
                 Action::Reply { number, reply } => {
                     if let Some(waits) = self.replies.remove(&number) {
                         // Whoever asked may have gone.
@@ -410,12 +424,35 @@ impl Shell {
         Ok(None)
     }
 
+    fn enqueue(&mut self, node: NodeId, key: String) {
+        let (results, run) = (self.results.clone(), self.job.run.clone());
+        let Some(queues) = self.job.queues.clone() else {
+            let result = Err("there are no queues here".to_owned());
+            let _ = results.send(Event::Admitted { node, result });
+            return;
+        };
+        let (give, place) = oneshot::channel();
+        self.places.insert(node.clone(), place);
+        tokio::task::spawn_blocking(move || {
+            let result = match queue::enter(&queues, &key, &run, &node) {
+                Ok(ticket) => match give.send(ticket) {
+                    Ok(()) => Ok(()),
+                    // Nobody waits for it any more: it is given back here.
+                    Err(_) => return,
+                },
+                Err(error) => Err(error.to_string()),
+            };
+            let _ = results.send(Event::Admitted { node, result });
+        });
+    }
+
     fn asked(&mut self, call: Call) -> Event {
         self.asks += 1;
         self.replies.insert(self.asks, call.reply);
         Event::Asked {
             number: self.asks,
-            uid: call.uid,
+            by: control::user(call.uid),
+            executor: self.executor == Some(call.uid),
             ask: call.ask,
         }
     }

@@ -18,6 +18,7 @@ fn job(dir: &Path, backend: &Fake, stages: Vec<Leaf>) -> Job {
         planner: Arc::new(Script::new(stages)),
         backend: Arc::new(backend.clone()),
         access: Access::default(),
+        queues: Some(dir.join("queues")),
         secrets: vec!["hunter22".to_owned()],
         resume: false,
     }

@@ -5,13 +5,14 @@
 //! a journal from which the next one goes on with the same words.
 
 use addon::frame::Record;
-use pipeline::plan::{Kind, Node, NodeId, Order};
+use pipeline::plan::{Kind, Node, NodeId, Order, Wait};
 
 use crate::classify;
-use crate::event::{ErrorKind, Event, Failure, Interrupt, Stamped, Status, VERSION};
+use crate::event::{Answer, ErrorKind, Event, Failure, Interrupt, Stamped, Status, VERSION};
 use crate::phase::Phase;
 use crate::state::{Illegal, Place, PodPhase, State, evolve};
 use crate::wanted::{POD_ATTEMPTS, deadline, stop};
+use crate::{delegate, waits};
 
 /// What reaches the engine. Inputs may come twice or too late: those mean nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +125,27 @@ pub enum Input {
         step: NodeId,
         /// The record.
         record: Box<Record>,
+    },
+    /// The answer to [`crate::Effect::AskWait`].
+    Waits {
+        /// The step.
+        node: NodeId,
+        /// What it waits for, or what the user wrote wrong.
+        wait: Result<Wait, Failure>,
+    },
+    /// The answer to [`crate::Effect::Queue`]: its turn has come, or why it never will.
+    Admitted {
+        /// The step.
+        node: NodeId,
+        /// Which.
+        result: Result<(), Failure>,
+    },
+    /// Somebody answers an approval; what means nothing ([`crate::answer`]) is passed over.
+    Answer {
+        /// The step.
+        node: NodeId,
+        /// What they say.
+        answer: Answer,
     },
     /// There will be no record.
     AttemptLost {
@@ -308,6 +330,18 @@ pub fn decide(state: &State, input: Input, now_ms: u64) -> Vec<Event> {
             }
             _ => Vec::new(),
         },
+        Input::Waits { node, wait } => waits::resolved(state, &node, wait, now_ms.max(state.at_ms)),
+        Input::Admitted { node, result } => match (state.queues.get(&node), result) {
+            (Some(queued), Ok(())) if !queued.admitted => vec![Event::Admitted { node }],
+            (Some(queued), Err(failure)) if !queued.admitted => {
+                vec![finished(&node, Status::Failed, Some(failure))]
+            }
+            _ => Vec::new(),
+        },
+        Input::Answer { node, answer } => match waits::answer(state, &node, &answer) {
+            Ok(()) => vec![Event::Answered { node, answer }],
+            Err(_) => Vec::new(),
+        },
         Input::AttemptLost {
             step,
             attempt,
@@ -360,6 +394,8 @@ fn follows(state: &State, now: u64) -> Vec<Event> {
                 node: root.node.id.clone(),
             }];
         }
+        // Pods of steps that are over are being removed.
+        Phase::Finished(_) if delegate::left_behind(state) => return Vec::new(),
         Phase::Finished(status) => return vec![Event::RunFinished { status }],
         _ => {}
     }
@@ -369,6 +405,7 @@ fn follows(state: &State, now: u64) -> Vec<Event> {
         }
         let events = match &place.node.kind {
             Kind::Initialize => initialize_follows(state, id, place),
+            Kind::Step(_) if waits::waits(place) => waits::follows(state, id, place, now),
             Kind::Step(step) => step_follows(state, id, place, step.container.is_some(), now),
             _ => composite_follows(state, id, place),
         };
@@ -446,6 +483,9 @@ fn step_follows(
         {
             return vec![finished(id, Status::Skipped, None)];
         }
+        if delegate::awaits_pod(place) {
+            return delegate::follows(state, id, place);
+        }
         if !pod_is_ready(state, place) {
             let why = state.pods.get(group).and_then(|pod| pod.reason.clone());
             let why = why.unwrap_or_else(|| "its pod is gone".to_owned());
@@ -469,7 +509,12 @@ fn step_follows(
 
 /// The status of a step with its record. One that ended by itself although it was never told to is a Background step that ended early.
 fn ended(state: &State, id: &NodeId, place: &Place, record: &Record) -> (Status, Option<Failure>) {
-    let (status, failure) = classify::record(record);
+    let (status, mut failure) = classify::record(record);
+    if status == Status::Failed
+        && let Some(own) = delegate::failure(&place.node, record)
+    {
+        failure = Some(own);
+    }
     // The addon's record says nothing of a stop that reached it too late or through its container's end.
     match outside(state, id) {
         Some(halt) if status == Status::Failed && !place.is_background() => match record.exit {
@@ -509,7 +554,11 @@ fn composite_follows(state: &State, id: &NodeId, place: &Place) -> Vec<Event> {
             Vec::new()
         };
     }
-    if inside(state, id).any(|(_, place)| !place.is_background()) {
+    // Processes of the delegate are beside the pod, and waited for like what is in it.
+    if inside(state, id)
+        .chain(unfinished(state, id))
+        .any(|(_, place)| !place.is_background())
+    {
         return Vec::new();
     }
     if inside(state, id).next().is_some() {
@@ -552,7 +601,7 @@ pub(crate) fn halted(state: &State, id: &NodeId) -> Option<Halt> {
 }
 
 /// An interrupt, or a time that is up around the node.
-fn outside(state: &State, id: &NodeId) -> Option<Halt> {
+pub(crate) fn outside(state: &State, id: &NodeId) -> Option<Halt> {
     if state.interrupt.is_some() {
         return Some(Halt {
             status: Status::Aborted,
@@ -603,8 +652,11 @@ fn active(state: &State) -> impl Iterator<Item = (&NodeId, &Place)> {
         .filter_map(|id| state.nodes.get_key_value(id))
 }
 
-/// The group's Initialize, while it runs.
+/// What waits for this pod: the group's Initialize, or the step whose own it is.
 fn initializing(state: &State, group: &NodeId) -> Option<NodeId> {
+    if let Some(place) = state.nodes.get(group).filter(|p| delegate::awaits_pod(p)) {
+        return Some(place.node.id.clone());
+    }
     inside(state, group)
         .find(|(_, place)| place.node.kind == Kind::Initialize)
         .filter(|(_, place)| place.phase == Phase::Entered)
@@ -638,7 +690,7 @@ fn started(node: &NodeId) -> Event {
     Event::NodeStarted { node: node.clone() }
 }
 
-fn finished(node: &NodeId, status: Status, failure: Option<Failure>) -> Event {
+pub(crate) fn finished(node: &NodeId, status: Status, failure: Option<Failure>) -> Event {
     Event::NodeFinished {
         node: node.clone(),
         status,

@@ -1,7 +1,7 @@
 //! What happened in a run. This enum is the interface: the journal, the screen, `--output json` and `inspect` consume it.
 
 use addon::frame::Record;
-use pipeline::plan::{Node, NodeId};
+use pipeline::plan::{Node, NodeId, Wait};
 use serde::{Deserialize, Serialize};
 
 /// The version of the stored form. A journal of the release before is still read.
@@ -131,6 +131,27 @@ pub enum Event {
         /// Bytes of its output that are stored; what the step wrote after them is unknown.
         stored: u64,
     },
+    /// What a step that runs nowhere waits for.
+    Waiting {
+        /// The step.
+        node: NodeId,
+        /// It.
+        wait: Wait,
+        /// When its time is there, milliseconds since the Unix epoch: whoever takes the run over waits for the rest only.
+        until_ms: Option<u64>,
+    },
+    /// A step's turn in its queue has come.
+    Admitted {
+        /// The step.
+        node: NodeId,
+    },
+    /// Somebody answered an approval.
+    Answered {
+        /// The step.
+        node: NodeId,
+        /// What.
+        answer: Answer,
+    },
     /// A user or the driver's owner asked the run to change its course.
     Interrupted {
         /// What was asked.
@@ -150,6 +171,21 @@ pub enum Event {
         /// Its end.
         status: Status,
     },
+}
+
+/// What a person says to an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Who, as the system knows them.
+    pub by: String,
+    /// They started the run.
+    pub executor: bool,
+    /// Yes.
+    pub approve: bool,
+    /// Why, for others to read.
+    pub comment: String,
+    /// What they entered.
+    pub inputs: std::collections::BTreeMap<String, String>,
 }
 
 /// What may be asked of a run from outside: by the terminal, or by another command.
@@ -217,4 +253,6 @@ pub enum ErrorKind {
     ResourceLimitsFailure,
     /// What is written cannot be run.
     ConfigurationFailure,
+    /// Somebody said no.
+    ApprovalRejection,
 }

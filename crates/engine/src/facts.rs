@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use addon::frame::Output;
-use pipeline::plan::NodeId;
+use pipeline::plan::{Approval, NodeId, Wait};
 
 use crate::event::{Event, Stamped, Status};
+use crate::waits;
 
 /// What is known of a run.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,6 +20,8 @@ pub struct Facts {
     pub created_ms: u64,
     /// By node; one that was not entered yet is not there.
     pub nodes: BTreeMap<NodeId, Fact>,
+    /// What approvals ask for.
+    pub approvals: BTreeMap<NodeId, Box<Approval>>,
 }
 
 /// What is known of one node.
@@ -88,6 +91,23 @@ impl Facts {
                         (output.name.clone(), value)
                     })
                     .collect();
+            }
+            Event::Waiting {
+                node,
+                wait: Wait::Approval(approval),
+                ..
+            } => {
+                self.approvals.insert(node.clone(), approval.clone());
+            }
+            Event::Answered { node, answer } => {
+                let entered = self
+                    .approvals
+                    .get(node)
+                    .map_or_else(Vec::new, |approval| waits::entered(approval, answer));
+                let fact = self.nodes.entry(node.clone()).or_default();
+                for (name, value) in entered {
+                    fact.outputs.insert(name, Value::Plain(value));
+                }
             }
             Event::NodeFinished { node, status, .. } => {
                 let fact = self.nodes.entry(node.clone()).or_default();

@@ -9,13 +9,16 @@
 
 pub mod classify;
 mod decide;
+pub mod delegate;
 pub mod event;
 pub mod facts;
 pub mod junit;
 pub mod phase;
 mod state;
+mod waits;
 mod wanted;
 
 pub use decide::{Input, advance, decide};
 pub use state::{Illegal, Place, Pod, PodPhase, State, evolve, initialize};
+pub use waits::{Queued, Waiting, answer};
 pub use wanted::{Effect, GRACE_MS, POD_ATTEMPTS, STOP_SLACK_MS, Stop, stop, wanted};

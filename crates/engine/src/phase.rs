@@ -51,6 +51,8 @@ pub enum Sort {
     Initialize,
     /// It needs its record to succeed.
     Step,
+    /// It runs nowhere and waits: it needs nothing to succeed but the end of that.
+    Wait,
 }
 
 impl Phase {
@@ -58,7 +60,7 @@ impl Phase {
     pub fn next(self, sort: Sort, change: Change) -> Option<Self> {
         use Change as C;
         use Phase as P;
-        use Sort::{Composite, Initialize, Step};
+        use Sort::{Composite, Initialize, Step, Wait};
         Some(match (sort, self, change) {
             (_, P::Waiting, C::Enter) => P::Entered,
             // What was not entered can only be skipped: nothing of it ran, so it can neither succeed nor fail.
@@ -69,7 +71,7 @@ impl Phase {
             (Step, P::Starting | P::Running | P::Ready, C::Record)
             | (Initialize, P::Entered, C::Record) => P::Recorded,
             (Step, P::Starting | P::Running | P::Ready, C::Lose) => P::Lost,
-            (Composite, P::Entered, C::Finish(status))
+            (Composite | Wait, P::Entered, C::Finish(status))
             | (Initialize | Step, P::Recorded, C::Finish(status)) => P::Finished(status),
             // No step is green without its record, no Initialize without its pod.
             (Initialize | Step, P::Entered | P::Lost, C::Finish(status))

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use addon::frame::Record;
-use pipeline::plan::{Kind, Node, NodeId};
+use pipeline::plan::{Kind, Node, NodeId, Runs};
 
+use crate::delegate;
 use crate::event::{Event, Failure, Interrupt, Stamped, Status};
 use crate::phase::{Change, Phase, Sort};
+use crate::waits::{self, Queued, Waiting};
 
 /// An event that cannot follow what was before it: a bug of whoever decided it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,10 +35,12 @@ pub struct State {
     pub nodes: BTreeMap<NodeId, Place>,
     /// Nodes that are entered and not over: what decisions look at.
     pub active: BTreeSet<NodeId>,
-    /// By containerized group, from the first request of its pod on.
+    /// By containerized group, or step with a pod of its own, from the first request of its pod on.
     pub pods: BTreeMap<NodeId, Pod>,
     /// What was asked of the run, and when; a Kill stays over an Abort.
     pub interrupt: Option<(Interrupt, u64)>,
+    /// Places in queues, by the step that asked for them, as long as they are waited for or held.
+    pub queues: BTreeMap<NodeId, Queued>,
     /// The run's end.
     pub finished: Option<Status>,
     /// Of the last event: time does not go back.
@@ -76,6 +80,8 @@ pub struct Place {
     pub end: Option<Result<Box<Record>, Failure>>,
     /// For a containerized group: the Background steps in it that were entered.
     pub backgrounds: Vec<NodeId>,
+    /// For a step that runs nowhere: what it waits for, once that is known.
+    pub waiting: Option<Waiting>,
 }
 
 /// A group's pod.
@@ -119,6 +125,8 @@ impl Place {
     fn new(node: Node, parent: Option<NodeId>, group: Option<NodeId>) -> Self {
         let group = match node.kind {
             Kind::StepGroup { pod: true } => Some(node.id.clone()),
+            // A process of the delegate is in no group's pod.
+            _ if delegate::is_own(&node) => Some(node.id.clone()),
             _ => group,
         };
         Self {
@@ -137,6 +145,7 @@ impl Place {
             attempts: 0,
             end: None,
             backgrounds: Vec::new(),
+            waiting: None,
         }
     }
 
@@ -167,6 +176,7 @@ impl Place {
     pub fn sort(&self) -> Sort {
         match self.node.kind {
             Kind::Initialize => Sort::Initialize,
+            Kind::Step(ref step) if step.runs() == Runs::Nowhere => Sort::Wait,
             Kind::Step(_) => Sort::Step,
             _ => Sort::Composite,
         }
@@ -252,7 +262,9 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
                 .pods
                 .get(group)
                 .is_some_and(|pod| pod.phase.may_exist());
-            if busy || *attempt != expected || !state.place(group)?.is_pod_group() {
+            let owner = state.place(group)?;
+            let may = owner.is_pod_group() || delegate::awaits_pod(owner);
+            if busy || *attempt != expected || !may {
                 return Err(illegal(group, format!("pod {pod} requested as {attempt}")));
             }
             let pod = Pod {
@@ -266,9 +278,11 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
         }
         Event::PodReady { group } => {
             pod(state, group, &[PodPhase::Requested], PodPhase::Ready)?;
-            let initialize = initialize(state, group)
-                .ok_or_else(|| illegal(group, "a pod without its Initialize"))?;
-            change(state, &initialize, Change::Record)?;
+            if !delegate::is_own(&state.place(group)?.node) {
+                let initialize = initialize(state, group)
+                    .ok_or_else(|| illegal(group, "a pod without its Initialize"))?;
+                change(state, &initialize, Change::Record)?;
+            }
         }
         Event::PodLost { group, reason } => {
             let from = [PodPhase::Requested, PodPhase::Ready];
@@ -339,6 +353,9 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
             }
             place.ending = Some(at);
         }
+        Event::Waiting { .. } | Event::Admitted { .. } | Event::Answered { .. } => {
+            waits::evolve(state, &stamped.event)?;
+        }
         Event::Interrupted { interrupt } => {
             let hurried = matches!(
                 (&state.interrupt, interrupt),
@@ -357,6 +374,7 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
             change(state, node, Change::Finish(*status))?;
             get(state, node)?.failure.clone_from(failure);
             state.active.remove(node);
+            waits::over(state, node, *status);
             if waiting {
                 passed(state, node);
             }

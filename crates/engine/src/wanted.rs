@@ -6,7 +6,8 @@ use pipeline::plan::{Kind, NodeId};
 use crate::event::{Failure, Interrupt};
 use crate::phase::Phase;
 use crate::state::{Place, PodPhase, State, initialize};
-use crate::{classify, decide};
+use crate::waits::{self, Waiting};
+use crate::{classify, decide, delegate};
 
 /// Between SIGTERM and SIGKILL for a step that is stopped: time to write a last line and to stop a database.
 pub const GRACE_MS: u64 = 10_000;
@@ -85,6 +86,19 @@ pub enum Effect {
         /// Between SIGTERM and SIGKILL.
         grace_ms: u64,
     },
+    /// Ask what this step waits for: [`crate::Input::Waits`].
+    AskWait {
+        /// The step.
+        node: NodeId,
+    },
+    /// Have, and keep, a place in a queue of this machine's runs: [`crate::Input::Admitted`] when its turn has come. A place that is
+    /// not wanted any more is given back.
+    Queue {
+        /// The step.
+        node: NodeId,
+        /// The queue's key.
+        key: String,
+    },
     /// Its pod is no more: answer with the record if it is there after all, else with [`crate::Input::AttemptLost`].
     Lose {
         /// The step.
@@ -128,7 +142,20 @@ pub fn wanted(state: &State) -> Vec<Effect> {
         }
         match &place.node.kind {
             Kind::Initialize => effects.extend(name_pod(state, place)),
+            Kind::Step(_) if waits::waits(place) => match &place.waiting {
+                None if decide::halted(state, id).is_none() => {
+                    effects.push(Effect::AskWait { node: id.clone() });
+                }
+                Some(Waiting {
+                    until_ms: Some(until),
+                    ..
+                }) => at(*until),
+                _ => {}
+            },
             Kind::Step(_) => {
+                if delegate::awaits_pod(place) {
+                    effects.extend(name_pod(state, place));
+                }
                 if let Some(stop) = stop(state, id) {
                     at(stop.deadline_ms);
                 }
@@ -142,10 +169,21 @@ pub fn wanted(state: &State) -> Vec<Effect> {
     }
     for (group, pod) in &state.pods {
         let (group, pod_name) = (group.clone(), pod.name.clone());
-        let initializing = initialize(state, &group)
-            .and_then(|id| state.nodes.get(&id))
-            .is_some_and(|place| place.phase.is_active());
-        let over = !initializing && decide::inside(state, &group).next().is_none();
+        let own = state
+            .nodes
+            .get(&group)
+            .filter(|place| delegate::is_own(&place.node));
+        let (initializing, over) = if let Some(step) = own {
+            (delegate::awaits_pod(step), !step.phase.is_active())
+        } else {
+            let initializing = initialize(state, &group)
+                .and_then(|id| state.nodes.get(&id))
+                .is_some_and(|place| place.phase.is_active());
+            (
+                initializing,
+                !initializing && decide::inside(state, &group).next().is_none(),
+            )
+        };
         match pod.phase {
             PodPhase::Requested if initializing => effects.push(Effect::MakePod {
                 group,
@@ -164,6 +202,12 @@ pub fn wanted(state: &State) -> Vec<Effect> {
             PodPhase::Deleted | PodPhase::Left => {}
         }
     }
+    for (node, queued) in &state.queues {
+        effects.push(Effect::Queue {
+            node: node.clone(),
+            key: queued.key.clone(),
+        });
+    }
     if let Some(at_ms) = wake {
         effects.push(Effect::Wake { at_ms });
     }
@@ -177,7 +221,7 @@ fn name_pod(state: &State, place: &Place) -> Option<Effect> {
     }
     let attempt = match state.pods.get(&group) {
         None => 0,
-        Some(pod) if pod.phase == PodPhase::Deleted && pod.attempt + 1 < POD_ATTEMPTS => {
+        Some(pod) if pod.phase == PodPhase::Deleted && pod.attempt + 1 < delegate::most(place) => {
             pod.attempt + 1
         }
         Some(_) => return None,

@@ -3,22 +3,36 @@
 use addon::frame::{Attempt, Exit, Record, StopReason};
 use engine::event::{ErrorKind, Event, Failure, Interrupt, Stamped, Status};
 use engine::{Effect, Input, State, advance, decide, evolve, wanted};
-use pipeline::plan::{Kind, Node, NodeId, Order, Step};
+use pipeline::plan::{Kind, Node, NodeId, Order, Runs, Step, Wait};
 use proptest::prelude::*;
 
 /// A tree to run.
 #[derive(Debug, Clone)]
 enum Tree {
-    Step { background: bool, timeout: bool },
+    Step {
+        background: bool,
+        timeout: bool,
+    },
+    /// A process of the delegate, or one that waits.
+    Own {
+        kind: &'static str,
+        timeout: bool,
+    },
     Sequence(Vec<Tree>),
     Parallel(Vec<Tree>),
 }
+
+/// Types of steps that are in no container.
+const KINDS: [&str; 3] = ["ShellScript", "Wait", "Queue"];
 
 fn trees() -> impl Strategy<Value = Vec<Vec<Tree>>> {
     let leaf = (any::<bool>(), any::<bool>()).prop_map(|(background, timeout)| Tree::Step {
         background,
         timeout,
     });
+    let own = (prop::sample::select(&KINDS[..]), any::<bool>())
+        .prop_map(|(kind, timeout)| Tree::Own { kind, timeout });
+    let leaf = prop_oneof![3 => leaf, 1 => own];
     let tree = leaf.prop_recursive(2, 10, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Tree::Sequence),
@@ -59,7 +73,7 @@ fn expand(groups: &[Vec<Tree>], id: &NodeId) -> Vec<Node> {
     for place in rest {
         match &trees[place.parse::<usize>().unwrap()] {
             Tree::Sequence(inner) | Tree::Parallel(inner) => trees = inner,
-            Tree::Step { .. } => panic!("a step expands"),
+            Tree::Step { .. } | Tree::Own { .. } => panic!("a step expands"),
         }
     }
     let mut children = Vec::new();
@@ -82,6 +96,15 @@ fn expand(groups: &[Vec<Tree>], id: &NodeId) -> Vec<Node> {
                     r#type: "Run".to_owned(),
                     background: *background,
                     container: Some(id.clone()),
+                };
+                let timeout = timeout.then_some(50);
+                node(id, Kind::Step(step), Order::Sequence, timeout)
+            }
+            Tree::Own { kind, timeout } => {
+                let step = Step {
+                    r#type: (*kind).to_owned(),
+                    background: false,
+                    container: (*kind == "ShellScript").then(|| id.clone()),
                 };
                 let timeout = timeout.then_some(50);
                 node(id, Kind::Step(step), Order::Sequence, timeout)
@@ -202,6 +225,21 @@ fn answer(groups: &[Vec<Tree>], effect: &Effect, choice: u8) -> Option<Input> {
             reason,
             stored: 0,
         },
+        Effect::AskWait { node } => Input::Waits {
+            wait: Ok(if choice.is_multiple_of(2) {
+                Wait::Time { ms: 20 }
+            } else {
+                Wait::Queue {
+                    key: "k".to_owned(),
+                    until: NodeId::from("p"),
+                }
+            }),
+            node,
+        },
+        Effect::Queue { node, .. } => Input::Admitted {
+            node,
+            result: if bad { Err(failure()) } else { Ok(()) },
+        },
         Effect::Wake { .. } => Input::Now,
     })
 }
@@ -261,8 +299,9 @@ proptest! {
         }
         // No step is green without its record; every pod is removed or named as left.
         for (id, place) in &state.nodes {
-            if place.status() == Some(Status::Success) && matches!(place.node.kind, Kind::Step(_)) {
-                prop_assert!(matches!(place.end, Some(Ok(_))), "{id} is green without a record");
+            if place.status() == Some(Status::Success) && let Kind::Step(step) = &place.node.kind {
+                let waits = step.runs() == Runs::Nowhere && place.waiting.is_some();
+                prop_assert!(waits || matches!(place.end, Some(Ok(_))), "{id} is green without a record");
             }
         }
         prop_assert!(state.pods.values().all(|pod| !pod.phase.may_exist()));

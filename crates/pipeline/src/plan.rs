@@ -3,13 +3,20 @@
 //! A node is expanded when it is entered, and the expansion is an event of the run; so the tree of a run grows
 //! as it goes and never changes what was there.
 
+pub(crate) mod barriers;
+mod delegate;
 mod expand;
 mod place;
+mod runs;
 mod unsupported;
+mod wait;
 
+pub use barriers::deadlocks;
 pub use expand::{STEP_TIMEOUT_MS, expand, root};
 pub use place::{Place, ROOT, What};
+pub use runs::{Runs, runs};
 pub use unsupported::{unsupported, unsupported_at};
+pub use wait::{Approval, Entry, Wait};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +70,13 @@ pub struct Step {
     pub background: bool,
     /// The container of the group's pod that it runs in; none for a step outside a pod.
     pub container: Option<String>,
+}
+
+impl Step {
+    /// Where it does what it does.
+    pub fn runs(&self) -> Runs {
+        runs(&self.r#type)
+    }
 }
 
 /// Whether children follow one another or run side by side.

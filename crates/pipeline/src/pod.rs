@@ -2,6 +2,7 @@
 //!
 //! It names no secret and holds no environment: what a step needs travels to its own process when it starts.
 
+mod delegate;
 mod describe;
 mod manifest;
 mod names;
@@ -11,6 +12,7 @@ mod requests;
 mod tests;
 mod yaml;
 
+pub use delegate::{PROCESS, delegate, is_delegate};
 pub use describe::{INIT_TIMEOUT_MS, Options, describe};
 pub use manifest::{
     AGENT_FILE, ARCH_LABEL, AgentFrom, Cluster, GROUP_ANNOTATION, LITE_ENGINE_SOCKET, MANAGED_BY,
@@ -35,7 +37,7 @@ pub const LITE_ENGINE: &str = "lite-engine";
 pub const SETUP_ADDON: &str = "setup-addon";
 
 /// A containerized step group as one pod.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
     /// `harnesscd-<group>-<8 random>`, unique in its namespace.
     pub name: String,

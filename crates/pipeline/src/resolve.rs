@@ -15,9 +15,11 @@ mod known;
 mod scope;
 pub mod script;
 mod step;
+mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 mod values;
+mod wait;
 
 pub(crate) use git::stand_in;
 pub use image::{needs_privileges, pull_of, reference};
@@ -25,7 +27,9 @@ pub use known::{Fact, Known, Nodes, Tree, World};
 pub use scope::At;
 pub use step::{Output, Prepared, Probe, Program, Readiness, prepare};
 pub use syntax::expr::{Piece, SecretRef};
+pub use task::{ANSWER, Asking, Computed, Criteria, Request, Task};
 pub use values::Values;
+pub use wait::wait;
 
 /// A text in which secrets may stand.
 pub type Text = Vec<Piece>;

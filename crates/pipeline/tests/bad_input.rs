@@ -238,10 +238,10 @@ pipeline:
             "strategies",
             steps(
                 "\
-- step: {type: Wait, name: a, identifier: a, spec: {}, strategy: {repeat: {}, parallelism: 2}}
-- step: {type: Wait, name: b, identifier: b, spec: {}, strategy: {repeat: {times: 2, items: [a]}}}
-- step: {type: Wait, name: c, identifier: c, spec: {}, strategy: {matrix: {maxConcurrency: 2}}}
-- step: {type: Wait, name: d, identifier: d, spec: {}, strategy: {maxConcurrency: 2}}
+- step: {type: Wait, name: a, identifier: a, spec: {duration: 1m}, strategy: {repeat: {}, parallelism: 2}}
+- step: {type: Wait, name: b, identifier: b, spec: {duration: 1m}, strategy: {repeat: {times: 2, items: [a]}}}
+- step: {type: Wait, name: c, identifier: c, spec: {duration: 1m}, strategy: {matrix: {maxConcurrency: 2}}}
+- step: {type: Wait, name: d, identifier: d, spec: {duration: 1m}, strategy: {maxConcurrency: 2}}
 ",
             ),
         ),
@@ -250,7 +250,7 @@ pipeline:
             steps(
                 "\
 - step:
-    {type: Wait, name: a, identifier: a, spec: {}, failureStrategies: [
+    {type: Wait, name: a, identifier: a, spec: {duration: 1m}, failureStrategies: [
       {onFailure: {errors: [Timeouts], action: {type: StageRolback}}},
       {onFailure: {errors: [Timeout], action: {type: Retry, spec: {retryIntervals: []}}}},
       {onFailure: {errors: [Timeout], action: {type: ManualIntervention}}},
@@ -261,19 +261,19 @@ pipeline:
         case(
             "conditions",
             steps(
-                "- step: {type: Wait, name: a, identifier: a, spec: {}, when: {stageStatus: Succes}}\n- step: {type: Wait, name: b, identifier: b, spec: {}, when: {condition: x}}\n",
+                "- step: {type: Wait, name: a, identifier: a, spec: {duration: 1m}, when: {stageStatus: Succes}}\n- step: {type: Wait, name: b, identifier: b, spec: {duration: 1m}, when: {condition: x}}\n",
             ),
         ),
         case(
             "a step's condition in a stage's words",
             steps(
-                "- step: {type: Wait, name: c, identifier: c, spec: {}, when: {pipelineStatus: All}}\n",
+                "- step: {type: Wait, name: c, identifier: c, spec: {duration: 1m}, when: {pipelineStatus: All}}\n",
             ),
         ),
         case(
             "whole settings",
             steps(
-                "- step: {type: Wait, name: a, identifier: a, spec: {}, when: <+input>.default(x), strategy: <+pipeline.variables.x>}\n",
+                "- step: {type: Wait, name: a, identifier: a, spec: {duration: 1m}, when: <+input>.default(x), strategy: <+pipeline.variables.x>}\n",
             ),
         ),
         case(
@@ -310,7 +310,7 @@ fn groups_and_steps() {
             group(
                 "",
                 "",
-                "- step: {type: ShellScript, name: a, identifier: a, spec: {}}\n",
+                "- step: {type: ShellScript, name: a, identifier: a, spec: {shell: Bash, onDelegate: true, source: {type: Inline, spec: {script: x}}}}\n",
             ),
         ),
         case("needs a pod", steps(&run(""))),
@@ -397,13 +397,13 @@ fn groups_and_steps() {
         case(
             "infrastructure",
             steps(
-                "- stepGroup: {name: g, identifier: g, stepGroupInfra: {type: Kubernetes, spec: {}}, steps: [{step: {type: Wait, name: w, identifier: w, spec: {}}}]}\n",
+                "- stepGroup: {name: g, identifier: g, stepGroupInfra: {type: Kubernetes, spec: {}}, steps: [{step: {type: Wait, name: w, identifier: w, spec: {duration: 1m}}}]}\n",
             ),
         ),
         case(
             "infrastructure without a spec",
             steps(
-                "- stepGroup: {name: g, identifier: g, stepGroupInfra: {type: KubernetesDirect}, steps: [{step: {type: Wait, name: w, identifier: w, spec: {}}}]}\n",
+                "- stepGroup: {name: g, identifier: g, stepGroupInfra: {type: KubernetesDirect}, steps: [{step: {type: Wait, name: w, identifier: w, spec: {duration: 1m}}}]}\n",
             ),
         ),
         case(
@@ -434,7 +434,7 @@ fn groups_and_steps() {
         case(
             "shared paths without containers",
             steps(
-                "- stepGroup: {name: g, identifier: g, sharedPaths: [/a], steps: [{step: {type: Wait, name: w, identifier: w, spec: {}}}]}\n",
+                "- stepGroup: {name: g, identifier: g, sharedPaths: [/a], steps: [{step: {type: Wait, name: w, identifier: w, spec: {duration: 1m}}}]}\n",
             ),
         ),
         case(
@@ -640,5 +640,57 @@ fn an_identifier_twice_is_told_also_of_steps_that_are_wrong_themselves() {
             errors.iter().any(|own| own == wanted),
             "{wanted}: {errors:?}"
         );
+    }
+}
+
+/// Two stages side by side, with these steps.
+fn meeting(barriers: &str, a: &str, b: &str) -> String {
+    let stage = |name: &str, list: &str| {
+        format!(
+            "        - stage:\n            name: {name}\n            identifier: {name}\n            type: Custom\n            spec:\n              execution:\n                steps:\n{}",
+            indented(18, list)
+        )
+    };
+    format!(
+        "pipeline:\n  name: p\n  identifier: p\n  flowControl: {{barriers: [{barriers}]}}\n  stages:\n    - parallel:\n{}{}",
+        stage("a", a),
+        stage("b", b)
+    )
+}
+
+fn barrier(id: &str, barrier: &str) -> String {
+    format!(
+        "- step: {{type: Barrier, name: {id}, identifier: {id}, spec: {{barrierRef: {barrier}}}}}\n"
+    )
+}
+
+#[test]
+fn barriers_at_which_a_run_would_stand_for_ever() {
+    let one = "{identifier: meet, name: meet}";
+    let two = "{identifier: meet, name: meet}, {identifier: then, name: then}";
+    let both = |x: &str, y: &str| barrier("s1", x) + &barrier("s2", y);
+    let wait = "- step: {type: Wait, name: w, identifier: w, spec: {duration: 10s}}\n";
+    let cases = [
+        ("only one comes", meeting(one, &barrier("s1", "meet"), wait)),
+        (
+            "not declared",
+            meeting("", &barrier("s1", "meet"), &barrier("s2", "meet")),
+        ),
+        (
+            "twice in one branch",
+            meeting(one, &both("meet", "meet"), wait),
+        ),
+        (
+            "in different orders",
+            meeting(two, &both("meet", "then"), &both("then", "meet")),
+        ),
+    ];
+    insta::assert_snapshot!(judged(&cases));
+    for (a, b) in [
+        (barrier("s1", "meet"), barrier("s1", "meet")),
+        (both("meet", "then"), both("meet", "then")),
+    ] {
+        let said = said(&meeting(two, &a, &b), false);
+        assert!(!said.contains("SY0631"), "{said}");
     }
 }

@@ -544,7 +544,12 @@ impl World {
                 .broken
                 .push(format!("the only driver heard that epoch {seen} took over")),
             Action::Bug(illegal) => self.broken.push(illegal.to_string()),
-            Action::Mask(_) | Action::File { .. } | Action::Warn(_) | Action::Reply { .. } => {}
+            Action::Mask(_)
+            | Action::File { .. }
+            | Action::Warn(_)
+            | Action::Reply { .. }
+            | Action::Enqueue { .. }
+            | Action::Leave { .. } => {}
         }
     }
 

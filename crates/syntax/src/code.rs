@@ -235,6 +235,13 @@ codes! {
     ROLLBACK_NOT_RUN = "SY0620";
     /// A setting that is not acted on.
     SETTING_NOT_RUN = "SY0621";
+
+    /// A barrier at which a run would stand for ever.
+    BARRIER = "SY0631";
+    /// An approval that nobody can give.
+    NOBODY_APPROVES = "SY0632";
+    /// A process of the delegate where none may be.
+    NO_DELEGATE_PROCESS = "SY0633";
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use addon::frame::Exit as Ended;
 use driver::backend::PodRef;
 use engine::event::Event;
-use pipeline::plan::{Kind, NodeId};
+use pipeline::plan::{Kind, NodeId, Runs};
 
 use crate::args::Exec;
 use crate::attach::{self, Wanted};
@@ -90,7 +90,10 @@ fn place(dir: &RunDir, view: &View, step: &NodeId) -> Result<(String, PodRef), P
     let container =
         container.ok_or_else(|| Problem::invalid(format!("{path} has no container")))?;
     let mut group = step.clone();
-    while let Some(item) = view.items.get(&group) {
+    // A process of the delegate is in a pod of its own.
+    let own = view.items.get(step).and_then(|item| item.step());
+    let own = own.is_some_and(|step| step.runs() == Runs::Process);
+    while !own && let Some(item) = view.items.get(&group) {
         if matches!(item.node.kind, Kind::StepGroup { pod: true }) {
             break;
         }

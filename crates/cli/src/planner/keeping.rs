@@ -7,7 +7,7 @@ use driver::backend::ImageFacts;
 use driver::planner::Planner;
 use engine::event::Failure;
 use engine::facts::Facts;
-use pipeline::plan::{Node, NodeId};
+use pipeline::plan::{Node, NodeId, Wait};
 use pipeline::pod;
 
 use crate::extras;
@@ -60,6 +60,10 @@ impl Planner for Keeping {
         image: &ImageFacts,
     ) -> Result<Start, Failure> {
         self.inner.start(step, attempt, facts, image)
+    }
+
+    fn wait(&self, step: &NodeId, facts: &Facts) -> Result<Wait, Failure> {
+        self.inner.wait(step, facts)
     }
 
     fn reports(&self, step: &NodeId, facts: &Facts) -> Vec<String> {

@@ -18,7 +18,7 @@ use driver::planner::Planner;
 use engine::event::{ErrorKind, Failure};
 use engine::facts::Facts;
 use pipeline::model::{Entities, Pipeline};
-use pipeline::plan::{self, Kind, Node, NodeId, Order};
+use pipeline::plan::{self, Kind, Node, NodeId, Order, Wait};
 use pipeline::pod::{self, Network, Spec};
 use pipeline::resolve::{self, Known, Tree, World};
 use syntax::{Diagnostic, Sources};
@@ -194,6 +194,11 @@ impl Planner for Written {
     }
 
     fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<Spec, Failure> {
+        if let Some(process) =
+            self.ask(group, facts, |world| pod::delegate(world, group, suffix))?
+        {
+            return Ok(process);
+        }
         self.ask(group, facts, |world| {
             pod::describe(world, group, suffix, &self.options.pod())
         })
@@ -213,6 +218,11 @@ impl Planner for Written {
             number: attempt,
         };
         start::start(prepared, attempt, facts, &self.secrets, image)
+    }
+
+    fn wait(&self, step: &NodeId, facts: &Facts) -> Result<Wait, Failure> {
+        self.ask(step, facts, |world| resolve::wait(world, step))?
+            .ok_or_else(|| configuration(format!("{step} waits for nothing"), None))
     }
 
     fn reports(&self, step: &NodeId, facts: &Facts) -> Vec<String> {

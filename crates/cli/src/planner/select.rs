@@ -8,7 +8,7 @@ use driver::planner::Planner;
 use engine::event::Failure;
 use engine::facts::Facts;
 use pipeline::model::{Pipeline, StepSpec};
-use pipeline::plan::{self, Node, NodeId, Place, What};
+use pipeline::plan::{self, Node, NodeId, Place, Wait, What};
 use pipeline::pod;
 use syntax::{Diagnostic, Sources};
 
@@ -224,6 +224,10 @@ impl Planner for Select {
         image: &ImageFacts,
     ) -> Result<Start, Failure> {
         self.inner.start(step, attempt, facts, image)
+    }
+
+    fn wait(&self, step: &NodeId, facts: &Facts) -> Result<Wait, Failure> {
+        self.inner.wait(step, facts)
     }
 
     fn reports(&self, step: &NodeId, facts: &Facts) -> Vec<String> {

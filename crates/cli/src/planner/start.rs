@@ -125,6 +125,9 @@ fn program(program: Program, step: &str, image: &ImageFacts) -> Result<frame::Pr
             }
             frame::Program::Exec { argv, before: None }
         }
+        Program::Task(_) => {
+            return Err(configuration(format!("{step} is not run yet"), None));
+        }
         Program::Clone => script(frame::Shell::Sh, CLONE.to_owned()),
         Program::Tree { repo, directory } => frame::Program::Exec {
             argv: vec![

@@ -16,6 +16,7 @@ pub(crate) mod summary;
 pub(crate) mod tail;
 pub(crate) mod tree;
 pub(crate) mod view;
+pub(crate) mod waits;
 pub(crate) mod waterfall;
 pub(crate) mod words;
 

@@ -9,7 +9,7 @@ use pipeline::plan::NodeId;
 
 use super::tail::Lines;
 use super::view::{Seen, View};
-use super::{tree, words};
+use super::{tree, waits, words};
 
 /// Writes what is seen, line by line.
 #[derive(Debug)]
@@ -82,6 +82,27 @@ impl Plain {
                 Some(root) => say(self, root, "taken over from a command that was lost"),
                 None => Ok(()),
             },
+            Event::Waiting { node, wait, .. } => {
+                say(self, node, &waits::says(wait))?;
+                match waits::how(wait, &view.run, &view.path(node)) {
+                    Some(how) => say(self, node, &how),
+                    None => Ok(()),
+                }
+            }
+            Event::Admitted { node } => say(self, node, "its turn has come"),
+            Event::Answered { node, answer } => {
+                let word = if answer.approve {
+                    "approved"
+                } else {
+                    "rejected"
+                };
+                let comment = if answer.comment.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", answer.comment)
+                };
+                say(self, node, &format!("{word} by {}{comment}", answer.by))
+            }
             Event::AttemptStarted { step, attempt, .. } if *attempt > 0 => {
                 say(self, step, &format!("started, try {}", attempt + 1))
             }

@@ -240,6 +240,7 @@ pub(crate) fn note(item: &Item) -> String {
                 .unwrap_or_else(|| "skipped".to_owned()),
         ),
         Some(status) => notes.push(status_word(status).to_owned()),
+        None if item.waits.is_some() => notes.extend(item.waits.clone()),
         None if background && item.ready => notes.push("ready".to_owned()),
         None if item.is_running() && matches!(item.node.kind, Kind::Step(_)) => {
             let started = item.attempts.last().is_some_and(|a| a.started_ms.is_some());

@@ -8,6 +8,7 @@ use engine::event::{Event, Failure, Interrupt, Stamped, Status};
 use pipeline::plan::{Kind, Node, NodeId, Step};
 
 use super::tail::Tail;
+use super::waits;
 
 /// What a screen is told.
 #[derive(Debug, Clone)]
@@ -72,6 +73,8 @@ pub(crate) struct Item {
     pub(crate) attempts: Vec<Try>,
     /// A Background step that is ready.
     pub(crate) ready: bool,
+    /// Of a step that runs nowhere: what it waits for.
+    pub(crate) waits: Option<String>,
     /// What is worth saying beside its end.
     pub(crate) warnings: Vec<String>,
     /// The end of its output; of Initialize, its log.
@@ -114,6 +117,7 @@ impl Item {
             failure: None,
             attempts: Vec::new(),
             ready: false,
+            waits: None,
             warnings: Vec::new(),
             tail: Tail::default(),
             container: Making::default(),
@@ -207,6 +211,11 @@ impl View {
             Event::NodeStarted { node } => {
                 if let Some(item) = self.items.get_mut(node) {
                     item.began_ms.get_or_insert(*at_ms);
+                }
+            }
+            Event::Waiting { node, wait, .. } => {
+                if let Some(item) = self.items.get_mut(node) {
+                    item.waits = Some(waits::says(wait));
                 }
             }
             Event::AttemptStarting { step, .. } => {

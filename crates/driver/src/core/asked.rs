@@ -1,19 +1,41 @@
 //! What another command asks of the run.
 
 use engine::Input;
+use engine::event::Answer;
 
 use crate::control::{Ask, Reply};
 
 use super::{Action, Core};
 
 impl Core {
-    /// Decides it and says what became of it.
-    pub(super) fn hear(&mut self, number: u64, ask: Ask, now_ms: u64) {
+    /// Decides it and says what became of it. `by` is who asks; `executor`: they started the run.
+    pub(super) fn hear(&mut self, number: u64, by: String, executor: bool, ask: Ask, now_ms: u64) {
         let reply = match ask {
             // Asked again it means nothing more, which is as well.
             Ask::Interrupt(interrupt) => {
                 self.decide(Input::Interrupt(interrupt), now_ms);
                 Reply::Done
+            }
+            Ask::Answer {
+                node,
+                approve,
+                comment,
+                inputs,
+            } => {
+                let answer = Answer {
+                    by,
+                    executor,
+                    approve,
+                    comment,
+                    inputs,
+                };
+                match engine::answer(&self.state, &node, &answer) {
+                    Ok(()) => {
+                        self.decide(Input::Answer { node, answer }, now_ms);
+                        Reply::Done
+                    }
+                    Err(why) => Reply::Refused(why),
+                }
             }
         };
         self.out.push_back(Action::Reply { number, reply });

@@ -15,8 +15,9 @@ mod asked;
 mod group;
 mod records;
 mod session;
+mod waits;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use addon::frame::{Record, StopReason};
@@ -133,12 +134,21 @@ pub enum Event {
     Wake,
     /// Somebody wants the run to end.
     Interrupt(Interrupt),
+    /// The answer to [`Action::Enqueue`].
+    Admitted {
+        /// The step.
+        node: NodeId,
+        /// Its turn has come, or why it never will.
+        result: Result<(), String>,
+    },
     /// Another command asks for something; [`Action::Reply`] with the same number follows.
     Asked {
         /// Chosen by the shell.
         number: u64,
-        /// The user id of who asks, as the kernel says it.
-        uid: u32,
+        /// The user who asks, as the system knows them.
+        by: String,
+        /// They started the run.
+        executor: bool,
         /// What.
         ask: Ask,
     },
@@ -259,6 +269,18 @@ pub enum Action {
     Timer(Option<u64>),
     /// For the owner to read.
     Warn(String),
+    /// Wait for a place in a queue; then [`Event::Admitted`], and the place is kept.
+    Enqueue {
+        /// The step.
+        node: NodeId,
+        /// The queue.
+        key: String,
+    },
+    /// Give a place in a queue back, or wait for it no longer.
+    Leave {
+        /// The step.
+        node: NodeId,
+    },
     /// What became of an [`Event::Asked`]: its events are committed before.
     Reply {
         /// Of the ask.
@@ -312,6 +334,8 @@ pub struct Core {
     done: u64,
     connections: u32,
     collections: u32,
+    /// Steps that have, or wait for, a place in a queue.
+    queued: BTreeSet<NodeId>,
     seed: u64,
     timer: Option<u64>,
     out: VecDeque<Action>,
@@ -373,6 +397,7 @@ impl Core {
             done: 0,
             connections: 0,
             collections: 0,
+            queued: BTreeSet::new(),
             seed,
             timer: None,
             out: VecDeque::new(),
@@ -451,7 +476,13 @@ impl Core {
                 self.decide(Input::Now, now_ms);
             }
             Event::Interrupt(interrupt) => self.decide(Input::Interrupt(interrupt), now_ms),
-            Event::Asked { number, ask, .. } => self.hear(number, ask, now_ms),
+            Event::Admitted { node, result } => self.admitted(node, result, now_ms),
+            Event::Asked {
+                number,
+                by,
+                executor,
+                ask,
+            } => self.hear(number, by, executor, ask, now_ms),
         }
         self.reconcile(now_ms);
     }
@@ -501,6 +532,7 @@ impl Core {
             return self.finish(status);
         }
         let mut timer: Option<u64> = None;
+        let mut queues = BTreeMap::new();
         for effect in engine::wanted(&self.state) {
             match effect {
                 Effect::Expand { node } => {
@@ -525,6 +557,10 @@ impl Core {
                     attempt,
                     reason,
                 } => self.lose(&step, attempt, reason, now_ms),
+                Effect::AskWait { node } => self.ask_wait(node, now_ms),
+                Effect::Queue { node, key } => {
+                    queues.insert(node, key);
+                }
                 Effect::Wake { at_ms } => timer = Some(at_ms),
             }
             // What was decided just now is not committed: the rest of the effects is of a state that is gone.
@@ -532,6 +568,7 @@ impl Core {
                 return;
             }
         }
+        self.queue(queues);
         self.tend(now_ms);
         if !self.committed() || self.over {
             return;

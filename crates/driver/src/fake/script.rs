@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use addon::frame::{Attempt, Program, Start};
 use engine::event::{ErrorKind, Failure};
 use engine::facts::{Facts, Value};
-use pipeline::plan::{Kind, Node, NodeId, Order, Step};
+use pipeline::plan::{Approval, Kind, Node, NodeId, Order, Step, Wait};
 use pipeline::pod;
 
 use crate::backend::ImageFacts;
@@ -51,6 +51,18 @@ pub fn step(name: &str, words: &str) -> Leaf {
     });
     let mut leaf = node(name, kind, Order::Sequence, Vec::new());
     leaf.words = words.split(' ').map(str::to_owned).collect();
+    leaf
+}
+
+/// A step that runs nowhere, of a type of the format; its word says what it waits for: milliseconds, a barrier, the key of a queue,
+/// or what people are asked.
+pub fn waits(name: &str, step_type: &str, word: &str) -> Leaf {
+    let mut leaf = step(name, word);
+    leaf.node.kind = Kind::Step(Step {
+        r#type: step_type.to_owned(),
+        background: false,
+        container: None,
+    });
     leaf
 }
 
@@ -256,6 +268,41 @@ impl Planner for Script {
             background: matches!(&leaf.node.kind, Kind::Step(step) if step.background),
             readiness: None,
             timeout_ms: 0,
+        })
+    }
+
+    fn wait(&self, step: &NodeId, _: &Facts) -> Result<Wait, Failure> {
+        let leaf = self.leaf(step)?;
+        let word = leaf.words.join(" ");
+        let kind = |leaf: &Leaf| match &leaf.node.kind {
+            Kind::Step(step) => step.r#type.clone(),
+            _ => String::new(),
+        };
+        Ok(match &*kind(leaf) {
+            "Barrier" => {
+                let others = self.nodes.iter().filter(|(id, other)| {
+                    *id != step && kind(other) == "Barrier" && other.words == leaf.words
+                });
+                Wait::Barrier {
+                    with: others.map(|(id, _)| id.clone()).collect(),
+                    barrier: word,
+                }
+            }
+            "Queue" => Wait::Queue {
+                key: word,
+                until: self.root.id.clone(),
+            },
+            "HarnessApproval" => Wait::Approval(Box::new(Approval {
+                message: word,
+                history: false,
+                groups: Vec::new(),
+                minimum: 1,
+                not_executor: false,
+                inputs: Vec::new(),
+            })),
+            _ => Wait::Time {
+                ms: word.parse().unwrap_or(0),
+            },
         })
     }
 

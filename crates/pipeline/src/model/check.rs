@@ -25,6 +25,9 @@ pub(super) fn pipeline(pipeline: &Pipeline, options: Options, cx: &mut Cx) {
         wholes::stage(stage, cx);
         portable.stage(stage);
     }
+    for deadlock in crate::plan::deadlocks(pipeline) {
+        cx.push(deadlock);
+    }
     portable.finish(cx);
 }
 

@@ -97,6 +97,8 @@ words! {
     OutputType {
         /// Text.
         String = "String",
+        /// Text that is a number.
+        Number = "Number",
         /// Masked in logs.
         Secret = "Secret",
     }

@@ -9,34 +9,44 @@ mod azure;
 mod background;
 mod common;
 mod container;
+mod custom_approval;
 mod download;
 mod git_clone;
 mod google;
+mod http;
 mod plugin;
 mod run;
 mod serverless;
+mod shell_script;
 mod supply_chain;
 mod table;
 mod upload;
+mod waits;
 
 pub use action::ActionSpec;
 pub use agent::{Agent, AiRevision};
-pub use approval::{Approvers, HarnessApproval};
+pub use approval::{ApproverInput, Approvers, HarnessApproval};
 pub use aws_cdk::{AwsCdk, AwsCdkAction};
 pub use aws_sam::{AwsSamBuild, AwsSamDeploy};
 pub use azure::{AzureContainerApps, AzureFunction};
 pub use background::{Background, ExecProbe, HttpProbe, Readiness, TcpProbe, UnixProbe};
 pub use common::{Container, PluginCommon};
 pub use container::ContainerStep;
+pub use custom_approval::{
+    Criteria, CriteriaCondition, CriteriaOperator, CriteriaSpec, CriteriaType, CustomApproval,
+};
 pub use download::{DownloadAwsS3, DownloadGcs, DownloadHarnessStore, DownloadManifests};
 pub use git_clone::{Build, BuildKind, GitClone, SubmoduleStrategy};
 pub use google::{CloudRun, Mig, RevisionTraffic};
+pub use http::{Header, Http};
 pub use plugin::Plugin;
 pub use run::{Run, Shell};
 pub use serverless::Serverless;
+pub use shell_script::{ScriptShell, ScriptSource, ScriptText, ShellScript, SourceType};
 pub use supply_chain::{DbOps, SlsaVerification, Ssca};
 pub use table::{Class, TYPES, class};
 pub use upload::S3Upload;
+pub use waits::{BarrierStep, Queue, QueueScope, Wait};
 
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Spanned, code};
@@ -151,6 +161,18 @@ pub enum StepSpec {
     DbOps(Box<DbOps>),
     /// A person is asked.
     HarnessApproval(Box<HarnessApproval>),
+    /// A script is asked.
+    CustomApproval(Box<CustomApproval>),
+    /// A script as a process of the delegate.
+    ShellScript(Box<ShellScript>),
+    /// A request.
+    Http(Box<Http>),
+    /// Time passes.
+    Wait(Box<Wait>),
+    /// Parallel branches wait for one another.
+    Barrier(Box<BarrierStep>),
+    /// Runs wait for one another.
+    Queue(Box<Queue>),
     /// The old step with a pod of its own.
     Container(Box<ContainerStep>),
     /// A template's.
@@ -282,6 +304,12 @@ specs! {
     "DBSchemaApply" | "DBSchemaRollback" | "DBSchemaRollbackSQL" | "DBSchemaTestPreview" | "DBLiquibaseCommand"
         | "DBFlywayCommand" => DbOps,
     "HarnessApproval" => HarnessApproval,
+    "CustomApproval" => CustomApproval,
+    "ShellScript" => ShellScript,
+    "Http" => Http,
+    "Wait" => Wait,
+    "Barrier" => Barrier,
+    "Queue" => Queue,
     "Container" => Container,
 }
 

@@ -6,7 +6,7 @@ use crate::model::StepSpec;
 use crate::pod;
 use crate::resolve::{Values, World};
 
-use super::{Kind, Node, NodeId, Order, Place, Step, What};
+use super::{Kind, Node, NodeId, Order, Place, Runs, Step, What, runs};
 
 /// How long a step may take where nothing is said: 10 hours.
 pub const STEP_TIMEOUT_MS: u64 = 36_000_000;
@@ -70,10 +70,13 @@ fn node(
         What::Step(step) => Kind::Step(Step {
             r#type: step.step_type().to_owned(),
             background: matches!(step.spec, StepSpec::Background(_)),
-            container: containers
-                .iter()
-                .find(|(own, _)| own.id == place.id)
-                .map(|(_, name)| name.clone()),
+            container: match runs(step.step_type()) {
+                Runs::Process => Some(pod::PROCESS.to_owned()),
+                _ => containers
+                    .iter()
+                    .find(|(own, _)| own.id == place.id)
+                    .map(|(_, name)| name.clone()),
+            },
         }),
     };
     let order = if kind == Kind::Parallel {

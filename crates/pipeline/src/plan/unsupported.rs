@@ -10,7 +10,7 @@ use crate::model::{
     StageSpec, Status, Step, StepGroup, StepGroupInfra, StepSpec, Strategy, When,
 };
 
-use super::{Place, What};
+use super::{Place, Runs, What, delegate, runs};
 
 /// Everything in a pipeline that is known and not acted on, in the order of the text.
 pub fn unsupported(pipeline: &Pipeline) -> Vec<Diagnostic> {
@@ -28,7 +28,7 @@ pub fn unsupported_at(place: &Place<'_>) -> Vec<Diagnostic> {
     match place.what {
         What::Stage(own) => stage(own, &mut found),
         What::Group(own) => group(own, &mut found),
-        What::Step(own) => step(own, place.pod().is_some(), &mut found),
+        What::Step(own) => step(own, place, &mut found),
         _ => {}
     }
     found
@@ -128,7 +128,7 @@ fn group(group: &StepGroup, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn step(step: &Step, in_pod: bool, found: &mut Vec<Diagnostic>) {
+fn step(step: &Step, place: &Place<'_>, found: &mut Vec<Diagnostic>) {
     let what = format!("step `{}`", step.identifier);
     let shell = match &step.spec {
         StepSpec::Run(run) => run.shell.as_ref(),
@@ -141,17 +141,21 @@ fn step(step: &Step, in_pod: bool, found: &mut Vec<Diagnostic>) {
         }
         StepSpec::GitClone(_) => None,
         StepSpec::Template(_) => return,
+        _ if delegate::is_own(step) && runs(step.step_type()) == Runs::Nowhere => {
+            delegate::refused(step, place, &what, found);
+            None
+        }
         _ => {
             found.push(refuse(
                 code::STEP_NOT_RUN,
                 step.kind.span,
                 format!("{what}: steps of type {} are not run yet", step.step_type()),
-                "Run, Background, Plugin and GitClone steps are",
+                "Run, Background, Plugin, GitClone, Wait, Barrier, Queue and HarnessApproval steps are",
             ));
             return;
         }
     };
-    if !in_pod {
+    if place.pod().is_none() && !delegate::is_own(step) {
         found.push(refuse(
             code::STEP_NOT_RUN,
             step.kind.span,

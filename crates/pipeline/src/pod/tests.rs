@@ -155,13 +155,13 @@ fn what_is_not_run_is_refused_by_name() {
         ),
         (
             "            steps:\n              - stepGroup",
-            "            rollbackSteps: [{step: {type: Http, identifier: h, name: h, spec: {}}}]\n            steps:\n              - stepGroup",
+            "            rollbackSteps: [{step: {type: Email, identifier: h, name: h, spec: {}}}]\n            steps:\n              - stepGroup",
             "SY0620 stage `deploy`: its rollback steps are not run yet, also where a failure asks for them",
         ),
         (
             "            steps:\n              - stepGroup",
-            "            steps:\n              - step: {type: Http, identifier: h, name: h, spec: {url: x, method: GET}}\n              - stepGroup",
-            "SY0611 step `h`: steps of type Http are not run yet",
+            "            steps:\n              - step: {type: Email, identifier: h, name: h, spec: {to: x}}\n              - stepGroup",
+            "SY0611 step `h`: steps of type Email are not run yet",
         ),
     ];
     for (from, to, wanted) in table {

@@ -286,6 +286,21 @@ impl<'m> At<'_, 'm> {
             Some(&"steps") if matches!(place.what, What::Group(_)) => {
                 self.step_in(&place, path, at + 1)
             }
+            // What steps without a script give out stands beside their variables.
+            Some(&"output") if gives_out(&place, path.get(at + 1).copied()) => {
+                let outputs = fact.map(|fact| &fact.outputs);
+                let (skip, name) = match path.get(at + 1) {
+                    Some(&"approverInputs") => (3, path.get(at + 2)),
+                    name => (2, name),
+                };
+                match name.and_then(|name| outputs?.get(*name)) {
+                    Some(value) => found(value.clone(), at + skip),
+                    None => unknown(
+                        (at + skip - 1).min(path.len() - 1),
+                        outputs.into_iter().flatten().map(|(name, _)| name.as_str()),
+                    ),
+                }
+            }
             Some(&"output") if path.get(at + 1) == Some(&"outputVariables") => {
                 let outputs = fact.map(|fact| &fact.outputs);
                 let Some(name) = path.get(at + 2) else {
@@ -316,6 +331,18 @@ impl<'m> At<'_, 'm> {
                 ],
             ),
         }
+    }
+}
+
+/// Whether a step of this place gives out something of this name beside output variables.
+fn gives_out(place: &Place<'_>, name: Option<&str>) -> bool {
+    let What::Step(step) = place.what else {
+        return false;
+    };
+    match step.step_type() {
+        "HarnessApproval" => name == Some("approverInputs"),
+        "Http" => name.is_some_and(|name| name != "outputVariables"),
+        _ => false,
     }
 }
 

@@ -7,10 +7,11 @@ use syntax::{Diagnostic, Spanned, code};
 use crate::model::{
     self, Background, Container, OutputType, OutputVariable, Param, Plugin, Reports, Run, StepSpec,
 };
-use crate::plan::{NodeId, Place, STEP_TIMEOUT_MS, What};
+use crate::plan::{NodeId, Place, Runs, STEP_TIMEOUT_MS, What, runs};
 use crate::pod::WORKSPACE;
 
 use super::image::{docker_in_docker, reference};
+use super::task::{self, Task};
 use super::values::{Values, plain};
 use super::{Text, World, git, script};
 
@@ -36,7 +37,7 @@ pub struct Prepared {
 }
 
 /// What is executed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Program {
     /// A script in a shell of the image; it names variables of the environment in place of secrets.
     Script {
@@ -49,6 +50,8 @@ pub enum Program {
     Exec(Vec<String>),
     /// The image's own ENTRYPOINT and CMD.
     Image,
+    /// What the delegate does by itself.
+    Task(Task),
     /// A clone of what the environment names (`reference/steps.md` §3.5), by the git in the image.
     Clone,
     /// Nothing is cloned: a working tree is mounted there.
@@ -130,10 +133,16 @@ pub fn prepare(world: &World<'_>, step: &NodeId) -> Result<Prepared, Vec<Diagnos
     };
     let values = Values::new(world, &place);
     let mut env = environment(world, &place);
+    let delegate = runs(own.step_type()) == Runs::Process;
+    // A process of the delegate begins in the directory that is its own.
+    let workdir = if delegate { "." } else { WORKSPACE };
+    if delegate {
+        env.retain(|(name, _)| !["HARNESS_WORKSPACE", "DRONE_WORKSPACE"].contains(&&**name));
+    }
     let mut made = Prepared {
         program: Program::Image,
         env: Vec::new(),
-        workdir: WORKSPACE.to_owned(),
+        workdir: workdir.to_owned(),
         outputs: Vec::new(),
         reports: Vec::new(),
         background: false,
@@ -160,6 +169,13 @@ pub fn prepare(world: &World<'_>, step: &NodeId) -> Result<Prepared, Vec<Diagnos
                 git::environment(clone, &values, &mut env);
                 Program::Clone
             };
+        }
+        StepSpec::ShellScript(script) => {
+            task::shell_script(script, &values, &mut env, &mut made);
+        }
+        StepSpec::Http(http) => task::http(http, &values, &mut made),
+        StepSpec::CustomApproval(approval) => {
+            task::custom_approval(approval, &values, &mut env, &mut made);
         }
         _ => values.push(
             Diagnostic::error(
@@ -367,7 +383,10 @@ fn entrypoint(
     (!argv.is_empty()).then_some(argv)
 }
 
-fn outputs(written: Option<&Param<Vec<OutputVariable>>>, values: &Values<'_, '_>) -> Vec<Output> {
+pub(super) fn outputs(
+    written: Option<&Param<Vec<OutputVariable>>>,
+    values: &Values<'_, '_>,
+) -> Vec<Output> {
     let list = values.get(written, "outputVariables").unwrap_or_default();
     list.iter()
         .filter_map(|own| {

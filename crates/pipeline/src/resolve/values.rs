@@ -120,7 +120,8 @@ impl<'w, 'm> Values<'w, 'm> {
             .ok()
     }
 
-    fn evaluate(&self, text: &Spanned<String>, name: &str) -> Option<expr::Value> {
+    /// The value of a text with expressions, with its type.
+    pub(super) fn evaluate(&self, text: &Spanned<String>, name: &str) -> Option<expr::Value> {
         let template = self.parse(text, name)?;
         template
             .value(&self.at)
@@ -212,7 +213,8 @@ impl<'w, 'm> Values<'w, 'm> {
         );
     }
 
-    fn secret(&self, at: Span, name: &str) {
+    /// A secret where none may be.
+    pub(super) fn secret(&self, at: Span, name: &str) {
         self.push(
             Diagnostic::error(code::SECRET_PLACE, format!("`{name}` cannot hold a secret"))
                 .at(at, "")

@@ -223,6 +223,23 @@ impl Expr {
         }
     }
 
+    /// Every path that is written out in it: `["steps", "build", "output"]`.
+    pub fn paths(&self) -> Vec<Vec<String>> {
+        let mut found: Vec<Vec<String>> = Vec::new();
+        self.walk(&mut |expr| {
+            if let (Kind::Name(_) | Kind::Member(..) | Kind::Index(..), Some(path)) =
+                (&expr.kind, expr.path())
+            {
+                let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
+                // Parents come first: what is below one is its beginning.
+                if !found.last().is_some_and(|last| last.starts_with(&path)) {
+                    found.push(path);
+                }
+            }
+        });
+        found
+    }
+
     /// The names of a path that is written out (`a.b["c"]`); none for anything else.
     pub fn path(&self) -> Option<Vec<&str>> {
         let mut path = Vec::with_capacity(8);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ast::{Expr, Kind};
+use super::ast::Expr;
 use super::error::{Error, Problem};
 use super::eval::{Budget, Evaluation};
 use super::lex::{self, OPEN};
@@ -82,19 +82,11 @@ impl Template {
 
     /// Every path that is written out in it: `["steps", "build", "output"]`. Functions are not among them.
     pub fn paths(&self) -> Vec<Vec<String>> {
-        let mut found: Vec<Vec<String>> = Vec::new();
-        self.walk(&mut |expr| {
-            if let (Kind::Name(_) | Kind::Member(..) | Kind::Index(..), Some(path)) =
-                (&expr.kind, expr.path())
-            {
-                let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
-                // Parents come first: what is below one is its beginning.
-                if !found.last().is_some_and(|last| last.starts_with(&path)) {
-                    found.push(path);
-                }
-            }
+        let own = self.parts.iter().filter_map(|part| match part {
+            Part::Expr(expr) => Some(expr.paths()),
+            Part::Text(_) => None,
         });
-        found
+        own.flatten().collect()
     }
 
     /// Its value: that of its expression where it is all of the text, with its type; else text.

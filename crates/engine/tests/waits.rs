@@ -1,0 +1,248 @@
+//! Tables of what steps that run nowhere wait for.
+
+use std::collections::BTreeMap;
+
+use engine::event::{Answer, Event, Failure, Stamped, Status};
+use engine::{Effect, Input, State, advance, wanted};
+use pipeline::plan::{Approval, Entry, Kind, Node, NodeId, Order, Step, Wait};
+
+fn leaf(id: &str, kind: Kind, order: Order) -> Node {
+    Node {
+        id: NodeId::from(id),
+        identifier: id.to_owned(),
+        name: id.to_owned(),
+        kind,
+        order,
+        timeout_ms: None,
+        skip: None,
+    }
+}
+
+fn waits(id: &str, step_type: &str) -> Node {
+    let step = Step {
+        r#type: step_type.to_owned(),
+        background: false,
+        container: None,
+    };
+    leaf(id, Kind::Step(step), Order::Sequence)
+}
+
+/// A run of these steps side by side, all entered, each with what it waits for.
+fn run(steps: &[(&str, &str, Wait)]) -> State {
+    let mut state = State::default();
+    let root = leaf("pipeline", Kind::Pipeline, Order::Parallel);
+    let children = steps.iter().map(|(id, kind, _)| waits(id, kind)).collect();
+    let mut put = |input| {
+        advance(&mut state, input, 1_000).unwrap();
+    };
+    put(Input::Create {
+        run: "r".to_owned(),
+        root: Box::new(root),
+    });
+    put(Input::Expanded {
+        node: NodeId::from("pipeline"),
+        children: Ok(children),
+    });
+    for (id, _, wait) in steps {
+        put(Input::Waits {
+            node: NodeId::from(*id),
+            wait: Ok(wait.clone()),
+        });
+    }
+    state
+}
+
+fn approval(minimum: u32, not_executor: bool) -> Approval {
+    Approval {
+        message: "go?".to_owned(),
+        history: false,
+        groups: Vec::new(),
+        minimum,
+        not_executor,
+        inputs: vec![
+            Entry {
+                name: "where".to_owned(),
+                default: "east".to_owned(),
+                required: false,
+                allowed: vec!["east".to_owned(), "west".to_owned()],
+            },
+            Entry {
+                name: "ticket".to_owned(),
+                default: String::new(),
+                required: true,
+                allowed: Vec::new(),
+            },
+        ],
+    }
+}
+
+fn says(by: &str, executor: bool, approve: bool, inputs: &[(&str, &str)]) -> Answer {
+    Answer {
+        by: by.to_owned(),
+        executor,
+        approve,
+        comment: String::new(),
+        inputs: inputs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>(),
+    }
+}
+
+#[test]
+fn answers_that_count_and_answers_that_do_not() {
+    let ticket = [("ticket", "T1")];
+    for (minimum, not_executor, answer, refused) in [
+        (1, false, says("ann", true, true, &ticket), None),
+        (1, true, says("ann", false, true, &ticket), None),
+        (
+            1,
+            true,
+            says("ann", true, true, &ticket),
+            Some("whoever started the run"),
+        ),
+        // Whoever may not say yes may still say no.
+        (1, true, says("ann", true, false, &[]), None),
+        (
+            1,
+            false,
+            says("ann", true, true, &[]),
+            Some("`ticket` must be given"),
+        ),
+        (
+            1,
+            false,
+            says("ann", true, true, &[("ticket", "T1"), ("where", "north")]),
+            Some("not allowed for the input `where`: east, west"),
+        ),
+        (
+            1,
+            false,
+            says("ann", true, true, &[("tikcet", "T1")]),
+            Some("no input `tikcet`; it has where, ticket"),
+        ),
+    ] {
+        let wait = Wait::Approval(Box::new(approval(minimum, not_executor)));
+        let state = run(&[("ask", "HarnessApproval", wait)]);
+        let found = engine::answer(&state, &NodeId::from("ask"), &answer);
+        match (refused, found) {
+            (None, Ok(())) => {}
+            (Some(text), Err(why)) if why.contains(text) => {}
+            (expected, found) => panic!("{answer:?}: {found:?}, not {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn as_many_different_people_as_it_says() {
+    let wait = Wait::Approval(Box::new(approval(2, false)));
+    let mut state = run(&[("ask", "HarnessApproval", wait)]);
+    let node = NodeId::from("ask");
+    let mut say = |by: &str| {
+        let answer = says(by, false, true, &[("ticket", "T1")]);
+        let node = node.clone();
+        advance(&mut state, Input::Answer { node, answer }, 2_000)
+            .unwrap()
+            .len()
+    };
+    assert_eq!(say("ann"), 1);
+    // Again, it is no second person.
+    assert_eq!(say("ann"), 0);
+    assert!(say("bob") > 1);
+    assert_eq!(state.finished, Some(Status::Success));
+}
+
+#[test]
+fn time_is_what_the_journal_says_however_often_it_is_asked() {
+    let mut state = run(&[("w", "Wait", Wait::Time { ms: 500 })]);
+    assert!(wanted(&state).contains(&Effect::Wake { at_ms: 1_500 }));
+    // Another owner, later: it waits for the rest.
+    advance(&mut state, Input::Adopt, 1_400).unwrap();
+    assert!(wanted(&state).contains(&Effect::Wake { at_ms: 1_500 }));
+    assert!(advance(&mut state, Input::Now, 1_499).unwrap().is_empty());
+    advance(&mut state, Input::Now, 1_500).unwrap();
+    assert_eq!(state.finished, Some(Status::Success));
+}
+
+#[test]
+fn what_becomes_of_those_who_meet() {
+    let barrier = |with: &[&str]| Wait::Barrier {
+        barrier: "meet".to_owned(),
+        with: with.iter().map(|id| NodeId::from(*id)).collect(),
+    };
+    // Both there.
+    let state = run(&[
+        ("a", "Barrier", barrier(&["b"])),
+        ("b", "Barrier", barrier(&["a"])),
+    ]);
+    assert_eq!(state.finished, Some(Status::Success));
+    // One is not known yet: it may still come.
+    let mut state = run(&[("a", "Barrier", barrier(&["pipeline.later"]))]);
+    assert_eq!(state.finished, None);
+    advance(
+        &mut state,
+        Input::Interrupt(engine::event::Interrupt::Abort),
+        1_100,
+    )
+    .unwrap();
+    assert_eq!(state.finished, Some(Status::Aborted));
+}
+
+#[test]
+fn a_queue_is_wanted_until_its_scope_is_over() {
+    let node = NodeId::from("q");
+    let queue = Wait::Queue {
+        key: "k".to_owned(),
+        until: NodeId::from("pipeline"),
+    };
+    let mut state = run(&[("q", "Queue", queue), ("w", "Wait", Wait::Time { ms: 50 })]);
+    let effect = Effect::Queue {
+        node: node.clone(),
+        key: "k".to_owned(),
+    };
+    assert!(wanted(&state).contains(&effect));
+    let result = Ok(());
+    let input = Input::Admitted {
+        node: node.clone(),
+        result: result.clone(),
+    };
+    advance(&mut state, input.clone(), 1_010).unwrap();
+    assert!(state.nodes[&node].status().is_some());
+    assert!(
+        wanted(&state).contains(&effect),
+        "held while the pipeline runs"
+    );
+    assert!(
+        advance(&mut state, input, 1_020).unwrap().is_empty(),
+        "again it means nothing"
+    );
+    advance(&mut state, Input::Now, 1_050).unwrap();
+    assert_eq!(state.finished, Some(Status::Success));
+    assert!(state.queues.is_empty());
+}
+
+#[test]
+fn a_queue_that_cannot_be_had_fails_its_step() {
+    let queue = Wait::Queue {
+        key: "k".to_owned(),
+        until: NodeId::from("pipeline"),
+    };
+    let mut state = run(&[("q", "Queue", queue)]);
+    let failure = Failure {
+        error: engine::event::ErrorKind::InfrastructureFailure,
+        message: "held by a lost run".to_owned(),
+        help: None,
+    };
+    let input = Input::Admitted {
+        node: NodeId::from("q"),
+        result: Err(failure),
+    };
+    let events: Vec<Stamped> = advance(&mut state, input, 1_010).unwrap();
+    assert!(matches!(
+        events.last().map(|own| &own.event),
+        Some(Event::RunFinished {
+            status: Status::Failed
+        })
+    ));
+    assert!(state.queues.is_empty());
+}
