@@ -227,6 +227,8 @@ pub enum StopReason {
     GroupEnd,
     /// The container itself was told to end (an eviction, a deletion).
     Terminated,
+    /// A Background step whose readiness is required was not ready in time; the record's last warning says more.
+    NotReady,
 }
 
 /// From an addon to the driver.

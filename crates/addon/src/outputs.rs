@@ -298,9 +298,10 @@ fn pwsh(text: &str, vars: &[&OutputVar], files: &Files) -> String {
         .expect("a string takes all");
     }
     let file = files.exported.replace('\'', "''");
+    // Without the test a last command that failed would be covered by what follows it: `pwsh -Command` ends with 1 for it.
     format!(
         "$ErrorActionPreference = 'Stop'\n\
-         try {{\n{text}\n}} finally {{ & {{ $o = ''; {write}[IO.File]::WriteAllText('{file}', $o) }} }}\n"
+         try {{\n{text}\nif (-not $?) {{ exit 1 }}\n}} finally {{ & {{ $o = ''; {write}[IO.File]::WriteAllText('{file}', $o) }} }}\n"
     )
 }
 

@@ -375,6 +375,110 @@ fn a_background_step_is_ready_when_its_probe_says_so() {
     }
 }
 
+/// Starts a Background step with a probe; what is told of its readiness, which ends it.
+fn readiness(
+    agent: &Agent,
+    number: u32,
+    probe: addon::frame::Probe,
+    deadline_ms: u64,
+    between: impl FnOnce(),
+) -> Option<String> {
+    let mut start = script("sleep 1000");
+    start.attempt = attempt(number);
+    start.background = true;
+    start.readiness = Some(addon::frame::Readiness {
+        probe,
+        period_ms: 5,
+        answer_ms: 5_000,
+        deadline_ms,
+        required: false,
+    });
+    let mut driver = begin(agent, start);
+    driver.started();
+    between();
+    let Report::Ready { warning, .. } = driver.report() else {
+        panic!("not ready");
+    };
+    let attempt = attempt(number);
+    driver.say(&Request::Stop {
+        attempt: attempt.clone(),
+        grace_ms: 10_000,
+        reason: StopReason::GroupEnd,
+    });
+    driver.finished();
+    driver.say(&Request::Settled { attempt });
+    warning
+}
+
+/// A server that gives each connection the next of these answers, the last one again and again.
+fn server(answers: &'static [&'static str]) -> (u16, std::sync::mpsc::Receiver<String>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (tell, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (at, stream) in listener.incoming().flatten().enumerate() {
+            let mut stream = stream;
+            let mut request = [0; 1024];
+            let count = stream.read(&mut request).unwrap_or(0);
+            let _ = tell.send(String::from_utf8_lossy(&request[..count]).into_owned());
+            let _ = stream.write_all(answers[at.min(answers.len() - 1)].as_bytes());
+        }
+    });
+    (port, asked)
+}
+
+#[test]
+fn http_probes_count_the_status() {
+    use addon::frame::Probe;
+    let agent = Agent::new();
+    let path = "/health?x=1".to_owned();
+    let http = |port| Probe::Http {
+        port,
+        path: path.clone(),
+    };
+    // It comes up, and redirects are fine.
+    let (port, asked) = server(&[
+        "",
+        "HTTP/1.1 503 Busy\r\n\r\n",
+        "HTTP/1.0 302 Found\r\n\r\n",
+    ]);
+    assert_eq!(readiness(&agent, 0, http(port), 60_000, || {}), None);
+    let asked: Vec<String> = asked.try_iter().collect();
+    assert_eq!(asked.len(), 3);
+    assert!(
+        asked[0].starts_with("GET /health?x=1 HTTP/1.1\r\nHost: localhost\r\n"),
+        "{asked:?}"
+    );
+    // The last answer is what the warning tells.
+    for (number, answer, says) in [
+        (1, &["HTTP/1.1 500 No\r\n\r\n"], "HTTP status 500"),
+        (2, &["SSH-2.0-x\r\n"], "not HTTP"),
+    ] {
+        let (port, _asked) = server(answer);
+        let warning = readiness(&agent, number, http(port), 300, || {}).expect("a warning");
+        assert!(warning.contains(says), "{warning}");
+    }
+}
+
+#[test]
+fn unix_probes_wait_for_who_accepts() {
+    use addon::frame::Probe;
+    let agent = Agent::new();
+    let path = agent.slice().join("engine.sock");
+    let probe = || Probe::Unix(path.display().to_string());
+    let mut listener = None;
+    // It is not there when it is asked for first.
+    let ready = readiness(&agent, 0, probe(), 60_000, || {
+        listener = std::os::unix::net::UnixListener::bind(&path).ok();
+    });
+    assert_eq!(ready, None);
+    // One whose owner is gone does not count.
+    drop(listener);
+    let warning = readiness(&agent, 1, probe(), 100, || {}).expect("a warning");
+    assert!(warning.contains("engine.sock"), "{warning}");
+}
+
 #[test]
 fn sigterm_to_the_addon_stops_the_step_and_keeps_its_record_for_a_while() {
     let mut agent = Agent::new();

@@ -20,6 +20,14 @@ pub fn record(record: &Record) -> (Status, Option<Failure>) {
                 None,
             );
         }
+        Some(StopReason::NotReady) => {
+            let why = record.warnings.last();
+            return failed(
+                ErrorKind::Timeout,
+                why.map_or_else(|| "not ready in time".to_owned(), Clone::clone),
+                Some("see what it wrote, or raise `readiness.timeout`".to_owned()),
+            );
+        }
         None => {}
     }
     // A script that goes on without the process that was killed decides by its own exit.

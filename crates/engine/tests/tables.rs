@@ -89,6 +89,13 @@ fn every_end_has_its_name() {
             None,
         ),
         (
+            Exit::Code(0),
+            Some(StopReason::NotReady),
+            false,
+            S::Failed,
+            Some(E::Timeout),
+        ),
+        (
             Exit::Signal(15),
             Some(StopReason::Terminated),
             false,

@@ -395,7 +395,7 @@ impl Running {
             if readiness.required {
                 self.ready = Ready::No;
                 self.warnings.push(warning);
-                self.stop(GRACE_MS, StopReason::Timeout, now, actions);
+                self.stop(GRACE_MS, StopReason::NotReady, now, actions);
                 return None;
             }
             self.ready = Ready::Yes;

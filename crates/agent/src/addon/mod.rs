@@ -256,7 +256,8 @@ impl Addon {
                 Action::Kill => process::kill_all(self.group),
                 Action::Probe(probe, answer_ms) => {
                     match Probing::begin(probe, now().mono_ms.saturating_add(answer_ms)) {
-                        Ok(probing) => self.probing = Some(probing),
+                        Ok(Some(probing)) => self.probing = Some(probing),
+                        Ok(None) => self.machine.handle(Event::Probed(Ok(())), now()),
                         Err(why) => self.machine.handle(Event::Probed(Err(why)), now()),
                     }
                 }

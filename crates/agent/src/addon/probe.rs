@@ -25,13 +25,13 @@ enum State {
     Command(Pid),
     Connecting(OwnedFd, Option<String>),
     Asking(OwnedFd, Vec<u8>),
-    /// Known at once; told on the next turn.
-    Answered(Result<(), String>),
+    /// It was told.
+    Over,
 }
 
 impl Probing {
-    /// Begins to ask.
-    pub(super) fn begin(probe: Probe, until: u64) -> Result<Self, String> {
+    /// Begins to ask; none where the answer is yes at once.
+    pub(super) fn begin(probe: Probe, until: u64) -> Result<Option<Self>, String> {
         let state = match probe {
             Probe::Exec(argv) => {
                 let env = super::process::environment(&[]);
@@ -53,13 +53,10 @@ impl Probing {
                 .map_err(text)?;
                 let address = SocketAddrUnix::new(&*path).map_err(text)?;
                 rustix::net::connect(&socket, &address).map_err(text)?;
-                return Ok(Probing {
-                    until: 0,
-                    state: State::Answered(Ok(())),
-                });
+                return Ok(None);
             }
         };
-        Ok(Probing { until, state })
+        Ok(Some(Probing { until, state }))
     }
 
     /// When it counts as failed.
@@ -77,13 +74,13 @@ impl Probing {
         match &self.state {
             State::Connecting(fd, _) => Some((fd.as_fd(), false, true)),
             State::Asking(fd, _) => Some((fd.as_fd(), true, false)),
-            State::Command(_) | State::Answered(_) => None,
+            State::Command(_) | State::Over => None,
         }
     }
 
     /// Goes on; the answer, once there is one.
     pub(super) fn go_on(&mut self) -> Option<Result<(), String>> {
-        let state = std::mem::replace(&mut self.state, State::Answered(Ok(())));
+        let state = std::mem::replace(&mut self.state, State::Over);
         match state {
             State::Connecting(fd, path) => {
                 if let Err(error) | Ok(Err(error)) = rustix::net::sockopt::socket_error(&fd) {
@@ -115,7 +112,7 @@ impl Probing {
                 self.state = State::Asking(fd, answer);
                 None
             }
-            State::Answered(answer) => Some(answer),
+            State::Over => None,
             State::Command(_) => {
                 self.state = state;
                 None

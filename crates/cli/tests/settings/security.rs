@@ -98,6 +98,44 @@ fn capabilities_and_privileges() {
 }
 
 #[test]
+fn a_privileged_step_may_do_what_a_machine_may() {
+    if !root() {
+        eprintln!("a_privileged_step_may_do_what_a_machine_may: NOT RUN: see user.rs");
+        return;
+    }
+    let home = Home::new();
+    let text = Group::new()
+        .step(
+            "strong",
+            "host:/",
+            "shell: Sh, privileged: true",
+            "mount -t tmpfs none /mnt && touch /mnt/x && umount /mnt && echo mounts; unshare -mpf true && echo unshares; test -e /dev/kmsg && echo devices; test -d /sys/fs/cgroup/unified -o -e /sys/fs/cgroup/cgroup.controllers && echo groups; echo changed > /proc/sys/kernel/hostname && hostname",
+        )
+        .run(
+            "weak",
+            "hostname; mount -t tmpfs none /mnt 2>/dev/null || echo no mount; unshare -m true 2>/dev/null || echo no namespace; test -e /dev/kmsg || echo no devices; echo x 2>/dev/null > /proc/sys/kernel/hostname || echo no sysctl",
+        )
+        .text();
+    home.run(&text).says(
+        "privileged",
+        0,
+        &[
+            "[s/g/strong] mounts\n",
+            "[s/g/strong] unshares\n",
+            "[s/g/strong] devices\n",
+            "[s/g/strong] groups\n",
+            // The pod's own name: containers of a pod share it.
+            "[s/g/strong] changed\n",
+            "[s/g/weak] changed\n",
+            "[s/g/weak] no mount\n",
+            "[s/g/weak] no namespace\n",
+            "[s/g/weak] no devices\n",
+            "[s/g/weak] no sysctl\n",
+        ],
+    );
+}
+
+#[test]
 fn users_and_groups() {
     if !root() {
         eprintln!(
@@ -178,7 +216,7 @@ fn limits() {
             "modest",
             "host:/",
             "shell: Sh, resources: {limits: {memory: 600Mi, cpu: 500m}, requests: {cpu: 10m}}",
-            &format!("{hungry}; grep -c . /proc/self/cgroup"),
+            &format!("{hungry}; cd /sys/fs/cgroup; echo quota $(cat cpu/cpu.cfs_quota_us cpu.max 2>/dev/null); echo limit $(cat memory/memory.limit_in_bytes memory.max 2>/dev/null)"),
         )
         .step(
             "small",
@@ -187,8 +225,47 @@ fn limits() {
             "x = b'x' * 300000000",
         )
         .text();
-    home.run(&text)
-        .says("memory", 1, &["[s/g/modest] 250000000", "killed"]);
+    home.run(&text).says(
+        "memory",
+        1,
+        &[
+            "[s/g/modest] 250000000",
+            "[s/g/modest] quota 50000",
+            "[s/g/modest] limit 629145600",
+            "[s/g/small] failed",
+            "killed for memory",
+            "its limit is 64.0 MiB; raise",
+        ],
+    );
+    // A child is killed and its parent ends with another code: still for memory, unless the parent succeeds.
+    let child = |end: &str| {
+        Group::new()
+            .step(
+                "a",
+                "host:/",
+                "shell: Sh, resources: {limits: {memory: 64Mi}}",
+                &format!("python3 -c \"x = b'x' * 300000000\" || {end}"),
+            )
+            .text()
+    };
+    home.write("p.yaml", child("exit 3"));
+    home.call(&["run", "p.yaml", "--output", "json"]).says(
+        "a child",
+        1,
+        &[
+            "\"ResourceLimitsFailure\"",
+            "killed for memory",
+            "\"oom\":true",
+        ],
+    );
+    home.run(&child("echo tried")).says(
+        "a child that is not missed",
+        0,
+        &[
+            "[s/g/a] tried",
+            "hint: a process of s/g/a was killed for memory",
+        ],
+    );
     let text = Group::new().step("a", "host:/", "resources: {limits: {memory: lots}}", "true");
     home.run(&text.text())
         .says("no amount", 2, &["lots", "memory"]);

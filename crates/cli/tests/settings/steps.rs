@@ -97,6 +97,95 @@ fn shells_and_outputs() {
 }
 
 #[test]
+fn pwsh_is_called_as_the_format_says() {
+    let home = Home::new();
+    let dir = tempfile::tempdir().expect("a directory");
+    let archive = dir.path().join("pwsh.tar");
+    // A stand-in that shows how it is called, and leaves an output as PowerShell would.
+    let own = dir.path().join("own");
+    std::fs::create_dir_all(own.join("bin")).expect("a directory");
+    let stub = "#!/bin/sh\necho \"called with $# words, $1\"\nprintf '%s\\n' \"$2\"\nfile=$(printf '%s' \"$2\" | grep -o \"WriteAllText('[^']*'\" | cut -d\"'\" -f2)\nprintf 'V=1.2\\000' > \"$file\"\n";
+    std::fs::write(own.join("bin/pwsh"), stub).expect("a file");
+    std::fs::set_permissions(
+        own.join("bin/pwsh"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .expect("a mode");
+    busybox(dir.path(), |b| b.layer_from_dir(&own).expect("a layer"))
+        .archive(&archive)
+        .expect("an archive");
+    let image = format!("oci-archive:{}", archive.display());
+    let text = Group::new()
+        .step(
+            "a",
+            &image,
+            "shell: Pwsh, outputVariables: [{name: V}]",
+            "$env:V = '1.2'\nWrite-Host hello",
+        )
+        .run("b", "echo V is <+steps.a.output.outputVariables.V>")
+        .text();
+    home.run(&text).says(
+        "pwsh",
+        0,
+        &[
+            "[s/g/a] called with 2 words, -Command\n",
+            "[s/g/a] $ErrorActionPreference = 'Stop'\n",
+            "[s/g/a] Write-Host hello\n",
+            "[s/g/b] V is 1.2\n",
+        ],
+    );
+}
+
+#[test]
+fn background_steps_are_awaited_by_their_probes() {
+    let home = Home::new();
+    let background = |id: &str, readiness: &str, command: &str| {
+        format!(
+            "step: {{identifier: {id}, name: {id}, type: Background, spec: {{image: 'host:/', shell: Sh, command: {}, readiness: {{{readiness}, period: 1s}}}}}}",
+            quoted(command)
+        )
+    };
+    let web = "mkdir /tmp/web && cd /tmp/web && sleep 0.3 && exec python3 -m http.server 8099";
+    let socket = "sleep 0.3; exec python3 -c 'import socket as s, time; x = s.socket(s.AF_UNIX); x.bind(\"/harness/s.sock\"); x.listen(); time.sleep(1000)'";
+    let text = Group::new()
+        .raw(&background("web", "http: {port: 8099, path: /}", web))
+        .raw(&background("port", "tcp: {port: 8099}", "exec sleep 1000"))
+        .raw(&background(
+            "socket",
+            "unix: {path: /harness/s.sock}",
+            socket,
+        ))
+        .raw(&background(
+            "file",
+            "exec: {command: [test, -e, /harness/there]}",
+            "sleep 0.3; touch /harness/there; exec sleep 1000",
+        ))
+        .run("a", "test -S s.sock && test -e there && echo all are ready")
+        .text();
+    let seen = home.run(&text);
+    seen.says("ready", 0, &["[s/g/a] all are ready\n"]);
+    for id in ["web", "port", "socket", "file"] {
+        seen.says(id, 0, &[&format!("[s/g/{id}] ready\n")]);
+    }
+    // One that does not come up is waited for as long as is said: a warning, or a failure.
+    let late = |more: &str| {
+        Group::new()
+            .raw(&background(
+                "late",
+                &format!("tcp: {{port: 8098}}, timeout: 1s{more}"),
+                "exec sleep 1000",
+            ))
+            .run("a", "echo went on")
+            .text()
+    };
+    home.run(&late(""))
+        .says("a warning", 0, &["not ready", "[s/g/a] went on\n"]);
+    let seen = home.run(&late(", required: true"));
+    seen.says("required", 1, &["[s/g/late] failed", "not ready"]);
+    assert_eq!(seen.times("went on"), 0, "{}", seen.out);
+}
+
+#[test]
 fn reports_are_summed_and_kept() {
     let home = Home::new();
     let suite = "<testsuite name='u' tests='3' failures='1' skipped='1'><testcase classname='u' name='adds' time='0.2'/><testcase classname='u' name='divides' time='2.5'><failure message='by zero'/></testcase><testcase classname='u' name='waits'><skipped/></testcase></testsuite>";
