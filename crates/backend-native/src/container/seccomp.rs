@@ -2,7 +2,7 @@
 //!
 //! It refuses what the engines' default profile refuses: calls that reach the machine rather than the container, some only while
 //! the capability that they need anyway is missing. What is newer than this list answers `ENOSYS`, so that programs fall back.
-//! Programs for another architecture than the machine's own (32-bit ones on a 64-bit machine) get `ENOSYS` for every call.
+//! 32-bit programs of x86 are filtered alike by their own numbers; those of any other architecture get `ENOSYS` for every call.
 
 use libc::sock_filter;
 
@@ -111,6 +111,45 @@ const CHOWN: &[libc::c_long] = &[
     libc::SYS_lchown,
 ];
 
+/// The same calls and changes of owner by the numbers of 32-bit x86 (`asm/unistd_32.h`), which a 64-bit machine runs too.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    pub(super) const ARCH: u32 = 0x4000_0003;
+    pub(super) const CLONE: libc::c_long = 120;
+    pub(super) const CLONE3: libc::c_long = 435;
+    /// `chown`, `lchown`, `fchown`, their forms with 32-bit ids, and `fchownat`.
+    pub(super) const CHOWN: &[libc::c_long] = &[182, 16, 95, 212, 198, 207, 298];
+    pub(super) const REFUSED: &[(&str, &[libc::c_long])] = &[
+        (
+            "",
+            // Keys, `move_pages`, `nfsservctl`, `userfaultfd`, swap, `io_uring`, `_sysctl`, `sysfs`, `uselib`, `ustat`, and what
+            // only 32-bit machines had: `vm86old`, `vm86`, `create_module`, `get_kernel_syms`, `query_module`.
+            &[
+                286, 288, 287, 317, 169, 374, 87, 115, 425, 426, 427, 149, 135, 86, 62, 113, 166,
+                127, 130, 167,
+            ],
+        ),
+        (
+            "SYS_ADMIN",
+            // In the order of the list above; `umount` and `umount2`.
+            &[
+                357, 338, 431, 432, 430, 433, 253, 21, 442, 429, 428, 336, 217, 131, 443, 121, 74,
+                346, 22, 52, 310,
+            ],
+        ),
+        ("SYS_BOOT", &[88, 283]),
+        ("SYS_MODULE", &[128, 350, 129]),
+        ("SYS_PACCT", &[51]),
+        // `settimeofday`, `stime`, `clock_settime`, `clock_adjtime`, and the last two with 64-bit times.
+        ("SYS_TIME", &[79, 25, 264, 343, 404, 405]),
+        ("SYS_NICE", &[274, 294, 276]),
+        ("SYSLOG", &[103]),
+        ("SYS_TTY_CONFIG", &[111]),
+        ("DAC_READ_SEARCH", &[342]),
+        ("SYS_RAWIO", &[110, 101]),
+    ];
+}
+
 /// The newest call that the list knows (`open_tree_attr`, Linux 6.15).
 const NEWEST: u32 = 467;
 /// `clone` may make none of these without CAP_SYS_ADMIN.
@@ -164,26 +203,67 @@ const fn give(what: u32) -> sock_filter {
     statement(libc::BPF_RET | libc::BPF_K, what)
 }
 
+/// The calls of one architecture.
+struct Calls {
+    refused: &'static [(&'static str, &'static [libc::c_long])],
+    chown: &'static [libc::c_long],
+    clone: libc::c_long,
+    clone3: libc::c_long,
+}
+
+/// The machine's own.
+const OWN: Calls = Calls {
+    refused: REFUSED,
+    chown: CHOWN,
+    clone: libc::SYS_clone,
+    clone3: libc::SYS_clone3,
+};
+
+#[cfg(target_arch = "x86_64")]
+const OTHERS: &[(u32, Calls)] = &[(
+    x86::ARCH,
+    Calls {
+        refused: x86::REFUSED,
+        chown: x86::CHOWN,
+        clone: x86::CLONE,
+        clone3: x86::CLONE3,
+    },
+)];
+#[cfg(not(target_arch = "x86_64"))]
+const OTHERS: &[(u32, Calls)] = &[];
+
 /// The filter for a container; empty where nothing is to be filtered.
 pub(super) fn program(who: &Identity, privileged: bool, one_id: bool) -> Vec<sock_filter> {
-    let mut program = vec![
-        load(ARCH_AT),
-        jump(libc::BPF_JEQ, ARCH, 1, 0),
-        give(errno(libc::ENOSYS)),
-        load(NR),
-    ];
-    let head = program.len();
+    if privileged && !one_id {
+        return Vec::new();
+    }
+    let mut program = vec![load(ARCH_AT)];
+    let own = (ARCH, OWN);
+    for (arch, calls) in std::iter::once(&own).chain(OTHERS) {
+        let rules = rules(calls, who, privileged, one_id);
+        // Over the rules of another architecture: they are too many for the offset of a conditional jump.
+        program.push(jump(libc::BPF_JEQ, *arch, 1, 0));
+        program.push(statement(libc::BPF_JMP | libc::BPF_JA, rules.len() as u32));
+        program.extend(rules);
+    }
+    program.push(give(errno(libc::ENOSYS)));
+    program
+}
+
+/// What becomes of each call; every way through ends here.
+fn rules(calls: &Calls, who: &Identity, privileged: bool, one_id: bool) -> Vec<sock_filter> {
+    let mut rules = vec![load(NR)];
     let mut on = |number: libc::c_long, what: u32| {
-        program.push(jump(libc::BPF_JEQ, number as u32, 0, 1));
-        program.push(give(what));
+        rules.push(jump(libc::BPF_JEQ, number as u32, 0, 1));
+        rules.push(give(what));
     };
     if one_id {
-        for number in CHOWN {
+        for number in calls.chown {
             on(*number, errno(0));
         }
     }
     if !privileged {
-        for (capability, numbers) in REFUSED {
+        for (capability, numbers) in calls.refused {
             if capability.is_empty() || !who.can(capability) {
                 for number in *numbers {
                     on(*number, errno(libc::EPERM));
@@ -192,9 +272,9 @@ pub(super) fn program(who: &Identity, privileged: bool, one_id: bool) -> Vec<soc
         }
         if !who.can("SYS_ADMIN") {
             // Its flags are in memory, where a filter cannot see them: programs fall back to clone.
-            on(libc::SYS_clone3, errno(libc::ENOSYS));
-            program.extend([
-                jump(libc::BPF_JEQ, libc::SYS_clone as u32, 0, 4),
+            on(calls.clone3, errno(libc::ENOSYS));
+            rules.extend([
+                jump(libc::BPF_JEQ, calls.clone as u32, 0, 4),
                 load(FIRST_ARGUMENT),
                 jump(libc::BPF_JSET, NAMESPACES, 0, 1),
                 give(errno(libc::EPERM)),
@@ -202,12 +282,9 @@ pub(super) fn program(who: &Identity, privileged: bool, one_id: bool) -> Vec<soc
             ]);
         }
         // Also the x32 calls, whose numbers have bit 30 set.
-        program.push(jump(libc::BPF_JGT, NEWEST, 0, 1));
-        program.push(give(errno(libc::ENOSYS)));
+        rules.push(jump(libc::BPF_JGT, NEWEST, 0, 1));
+        rules.push(give(errno(libc::ENOSYS)));
     }
-    if program.len() == head {
-        return Vec::new();
-    }
-    program.push(give(ALLOW));
-    program
+    rules.push(give(ALLOW));
+    rules
 }

@@ -40,7 +40,7 @@ pub(super) fn open(pid: Pid, user: bool, warnings: &mut Vec<String>) -> Option<W
         Err(why) => {
             warnings.push(format!(
                 "the pod has a private network with no way out: {why}; its containers reach each other on localhost only \
-                 (the host's network can be asked for instead)"
+                 (`--network host` gives them this machine's network)"
             ));
             None
         }

@@ -14,7 +14,7 @@ use backend_native::{Agent, Config, Native};
 use driver::backend::Backend as _;
 use driver::conformance::{CASES, Case, World};
 
-/// The user that the suite runs as a second time; made and removed by the run that is root.
+/// The user that the suite runs as a second and third time; made and removed by the run that is root.
 const USER: &str = "stepyard-test";
 
 fn main() -> ExitCode {
@@ -39,9 +39,16 @@ fn main() -> ExitCode {
 fn run(only: &str) -> anyhow::Result<()> {
     let root = nix::unistd::geteuid().is_root();
     let dir = tempfile::Builder::new().prefix("sy").tempdir()?;
-    suite(if root { "root" } else { "user" }, dir.path(), only)?;
+    let who = match (root, own::several_users()) {
+        (true, _) => "root",
+        (false, true) => "user",
+        (false, false) => "user of one id",
+    };
+    suite(who, dir.path(), only)?;
     if root {
-        as_user(only).context("the suite as an ordinary user")?;
+        as_user(only, &[]).context("the suite as an ordinary user")?;
+        let none = ["-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0"];
+        as_user(only, &none).context("the suite as a user without subordinate ids")?;
     }
     Ok(())
 }
@@ -126,8 +133,8 @@ fn config(state: &Path) -> Config {
 }
 
 /// Runs this program again as a throw-away user. Where that cannot be, it says so and fails: the half of the suite would be missing.
-fn as_user(only: &str) -> anyhow::Result<()> {
-    let user = User::make()?;
+fn as_user(only: &str, how: &[&str]) -> anyhow::Result<()> {
+    let user = User::make(how)?;
     let home = tempfile::Builder::new().prefix("sy-user").tempdir()?;
     std::os::unix::fs::chown(home.path(), Some(user.0), Some(user.0))?;
     // The build's own directory may be closed to the user.
@@ -153,10 +160,11 @@ fn as_user(only: &str) -> anyhow::Result<()> {
 struct User(u32);
 
 impl User {
-    fn make() -> anyhow::Result<Self> {
+    fn make(how: &[&str]) -> anyhow::Result<Self> {
         let find = || nix::unistd::User::from_name(USER).ok().flatten();
         if find().is_none() {
             let made = Command::new("useradd")
+                .args(how)
                 .arg(USER)
                 .status()
                 .context("useradd")?;

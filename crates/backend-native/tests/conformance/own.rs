@@ -49,6 +49,7 @@ checks! {
     host_paths_and_entities
     limits
     the_network_is_private
+    thirty_two_bits
     times
 }
 
@@ -427,6 +428,62 @@ async fn the_network_is_private(own: Own<'_>) -> Result<(), String> {
         "the host's on request",
         &inside,
         &host.to_string_lossy().into_owned(),
+    )?;
+    pod.delete().await
+}
+
+/// A 32-bit program that writes a line, and ends with 0 where it may make no namespace and change no clock.
+const PROGRAM: &str = r#"
+static long call(long number, long a, long b, long c) {
+    long done;
+    __asm__ volatile("int $0x80" : "=a"(done) : "a"(number), "b"(a), "c"(b), "d"(c) : "memory");
+    return done;
+}
+void _start(void) {
+    static const char line[] = "32 bits\n";
+    call(4, 1, (long)line, 8);
+    long unshare = call(310, 0x20000, 0, 0), clone = call(120, 0x20000 | 17, 0, 0), time = call(25, 0, 0, 0);
+    call(1, unshare == -1 && clone == -1 && time == -1 ? 0 : 9, 0, 0);
+}
+"#;
+
+async fn thirty_two_bits(own: Own<'_>) -> Result<(), String> {
+    let dir = own.state.join("bits");
+    fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
+    let (source, program) = (dir.join("p.c"), dir.join("p"));
+    fs::write(&source, PROGRAM).map_err(|e| e.to_string())?;
+    let built = Command::new("cc")
+        .args([
+            "-m32",
+            "-nostdlib",
+            "-static",
+            "-fno-pic",
+            "-fno-stack-protector",
+            "-O1",
+            "-o",
+        ])
+        .args([&program, &source])
+        .status()
+        .map_err(|e| e.to_string())?;
+    // Of another architecture, or a kernel without these calls.
+    if !built.success() || Command::new(&program).output().is_err() {
+        println!("  NOT RUN: no 32-bit programs here");
+        return Ok(());
+    }
+    let mut spec = own.world.spec("bits", &["step-a"]);
+    spec.volumes.push(Volume {
+        name: "volume-0".to_owned(),
+        mount_path: "/bits".to_owned(),
+        source: Source::HostPath {
+            path: dir.display().to_string(),
+            kind: None,
+        },
+    });
+    let pod = own.world.running(spec).await?;
+    same(
+        "what it writes",
+        &pod.ok("step-a", "/bits/p").await?,
+        &"32 bits".to_owned(),
     )?;
     pod.delete().await
 }

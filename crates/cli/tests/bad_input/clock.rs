@@ -1,0 +1,171 @@
+//! A clock that jumps: nothing times out, nothing is ordered wrongly, a driver in another year takes the run over.
+//!
+//! The command runs with a library before the machine's own whose wall clock is off by what a file says.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{Group, Home, quoted};
+
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+int clock_gettime(clockid_t id, struct timespec *at) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int done = real(id, at);
+    if (id == CLOCK_REALTIME && done == 0) {
+        FILE *file = fopen(getenv("CLOCK_IS_OFF_BY"), "r");
+        long long seconds = 0;
+        if (file) {
+            if (fscanf(file, "%lld", &seconds) == 1) at->tv_sec += seconds;
+            fclose(file);
+        }
+    }
+    return done;
+}
+"#;
+
+const DAY: i64 = 86_400;
+const WAITS: &str = "echo first; until test -e /harness/go; do sleep 0.05; done; echo second";
+
+struct Clock {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl Clock {
+    fn new(home: &Home) -> Self {
+        let source = home.write("clock.c", CLOCK);
+        let library = home.path().join("clock.so");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(&source)
+            .arg("-ldl")
+            .status()
+            .expect("a C compiler, which linking Rust needs too");
+        assert!(built.success());
+        let clock = Self {
+            library,
+            file: home.path().join("offset"),
+        };
+        clock.jump(0);
+        clock
+    }
+
+    /// The clock is off by so many seconds from here on.
+    fn jump(&self, seconds: i64) {
+        // Replaced as a whole: who reads at this moment reads one or the other.
+        let early = self.file.with_extension("early");
+        fs::write(&early, seconds.to_string()).expect("a file");
+        fs::rename(&early, &self.file).expect("renamed");
+    }
+
+    fn command(&self, home: &Home, args: &[&str]) -> Command {
+        let mut command = home.command(args);
+        command
+            .env("LD_PRELOAD", &self.library)
+            .env("CLOCK_IS_OFF_BY", &self.file);
+        command
+    }
+}
+
+/// Starts a command; ends when it has shown this.
+fn until(
+    mut command: Command,
+    mark: &str,
+) -> (Child, String, BufReader<std::process::ChildStdout>) {
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut seen = String::new();
+    while !seen.contains(mark) {
+        let read = out.read_line(&mut seen).expect("text");
+        assert!(read > 0, "`{mark}` never came:\n{seen}");
+    }
+    (child, seen, out)
+}
+
+/// Times of a journal never go back.
+fn ordered(home: &Home) {
+    let seen = home.call(&["inspect", "--output", "json"]);
+    assert_eq!(seen.code, Some(0), "{}", seen.err);
+    let runs = home.path().join("state/runs");
+    let run = fs::read_dir(&runs).expect("runs").flatten().next();
+    let dir = run.expect("a run").path();
+    let events = driver::run::history(Path::new(&dir)).expect("a journal");
+    assert!(events.is_sorted_by_key(|event| event.at_ms));
+}
+
+#[test]
+fn a_clock_that_jumps_while_a_run_goes_on() {
+    let home = Home::new();
+    let clock = Clock::new(&home);
+    let text = Group::new()
+        .raw(&format!("step: {{identifier: a, name: a, type: Run, timeout: 10m, spec: {{image: 'host:/', shell: Sh, command: {}}}}}", quoted(WAITS)))
+        .run("b", "echo third")
+        .text();
+    home.write("p.yaml", text);
+    for jump in [400 * DAY, -400 * DAY] {
+        clock.jump(0);
+        let (mut child, mut seen, mut out) =
+            until(clock.command(&home, &["run", "p.yaml"]), "] first\n");
+        clock.jump(jump);
+        let go = home.call(&["exec", &run_of(&seen), "a", "--", "touch", "/harness/go"]);
+        assert_eq!(go.code, Some(0), "{}{}", go.out, go.err);
+        while out.read_line(&mut seen).expect("text") > 0 {}
+        assert!(child.wait().expect("its end").success(), "{jump}: {seen}");
+        assert!(
+            seen.contains("] second\n") && seen.contains("] third\n"),
+            "{seen}"
+        );
+        // No duration of days.
+        let days = seen.split_whitespace().filter(|word| {
+            word.strip_suffix('d')
+                .is_some_and(|n| n.parse::<u32>().is_ok())
+        });
+        assert_eq!(days.count(), 0, "{seen}");
+        if jump > 0 {
+            let runs = clock.command(&home, &["runs"]).output().expect("it runs");
+            let runs = String::from_utf8_lossy(&runs.stdout).into_owned();
+            assert!(runs.contains("400d 00h ago"), "the clock is off: {runs}");
+        }
+        ordered(&home);
+        fs::remove_dir_all(home.path().join("state/runs")).expect("removed");
+    }
+}
+
+fn run_of(seen: &str) -> String {
+    let rest = seen.split("run ").nth(1).unwrap_or_default();
+    rest.split(' ').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_run_is_taken_over_in_another_year() {
+    for jump in [400 * DAY, -400 * DAY] {
+        let home = Home::new();
+        let clock = Clock::new(&home);
+        let text = Group::new().run("a", WAITS).run("b", "echo third").text();
+        home.write("p.yaml", text);
+        let (mut child, seen, _out) = until(clock.command(&home, &["run", "p.yaml"]), "] first\n");
+        child.kill().expect("killed");
+        child.wait().expect("its end");
+        clock.jump(jump);
+        let go = home.call(&["exec", &run_of(&seen), "a", "--", "touch", "/harness/go"]);
+        assert_eq!(go.code, Some(0), "{}{}", go.out, go.err);
+        let resumed = clock.command(&home, &["resume"]).output().expect("it runs");
+        let said = String::from_utf8_lossy(&resumed.stdout);
+        assert!(resumed.status.success(), "{jump}: {said}");
+        assert!(
+            said.contains("] second\n") && said.contains("] third\n"),
+            "{said}"
+        );
+        ordered(&home);
+    }
+}
