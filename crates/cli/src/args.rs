@@ -89,6 +89,9 @@ pub(crate) struct Source {
     /// An input set, or an overlay of several, among the documents. May be given again; the later wins.
     #[arg(long, value_name = "NAME")]
     pub(crate) input_set: Vec<String>,
+    /// A directory that is the file store: `fileStore.getAsString("/a.txt")` reads `DIR/a.txt`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) file_store: Option<PathBuf>,
 }
 
 /// Where secrets come from. The environment gives them too: `STEPYARD_SECRET_<ID>`.

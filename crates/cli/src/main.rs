@@ -12,6 +12,7 @@ mod cmd;
 mod documents;
 mod drive;
 mod extras;
+mod file_store;
 mod home;
 mod inputs;
 mod interrupts;

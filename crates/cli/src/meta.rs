@@ -35,6 +35,9 @@ pub(crate) struct Meta {
     /// `--input-set`, as given.
     #[serde(default)]
     pub(crate) input_sets: Vec<String>,
+    /// `--file-store`, absolute.
+    #[serde(default)]
+    pub(crate) file_store: Option<PathBuf>,
     /// `--only`.
     pub(crate) only: Option<String>,
     /// `--from`.

@@ -37,12 +37,17 @@ mod variable;
 
 pub use condition::{Status, When};
 pub use deployment::{
-    Deployment, DeploymentType, EnvironmentLink, InfrastructureLink, ServiceLink, UseFromStage,
+    Deployment, DeploymentType, EnvironmentLink, EnvironmentLinks, GroupLink, InfrastructureLink,
+    LinkMetadata, ServiceLink, ServiceLinks, UseFromStage,
 };
+pub(crate) use entity::same;
 pub use entity::{
-    ConnectionType, Connector, ConnectorCommon, ConnectorSpec, DockerAuth, DockerRegistry,
-    Entities, GitAuth, GitConnector, GitKind, Kubernetes, OtherEntity, ProviderType, Secret,
-    SecretCommon, SecretKind, SecretValue, Transport, UserName,
+    ArtifactSource, Artifacts, ConfigFile, ConfigFileEntry, ConnectionType, Connector,
+    ConnectorCommon, ConnectorSpec, DockerAuth, DockerRegistry, Entities, Entity, Environment,
+    EnvironmentGroup, EnvironmentKind, GitAuth, GitConnector, GitKind, GlobalValue, GlobalVariable,
+    Infrastructure, Kubernetes, Manifest, ManifestEntry, OtherEntity, Overridden, OverrideKind,
+    Overrides, Primary, ProviderType, Secret, SecretCommon, SecretKind, SecretValue, Service,
+    ServiceDefinition, ServiceOverrides, ServiceSpec, SidecarEntry, Transport, UserName, ValueType,
 };
 pub use execution::{Element, Elements, Execution, Insert, Parallel};
 pub use expand::expand;

@@ -9,24 +9,32 @@
 //! into the environment of its one process. In a script a secret becomes a reference to a variable of that environment
 //! (see [`script`]), so a shell never interprets what is in it.
 
+mod deployed;
+mod early;
+mod fits;
+mod functions;
 mod git;
 mod image;
 mod known;
 mod scope;
 pub mod script;
 mod step;
+mod target;
 mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 mod values;
 mod wait;
 
+pub(crate) use early::early;
+pub(crate) use fits::fits;
 pub(crate) use git::stand_in;
 pub use image::{needs_privileges, pull_of, reference};
 pub use known::{Fact, Known, Nodes, Tree, World};
 pub use scope::At;
 pub use step::{Output, Prepared, Probe, Program, Readiness, prepare};
 pub use syntax::expr::{Piece, SecretRef};
+pub use target::{Layer, Target};
 pub use task::{ANSWER, Asking, Computed, Criteria, Request, Task};
 pub use values::Values;
 pub use wait::wait;

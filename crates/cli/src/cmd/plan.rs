@@ -13,6 +13,7 @@ use crate::access;
 use crate::args::{BackendName, Output, Plan, Pod, Source};
 use crate::backends;
 use crate::documents::Documents;
+use crate::file_store;
 use crate::home::Home;
 use crate::inputs::Given;
 use crate::out;
@@ -182,6 +183,8 @@ fn planner(source: &Source, target: &Target) -> Result<(Written, Documents), Pro
         native: target.is_native(),
         git_image: Options::git_image(),
         agent_image: target.agent_image(),
+        user: file_store::user(),
+        files: file_store::read(source.file_store.as_deref())?,
         outputs: given.outputs,
         ..Options::default()
     };

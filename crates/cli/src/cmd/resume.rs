@@ -7,6 +7,7 @@ use crate::args::{Output, Resume, SecretArgs};
 use crate::cmd::run as begin;
 use crate::documents::Documents;
 use crate::drive::{self, Drive};
+use crate::file_store;
 use crate::home::{Home, RunDir};
 use crate::inputs::Given;
 use crate::meta::{Meta, Role};
@@ -82,6 +83,8 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
             .collect(),
         git_image: meta.git_image.clone(),
         agent_image: meta.backend.agent_image(),
+        user: file_store::user(),
+        files: file_store::read(meta.file_store.as_deref())?,
         outputs: given.outputs.clone(),
     };
     let planner = Written::new(pipeline.clone(), secrets.clone(), options);

@@ -14,6 +14,7 @@ use crate::access;
 use crate::args::{NetworkName, Output, Run, SecretArgs};
 use crate::documents::Documents;
 use crate::drive::{self, Drive};
+use crate::file_store;
 use crate::home::{Home, RunDir};
 use crate::inputs::Given;
 use crate::local::Local;
@@ -286,6 +287,7 @@ fn keep(
         texts,
         set: args.source.set.clone(),
         input_sets: args.source.input_set.clone(),
+        file_store: args.source.file_store.as_ref().map(absolute),
         only: args.only.clone(),
         from: args.from.clone(),
         local: locals
@@ -322,6 +324,8 @@ fn options(
         local: copies,
         git_image: meta.git_image.clone(),
         agent_image: meta.backend.agent_image(),
+        user: file_store::user(),
+        files: file_store::read(meta.file_store.as_deref())?,
         outputs,
     })
 }

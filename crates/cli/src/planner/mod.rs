@@ -11,6 +11,7 @@ mod start;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use addon::frame::Start;
 use driver::backend::ImageFacts;
@@ -54,6 +55,10 @@ pub(crate) struct Options {
     pub(crate) git_image: String,
     /// The image that brings the agent into a cluster, whatever the pipeline says.
     pub(crate) agent_image: Option<String>,
+    /// Who runs it.
+    pub(crate) user: Option<String>,
+    /// The files of `--file-store`, by their paths in the store.
+    pub(crate) files: Arc<BTreeMap<String, Arc<[u8]>>>,
     /// `--set` of outputs of steps that do not run, by step and name.
     pub(crate) outputs: BTreeMap<(String, String), String>,
 }
@@ -123,7 +128,9 @@ impl Written {
             sequence: Some(1),
             created_ms: Some(facts.created_ms).filter(|ms| *ms > 0),
             account: Some(ACCOUNT.to_owned()),
+            user: self.options.user.clone(),
             trees: self.trees.clone(),
+            files: self.options.files.clone(),
         };
         let nodes = facts::Seen {
             facts,

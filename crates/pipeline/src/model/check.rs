@@ -2,6 +2,7 @@
 //!
 //! Each check is a walk over the lowered model, so that lowering a part needs to know nothing of its surroundings.
 
+mod aliases;
 mod duplicates;
 mod groups;
 mod mounts;
@@ -11,15 +12,15 @@ mod wholes;
 
 use super::load::Options;
 use super::lower::Cx;
-use super::pipeline::{Pipeline, StageEntry};
-use super::stage::Stage;
+use super::pipeline::Pipeline;
 
 /// Every check of a pipeline.
 pub(super) fn pipeline(pipeline: &Pipeline, options: Options, cx: &mut Cx) {
     duplicates::stages(pipeline, cx);
+    aliases::pipeline(pipeline, cx);
     let mut portable = portable::Portable::new(options);
     portable.pipeline(pipeline);
-    for stage in stages(&pipeline.stages) {
+    for stage in pipeline.all_stages() {
         duplicates::steps(stage, cx);
         groups::stage(stage, cx);
         wholes::stage(stage, cx);
@@ -29,20 +30,4 @@ pub(super) fn pipeline(pipeline: &Pipeline, options: Options, cx: &mut Cx) {
         cx.push(deadlock);
     }
     portable.finish(cx);
-}
-
-/// Every stage, in the order of the text.
-fn stages(entries: &[StageEntry]) -> Vec<&Stage> {
-    entries
-        .iter()
-        .flat_map(|entry| match entry {
-            StageEntry::Stage(stage) => vec![&**stage],
-            StageEntry::Parallel(parallel) => stages(&parallel.stages),
-            StageEntry::Insert(insert) => insert
-                .stages
-                .as_ref()
-                .and_then(super::param::Param::literal)
-                .map_or_else(Vec::new, |inner| stages(inner)),
-        })
-        .collect()
 }

@@ -62,15 +62,15 @@ model! {
         /// The service.
         service: Option<ServiceLink> = "service";
         /// Several.
-        services: Option<Node> = "services";
+        services: Option<ServiceLinks> = "services";
         /// The first version of the format.
         service_config: Option<Node> = "serviceConfig";
         /// The environment.
         environment: Option<EnvironmentLink> = "environment";
         /// Several.
-        environments: Option<Node> = "environments";
+        environments: Option<EnvironmentLinks> = "environments";
         /// A group of them.
-        environment_group: Option<Node> = "environmentGroup";
+        environment_group: Option<GroupLink> = "environmentGroup";
         /// The first version of the format.
         infrastructure: Option<Node> = "infrastructure";
         /// What runs.
@@ -108,6 +108,54 @@ model! {
 }
 
 model! {
+    /// `services:`.
+    ServiceLinks {
+        /// They.
+        values: Option<Param<Vec<ServiceLink>>> = "values" required;
+        /// Whether they go on at once.
+        metadata: Option<LinkMetadata> = "metadata";
+    }
+}
+
+model! {
+    /// `environments:`.
+    EnvironmentLinks {
+        /// They.
+        values: Option<Param<Vec<EnvironmentLink>>> = "values";
+        /// Kept as they are.
+        filters: Option<Node> = "filters";
+        /// Whether they go on at once.
+        metadata: Option<LinkMetadata> = "metadata";
+    }
+}
+
+model! {
+    /// `environmentGroup:`.
+    GroupLink {
+        /// Its reference.
+        group_ref: Option<Param<String>> = "envGroupRef" required;
+        /// Those of its environments that are meant.
+        environments: Option<Param<Vec<EnvironmentLink>>> = "environments";
+        /// All of them.
+        deploy_to_all: Option<Param<bool>> = "deployToAll";
+        /// Kept as they are.
+        filters: Option<Node> = "filters";
+        /// Whether they go on at once.
+        metadata: Option<LinkMetadata> = "metadata";
+        /// The branch its file is read from.
+        git_branch: Option<Param<String>> = "gitBranch";
+    }
+}
+
+model! {
+    /// `metadata:` of several.
+    LinkMetadata {
+        /// They go on at once.
+        parallel: Option<Param<bool>> = "parallel";
+    }
+}
+
+model! {
     /// `useFromStage:`.
     UseFromStage {
         /// The stage's identifier.
@@ -125,7 +173,7 @@ model! {
         /// To these of its infrastructures.
         infrastructures: Option<Param<Vec<InfrastructureLink>>> = "infrastructureDefinitions";
         /// To this one, in a Custom stage.
-        infrastructure: Option<Node> = "infrastructureDefinition";
+        infrastructure: Option<InfrastructureLink> = "infrastructureDefinition";
         /// Values for its inputs.
         inputs: Option<Node> = "environmentInputs";
         /// Values for the override's inputs.

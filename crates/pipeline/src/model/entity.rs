@@ -1,22 +1,33 @@
-//! The entities that a local run takes from YAML: connectors and secrets. Others are kept as they are.
+//! The entities that a local run takes from YAML.
 
 mod connector;
+mod environment;
 mod secret;
+mod service;
 
 pub use connector::{
     ConnectionType, Connector, ConnectorCommon, ConnectorSpec, DockerAuth, DockerRegistry, GitAuth,
     GitConnector, GitKind, Kubernetes, ProviderType, Transport, UserName,
 };
+pub use environment::{
+    Environment, EnvironmentGroup, EnvironmentKind, GlobalValue, GlobalVariable, Infrastructure,
+    Overridden, OverrideKind, Overrides, ServiceOverrides, ValueType,
+};
 pub use secret::{Secret, SecretCommon, SecretKind, SecretValue};
+pub use service::{
+    ArtifactSource, Artifacts, ConfigFile, ConfigFileEntry, Manifest, ManifestEntry, Primary,
+    Service, ServiceDefinition, ServiceSpec, SidecarEntry,
+};
 
 use std::collections::HashMap;
 
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Span, code};
 
-use super::lower::Cx;
+use super::lower::{Cx, Lower};
 use super::name::{Identifier, Ref, Scope};
 use super::template::Template;
+use super::tree::Fill;
 
 /// Every entity of the documents.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -27,6 +38,20 @@ pub struct Entities {
     pub secrets: Vec<Secret>,
     /// `template:`.
     pub templates: Vec<Template>,
+    /// `service:`.
+    pub services: Vec<Entity<Service>>,
+    /// `environment:`.
+    pub environments: Vec<Entity<Environment>>,
+    /// `environmentGroup:`.
+    pub groups: Vec<EnvironmentGroup>,
+    /// `infrastructureDefinition:`.
+    pub infrastructures: Vec<Entity<Infrastructure>>,
+    /// `overrides:`.
+    pub overrides: Vec<Entity<Overrides>>,
+    /// `serviceOverrides:`.
+    pub service_overrides: Vec<Entity<ServiceOverrides>>,
+    /// `variable:`.
+    pub variables: Vec<GlobalVariable>,
     /// Every other known root.
     pub others: Vec<OtherEntity>,
 }
@@ -42,7 +67,96 @@ pub struct OtherEntity {
     pub value: Node,
 }
 
+/// An entity that a stage may fill the inputs of, with the text of it to be filled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity<T> {
+    /// As it is written, its inputs open.
+    pub own: T,
+    /// The tree that it was read from.
+    pub node: Node,
+}
+
+impl<T> std::ops::Deref for Entity<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.own
+    }
+}
+
+impl<T> Entity<T> {
+    /// Reads one.
+    pub(super) fn read(node: &Node, name: &str, cx: &mut Cx) -> Option<Self>
+    where
+        T: Lower,
+    {
+        Some(Self {
+            own: T::lower(node, name, cx)?,
+            node: node.clone(),
+        })
+    }
+
+    /// It with what is given for its inputs; none are given: itself. What does not fit is told.
+    pub(crate) fn filled(
+        &self,
+        given: Option<&Node>,
+        what: &str,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<T>
+    where
+        T: Lower + Clone,
+    {
+        let Some(given) = given else {
+            return Some(self.own.clone());
+        };
+        let mut node = self.node.clone();
+        let mut fill = Fill::strict(what, code::TEMPLATE_INPUT);
+        fill.put(&mut node, given);
+        diagnostics.append(&mut fill.diagnostics);
+        T::lower(&node, what, &mut Cx::default())
+    }
+}
+
 impl Entities {
+    /// The service that a reference means.
+    pub fn service(&self, reference: &str) -> Option<&Entity<Service>> {
+        let reference = Ref::parse(reference)?;
+        nearest_scope(&self.services, &reference, |own| {
+            (&own.identifier, own.org.is_some(), own.project.is_some())
+        })
+    }
+
+    /// The environment that a reference means.
+    pub fn environment(&self, reference: &str) -> Option<&Entity<Environment>> {
+        let reference = Ref::parse(reference)?;
+        nearest_scope(&self.environments, &reference, |own| {
+            (&own.identifier, own.org.is_some(), own.project.is_some())
+        })
+    }
+
+    /// The group of environments that a reference means.
+    pub fn group(&self, reference: &str) -> Option<&EnvironmentGroup> {
+        let reference = Ref::parse(reference)?;
+        nearest_scope(&self.groups, &reference, |own| {
+            (&own.identifier, own.org.is_some(), own.project.is_some())
+        })
+    }
+
+    /// An infrastructure of an environment.
+    pub fn infrastructure(
+        &self,
+        environment: &str,
+        identifier: &str,
+    ) -> Option<&Entity<Infrastructure>> {
+        self.infrastructures.iter().find(|own| {
+            own.identifier.as_str() == identifier
+                && own
+                    .environment_ref
+                    .as_ref()
+                    .is_some_and(|other| same(&other.value, environment))
+        })
+    }
+
     /// The connector that a reference means. Where none is of its scope, it is any of that identifier: what lies beside
     /// a pipeline on one machine was often written for another place.
     pub fn connector(&self, reference: &Ref) -> Option<&Connector> {
@@ -79,8 +193,34 @@ impl Entities {
         self.connectors.extend(others.connectors);
         self.secrets.extend(others.secrets);
         self.templates.extend(others.templates);
+        self.services.extend(others.services);
+        self.environments.extend(others.environments);
+        self.groups.extend(others.groups);
+        self.infrastructures.extend(others.infrastructures);
+        self.overrides.extend(others.overrides);
+        self.service_overrides.extend(others.service_overrides);
+        self.variables.extend(others.variables);
         self.others.extend(others.others);
     }
+}
+
+/// Whether two references mean one entity; on one machine a scope is often left out.
+pub(crate) fn same(one: &str, other: &str) -> bool {
+    let bare = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
+    one == other || bare(one) == bare(other)
+}
+
+/// The entity of a reference's scope, else any of that identifier.
+fn nearest_scope<'e, T>(
+    all: &'e [T],
+    reference: &Ref,
+    facts: impl Fn(&T) -> (&Identifier, bool, bool),
+) -> Option<&'e T> {
+    let exact = all.iter().find(|own| {
+        let (identifier, org, project) = facts(own);
+        means(reference, identifier, org, project)
+    });
+    exact.or_else(|| all.iter().find(|own| facts(own).0.as_str() == reference.id))
 }
 
 /// Whether a reference means an entity. One that names neither organization nor project is meant in any scope: beside
@@ -104,8 +244,24 @@ pub(super) fn check(entities: &Entities, cx: &mut Cx) {
         .secrets
         .iter()
         .map(|own| ("secret", &own.identifier, &own.org, &own.project));
+    let services = entities.services.iter().map(|own| {
+        (
+            "service",
+            &own.own.identifier,
+            &own.own.org,
+            &own.own.project,
+        )
+    });
+    let environments = entities.environments.iter().map(|own| {
+        let own = &own.own;
+        ("environment", &own.identifier, &own.org, &own.project)
+    });
     let mut seen = HashMap::new();
-    for (what, identifier, org, project) in connectors.chain(secrets) {
+    for (what, identifier, org, project) in connectors
+        .chain(secrets)
+        .chain(services)
+        .chain(environments)
+    {
         if identifier.as_str().is_empty() {
             continue;
         }

@@ -4,7 +4,7 @@ use syntax::yaml::{self, Node};
 use syntax::{Diagnostic, SourceId, Sources, Spanned, code, diagnostic};
 
 use super::check;
-use super::entity::{self, Entities};
+use super::entity::{self, Entities, Entity};
 use super::expand::expand;
 use super::lower::{Cx, Lower, nearest};
 use super::pipeline::Pipeline;
@@ -59,18 +59,21 @@ pub fn read(
 }
 
 /// Roots that are known, and read by what acts on them.
-const OPAQUE: [&str; 11] = [
+const OPAQUE: [&str; 4] = ["inputSet", "overlayInputSet", "trigger", "configFile"];
+
+/// Roots that are read.
+const READ: [&str; 11] = [
+    "pipeline",
+    "connector",
+    "secret",
+    "template",
     "service",
     "environment",
     "environmentGroup",
     "infrastructureDefinition",
-    "inputSet",
-    "overlayInputSet",
     "overrides",
     "serviceOverrides",
-    "trigger",
     "variable",
-    "configFile",
 ];
 
 /// Lowers documents in which every template stands in place already ([`expand`]). Their diagnostics are in the order of
@@ -85,6 +88,17 @@ pub fn load(documents: &[Node], options: Options) -> Loaded {
         check::pipeline(pipeline, options, &mut cx);
     }
     entity::check(&loaded.entities, &mut cx);
+    // What is not understood would only be told again by what reads it.
+    let broken = cx.diagnostics.iter().any(Diagnostic::is_error);
+    let document = documents
+        .iter()
+        .find_map(|document| document.as_mapping()?.get("pipeline"));
+    if let (Some(pipeline), Some(document), false) = (&loaded.pipeline, document, broken) {
+        cx.diagnostics
+            .extend(crate::resolve::early(pipeline, &loaded.entities, document));
+        cx.diagnostics
+            .extend(crate::resolve::fits(pipeline, &loaded.entities));
+    }
     loaded.diagnostics = cx.diagnostics;
     loaded.secrets = cx.secrets;
     diagnostic::sort(&mut loaded.diagnostics);
@@ -130,6 +144,40 @@ fn root(document: &Node, loaded: &mut Loaded, cx: &mut Cx) {
                 .entities
                 .templates
                 .extend(Lower::lower(value, "template", cx)),
+            "service" => loaded
+                .entities
+                .services
+                .extend(Entity::read(value, "service", cx)),
+            "environment" => {
+                loaded
+                    .entities
+                    .environments
+                    .extend(Entity::read(value, "environment", cx));
+            }
+            "environmentGroup" => {
+                loaded
+                    .entities
+                    .groups
+                    .extend(Lower::lower(value, "environmentGroup", cx));
+            }
+            "infrastructureDefinition" => loaded.entities.infrastructures.extend(Entity::read(
+                value,
+                "infrastructureDefinition",
+                cx,
+            )),
+            "overrides" => loaded
+                .entities
+                .overrides
+                .extend(Entity::read(value, "overrides", cx)),
+            "serviceOverrides" => loaded.entities.service_overrides.extend(Entity::read(
+                value,
+                "serviceOverrides",
+                cx,
+            )),
+            "variable" => loaded
+                .entities
+                .variables
+                .extend(Lower::lower(value, "variable", cx)),
             "secret" => loaded
                 .entities
                 .secrets
@@ -140,9 +188,7 @@ fn root(document: &Node, loaded: &mut Loaded, cx: &mut Cx) {
                 value: value.clone(),
             }),
             unknown => {
-                let roots = ["pipeline", "connector", "secret", "template"]
-                    .into_iter()
-                    .chain(OPAQUE);
+                let roots = READ.into_iter().chain(OPAQUE);
                 let known = nearest(unknown, roots);
                 let diagnostic = Diagnostic::error(
                     code::UNKNOWN_ROOT,

@@ -85,6 +85,25 @@ fn before(fields: &mut Fields<'_>, cx: &mut Cx) {
 }
 
 impl Pipeline {
+    /// Every stage, in the order of the text.
+    pub fn all_stages(&self) -> Vec<&Stage> {
+        fn of(entries: &[StageEntry]) -> Vec<&Stage> {
+            entries
+                .iter()
+                .flat_map(|entry| match entry {
+                    StageEntry::Stage(stage) => vec![&**stage],
+                    StageEntry::Parallel(parallel) => of(&parallel.stages),
+                    StageEntry::Insert(insert) => insert
+                        .stages
+                        .as_ref()
+                        .and_then(Param::literal)
+                        .map_or_else(Vec::new, |inner| of(inner)),
+                })
+                .collect()
+        }
+        of(&self.stages)
+    }
+
     /// Its name, or its identifier where it has none.
     pub fn title(&self) -> &str {
         self.name

@@ -5,7 +5,7 @@ use syntax::yaml::Node;
 use syntax::{Diagnostic, Span, Spanned, code};
 
 use super::condition::When;
-use super::deployment::Deployment;
+use super::deployment::{Deployment, EnvironmentLink};
 use super::execution::Execution;
 use super::failure::FailureStrategy;
 use super::lower::{Cx, Fields, Lower, Slot};
@@ -95,7 +95,7 @@ model! {
         /// What runs.
         execution: Option<Execution> = "execution" required;
         /// An environment for its steps.
-        environment: Option<Node> = "environment";
+        environment: Option<EnvironmentLink> = "environment";
         /// Written by old editors.
         service_dependencies: Option<Node> = "serviceDependencies";
         /// Written by old editors.

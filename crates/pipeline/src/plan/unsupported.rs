@@ -190,16 +190,6 @@ fn step(step: &Step, place: &Place<'_>, found: &mut Vec<Diagnostic>) {
             "use `connectorRef` with a DockerRegistry connector",
         ));
     }
-    if let StepSpec::Run(run) = &step.spec
-        && let Some(alias) = &run.output_alias
-    {
-        found.push(setting(
-            alias.span,
-            &what,
-            "outputAlias",
-            "read the outputs by the step's own path",
-        ));
-    }
     if let Some(enforce) = &step.enforce
         && enforce
             .policy_sets

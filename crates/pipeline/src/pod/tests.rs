@@ -144,11 +144,6 @@ fn what_is_not_run_is_refused_by_name() {
             "SY0616 step `compile`: Windows PowerShell is not run",
         ),
         (
-            "shell: Bash",
-            "outputAlias: {key: k, scope: Stage}",
-            "SY0621 step `compile`: `outputAlias` is not acted on yet",
-        ),
-        (
             "hostNames: [db]",
             "os: Windows",
             "SY0616 step group `build_group`: `os: Windows` is not run",

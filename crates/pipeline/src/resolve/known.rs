@@ -1,6 +1,7 @@
 //! What is known of a run, as far as this crate needs it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use syntax::expr::Value;
 
@@ -43,8 +44,12 @@ pub struct Known {
     pub created_ms: Option<u64>,
     /// The account's id.
     pub account: Option<String>,
+    /// Who began it.
+    pub user: Option<String>,
     /// Working trees that stand in for clones.
     pub trees: Vec<Tree>,
+    /// The file store, by path: `/p`, `org:/p`, `account:/p`.
+    pub files: Arc<BTreeMap<String, Arc<[u8]>>>,
 }
 
 /// A working tree of this machine in place of a clone.

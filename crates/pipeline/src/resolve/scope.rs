@@ -8,6 +8,7 @@ use crate::model::{Param, Ref, StepGroup, Variable, VariableType, Variables};
 use crate::plan::{Place, What};
 
 use super::known::World;
+use super::{deployed, functions};
 
 /// The roots that a run knows.
 const ROOTS: [&str; 11] = [
@@ -34,21 +35,21 @@ pub struct At<'w, 'm> {
 }
 
 /// A value of the first `used` parts.
-fn found(value: impl Into<Value>, used: usize) -> Lookup {
+pub(super) fn found(value: impl Into<Value>, used: usize) -> Lookup {
     Lookup::Found {
         value: value.into(),
         used,
     }
 }
 
-fn unknown<'a>(part: usize, known: impl IntoIterator<Item = &'a str>) -> Lookup {
+pub(super) fn unknown<'a>(part: usize, known: impl IntoIterator<Item = &'a str>) -> Lookup {
     Lookup::Unknown {
         part,
         known: known.into_iter().map(str::to_owned).collect(),
     }
 }
 
-fn optional(value: Option<impl Into<Value>>, used: usize) -> Lookup {
+pub(super) fn optional(value: Option<impl Into<Value>>, used: usize) -> Lookup {
     found(value.map_or(Value::Null, Into::into), used)
 }
 
@@ -75,25 +76,23 @@ impl Scope for At<'_, '_> {
             },
             "steps" => self.near_steps(path),
             "execution" => self.execution(path),
-            "account" => member(path, &[("identifier", self.world.known.account.as_deref())]),
-            "org" => member(
-                path,
-                &[(
-                    "identifier",
-                    pipeline.org.as_ref().map(|org| org.value.as_str()),
-                )],
-            ),
-            "project" => member(
-                path,
-                &[(
-                    "identifier",
-                    pipeline
-                        .project
-                        .as_ref()
-                        .map(|project| project.value.as_str()),
-                )],
-            ),
-            _ => unknown(0, ROOTS),
+            "account" => {
+                let own = self.world.known.account.as_deref();
+                let members = [("identifier", own), ("name", own), ("companyName", None)];
+                member(path, &members)
+            }
+            "org" => {
+                let own = pipeline.org.as_ref().map(|org| org.value.as_str());
+                member(path, &[("identifier", own), ("name", own)])
+            }
+            "project" => {
+                let own = pipeline.project.as_ref();
+                let own = own.map(|project| project.value.as_str());
+                member(path, &[("identifier", own), ("name", own)])
+            }
+            "variable" => self.global(path),
+            root if deployed::ROOTS.contains(&root) => deployed::lookup(self, path),
+            _ => unknown(0, ROOTS.into_iter().chain(deployed::ROOTS)),
         }
     }
 
@@ -106,12 +105,31 @@ impl Scope for At<'_, '_> {
         }
     }
 
+    fn call(
+        &self,
+        functor: &str,
+        method: &str,
+        arguments: &[Value],
+    ) -> Option<Result<Value, String>> {
+        functions::call(self, functor, method, arguments)
+    }
+
     fn now_ms(&self) -> Option<i64> {
         self.world
             .known
             .created_ms
             .and_then(|ms| i64::try_from(ms).ok())
     }
+}
+
+/// What is written out of a list of delegates.
+fn selectors(written: Option<&Param<Vec<Param<String>>>>) -> Lookup {
+    let list = written.and_then(Param::literal);
+    let texts = list
+        .into_iter()
+        .flatten()
+        .map(|own| Value::from(own.text()));
+    found(texts.collect::<Vec<_>>(), 2)
 }
 
 fn member(path: &[&str], members: &[(&str, Option<&str>)]) -> Lookup {
@@ -125,6 +143,35 @@ fn member(path: &[&str], members: &[(&str, Option<&str>)]) -> Lookup {
 }
 
 impl<'m> At<'_, 'm> {
+    /// `variable.X`, `variable.org.X`, `variable.account.X`: of the project, the organization, the account.
+    fn global(&self, path: &[&str]) -> Lookup {
+        let at = match path.get(1) {
+            Some(&("org" | "account")) if path.len() > 2 => 2,
+            _ => 1,
+        };
+        let all = &self.world.entities.variables;
+        let own = path.get(at).and_then(|name| {
+            let named = || all.iter().filter(|own| own.identifier.as_str() == *name);
+            let exact = named().find(|own| match path[1] {
+                "account" => own.org.is_none() && own.project.is_none(),
+                "org" => own.org.is_some() && own.project.is_none(),
+                _ => own.project.is_some(),
+            });
+            exact.or_else(|| named().next())
+        });
+        match own {
+            Some(own) => {
+                let spec = own.spec.as_ref();
+                let written = spec.and_then(|own| own.fixed.as_ref().or(own.default.as_ref()));
+                optional(written.map(|own| own.value.as_str()), at + 1)
+            }
+            None => unknown(
+                at.min(path.len() - 1),
+                all.iter().map(|own| own.identifier.as_str()),
+            ),
+        }
+    }
+
     fn pipeline(&self, path: &[&str]) -> Lookup {
         let (pipeline, known) = (self.world.pipeline, self.world.known);
         let number = |number: Option<u64>| optional(number.and_then(|n| i64::try_from(n).ok()), 2);
@@ -143,6 +190,17 @@ impl<'m> At<'_, 'm> {
             }
             Some(&"variables") => variables(pipeline.variables.as_ref(), path, 2),
             Some(&"tags") => tags(&pipeline.tags, path, 2),
+            Some(&"triggerType") => found("MANUAL", 2),
+            Some(&"triggeredBy") => match path.get(2) {
+                Some(&("name" | "email")) => optional(known.user.as_deref(), 3),
+                _ => unknown(2.min(path.len() - 1), ["name", "email"]),
+            },
+            // A pipeline of this machine is in no store, and has no page.
+            Some(&("executionUrl" | "storeType" | "repo" | "branch" | "resumedExecutionId")) => {
+                found(Value::Null, 2)
+            }
+            Some(&"selectedStages") => found(Vec::new(), 2),
+            Some(&"delegateSelectors") => selectors(pipeline.delegate_selectors.as_ref()),
             Some(&"stages") => {
                 let root = Place::root(pipeline);
                 match path.get(2).and_then(|id| root.child(id)) {
@@ -159,6 +217,15 @@ impl<'m> At<'_, 'm> {
                     "sequenceId",
                     "startTs",
                     "executionMode",
+                    "executionUrl",
+                    "triggerType",
+                    "triggeredBy",
+                    "delegateSelectors",
+                    "selectedStages",
+                    "resumedExecutionId",
+                    "storeType",
+                    "repo",
+                    "branch",
                     "orgIdentifier",
                     "projectIdentifier",
                     "variables",
@@ -359,7 +426,11 @@ fn names<'m>(place: &Place<'m>) -> Vec<&'m str> {
         .collect()
 }
 
-fn tags(tags: &indexmap::IndexMap<String, Param<String>>, path: &[&str], at: usize) -> Lookup {
+pub(super) fn tags(
+    tags: &indexmap::IndexMap<String, Param<String>>,
+    path: &[&str],
+    at: usize,
+) -> Lookup {
     match path.get(at).and_then(|name| tags.get(*name)) {
         Some(value) => text(value, at + 1),
         None => unknown(at.min(path.len() - 1), tags.keys().map(String::as_str)),
@@ -384,7 +455,7 @@ fn variables(variables: Option<&Variables>, path: &[&str], at: usize) -> Lookup 
     unknown(at.min(path.len() - 1), known)
 }
 
-fn value(variable: &Variable, used: usize) -> Lookup {
+pub(super) fn value(variable: &Variable, used: usize) -> Lookup {
     let Some(written) = variable.value.as_ref().or(variable.default.as_ref()) else {
         return found(Value::Null, used);
     };
@@ -405,12 +476,12 @@ fn value(variable: &Variable, used: usize) -> Lookup {
     }
 }
 
-fn text(written: &Param<String>, used: usize) -> Lookup {
+pub(super) fn text(written: &Param<String>, used: usize) -> Lookup {
     match written {
         Param::Literal(text) => found(text.value.as_str(), used),
         Param::Input(input) => match &input.value.default {
             Some(default) => found(default.as_str(), used),
-            None => unknown(used - 1, []),
+            None => Lookup::Later { part: used - 1 },
         },
         Param::Expr(text) => match Template::parse(&text.value) {
             Ok(template) => Lookup::Template {

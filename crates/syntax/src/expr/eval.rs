@@ -257,6 +257,12 @@ impl<'s> Evaluation<'s> {
                 self.left.depth += 1;
                 (value, used)
             }
+            Lookup::Later { part } => {
+                return Err(at(Problem::Unknown {
+                    path: path[..=part.min(path.len() - 1)].join("."),
+                    near: None,
+                }));
+            }
             Lookup::Unknown { part, known } => {
                 let part = part.min(path.len() - 1);
                 return Err(at(Problem::Unknown {

@@ -22,6 +22,12 @@ pub enum Lookup {
         /// At least 1.
         used: usize,
     },
+    /// It is there, and its value is not known yet: a runtime input without a value, an output of a step that did not run.
+    /// An evaluation fails as for what is unknown; a check before the run has nothing to say.
+    Later {
+        /// Index of the part whose value is to come.
+        part: usize,
+    },
     /// The part at this place is not known.
     Unknown {
         /// Index of the part.

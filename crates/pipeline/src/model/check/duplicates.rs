@@ -36,7 +36,7 @@ impl<'m> Seen<'m> {
 /// Stages of a pipeline.
 pub(super) fn stages(pipeline: &Pipeline, cx: &mut Cx) {
     let mut seen = Seen::default();
-    for stage in super::stages(&pipeline.stages) {
+    for stage in pipeline.all_stages() {
         seen.add(stage.identifier(), "stage", cx);
     }
 }

@@ -1,0 +1,590 @@
+//! What can be said of expressions before anything runs: paths that nothing answers, outputs of steps that run later, secrets
+//! where none may be.
+//!
+//! It walks the tree, so that it sees every text also in specs that are kept as they are, and asks the very scope that the run
+//! will ask, with nothing known of the run. What the scope cannot know before is not judged: outputs of steps that ran,
+//! loops, what the entities that are not here would say.
+
+use std::collections::{BTreeMap, HashMap};
+
+use syntax::expr::{Binary, Expr, Kind, Lookup, Scope as _, Template, parse_condition};
+use syntax::yaml::{self, Node};
+use syntax::{Diagnostic, code};
+
+use crate::model::lower::nearest;
+use crate::model::{Entities, OutputVariable, Param, Pipeline, StepSpec};
+use crate::plan::{NodeId, Place, What};
+
+use super::deployed;
+use super::known::{Known, World};
+use super::scope::At;
+
+/// Roots whose values come only with a run, or are those of a step's own making.
+const LATER: [&str; 22] = [
+    "matrix",
+    "repeat",
+    "strategy",
+    "trigger",
+    "eventPayload",
+    "approval",
+    "instance",
+    "output",
+    "outcome",
+    "inputSet",
+    "executionInput",
+    "input",
+    "shell",
+    "spec",
+    "httpResponseCode",
+    "httpResponseBody",
+    "codebase",
+    "terraform",
+    "provisioner",
+    "exportedVariables",
+    "template",
+    "variable",
+];
+
+/// Keys below which no secret may stand: what every reader of the pod or of the screen sees, or what decides before the
+/// step's process is there.
+const OPEN: [&str; 27] = [
+    "condition",
+    "image",
+    "timeout",
+    "shell",
+    "connectorRef",
+    "namespace",
+    "name",
+    "entrypoint",
+    "paths",
+    "runAsUser",
+    "cpu",
+    "memory",
+    "matrix",
+    "repeat",
+    "parallelism",
+    "items",
+    "times",
+    "nodeSelector",
+    "labels",
+    "annotations",
+    "sharedPaths",
+    "initTimeout",
+    "serviceAccountName",
+    "mountPath",
+    "serviceRef",
+    "environmentRef",
+    "delegateSelectors",
+];
+
+/// Everything below `pipeline:`.
+pub(crate) fn early(pipeline: &Pipeline, entities: &Entities, document: &Node) -> Vec<Diagnostic> {
+    let known = Known {
+        run: "0".to_owned(),
+        sequence: Some(1),
+        created_ms: Some(1),
+        account: Some(String::new()),
+        user: Some(String::new()),
+        ..Known::default()
+    };
+    let nodes: BTreeMap<NodeId, super::Fact> = BTreeMap::new();
+    let world = World {
+        pipeline,
+        entities,
+        known: &known,
+        nodes: &nodes,
+    };
+    let mut walk = Walk {
+        world: &world,
+        order: Order::of(pipeline),
+        here: 0,
+        condition: false,
+        open: None,
+        lazy: false,
+        diagnostics: Vec::new(),
+    };
+    walk.node(document);
+    walk.diagnostics
+}
+
+/// The places of a pipeline with what is around each.
+struct Order<'m> {
+    places: Vec<Place<'m>>,
+    by_id: HashMap<String, usize>,
+    /// Index of the parent, and the place among its children.
+    parents: Vec<(usize, usize)>,
+    /// Indexes of the children.
+    children: Vec<Vec<usize>>,
+}
+
+impl<'m> Order<'m> {
+    fn of(pipeline: &'m Pipeline) -> Self {
+        let mut order = Self {
+            places: vec![Place::root(pipeline)],
+            by_id: HashMap::new(),
+            parents: vec![(0, 0)],
+            children: vec![Vec::new()],
+        };
+        let mut at = 0;
+        while at < order.places.len() {
+            let children = order.places[at].children();
+            for (n, child) in children.into_iter().enumerate() {
+                order.by_id.insert(child.id.0.clone(), order.places.len());
+                order.places.push(child);
+                order.parents.push((at, n));
+                order.children.push(Vec::new());
+                let own = order.places.len() - 1;
+                order.children[at].push(own);
+            }
+            at += 1;
+        }
+        order
+    }
+
+    fn way(&self, at: usize) -> Vec<usize> {
+        let mut way = vec![at];
+        let mut at = at;
+        while at != 0 {
+            at = self.parents[at].0;
+            way.push(at);
+        }
+        way.reverse();
+        way
+    }
+
+    /// When another place runs, as seen from one.
+    fn when(&self, here: usize, other: usize) -> When {
+        let (ours, theirs) = (self.way(here), self.way(other));
+        let common = ours
+            .iter()
+            .zip(&theirs)
+            .take_while(|(one, two)| one == two)
+            .count();
+        match (ours.get(common), theirs.get(common)) {
+            (_, None) => When::Own,
+            (None, Some(_)) => When::Later,
+            (Some(one), Some(two)) => {
+                if self.places[ours[common - 1]].is_parallel() {
+                    When::Beside
+                } else if self.parents[*two].1 < self.parents[*one].1 {
+                    When::Before
+                } else {
+                    When::Later
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    Before,
+    Own,
+    Beside,
+    Later,
+}
+
+struct Walk<'w, 'm> {
+    world: &'w World<'m>,
+    order: Order<'m>,
+    /// The place of what is looked at.
+    here: usize,
+    /// What is unknown is null there.
+    condition: bool,
+    /// The key below which no secret may stand.
+    open: Option<&'static str>,
+    /// It is evaluated where it is read, not where it stands.
+    lazy: bool,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Walk<'_, '_> {
+    fn node(&mut self, node: &Node) {
+        match &node.value {
+            yaml::Value::Scalar(_) => self.text(node),
+            yaml::Value::Sequence(items) => items.iter().for_each(|item| self.node(item)),
+            yaml::Value::Mapping(mapping) => {
+                for entry in &mapping.entries {
+                    let key = &*entry.key.text;
+                    let before = (self.here, self.open, self.condition, self.lazy);
+                    match key {
+                        "stage" | "step" | "stepGroup" => self.enter(&entry.value),
+                        // Of the format, and read by nothing here.
+                        "notificationRules" | "properties" | "tags" => continue,
+                        _ => {}
+                    }
+                    if let Some(open) = OPEN.iter().find(|open| **open == key) {
+                        self.open = Some(open);
+                    } else if matches!(key, "spec" | "steps" | "envVariables" | "settings") {
+                        self.open = None;
+                    }
+                    self.condition |= key == "condition";
+                    self.lazy |= key == "variables";
+                    self.node(&entry.value);
+                    (self.here, self.open, self.condition, self.lazy) = before;
+                }
+            }
+        }
+    }
+
+    /// Goes to the place of an element, where it has one.
+    fn enter(&mut self, node: &Node) {
+        let Some(identifier) = node
+            .as_mapping()
+            .and_then(|own| own.get("identifier"))
+            .and_then(Node::as_text)
+        else {
+            return;
+        };
+        if let Some(at) = self.child(self.here, identifier) {
+            self.here = at;
+        }
+    }
+
+    fn text(&mut self, node: &Node) {
+        let Some(text) = node.as_text() else { return };
+        if text.starts_with("<+input>")
+            || text.trim().is_empty()
+            || !(self.condition || text.contains("<+"))
+        {
+            return;
+        }
+        let mut seen: Vec<Expr> = Vec::new();
+        // What cannot be read is told elsewhere.
+        if self.condition {
+            if let Ok(expr) = parse_condition(text) {
+                seen.push(expr);
+            }
+        } else if let Ok(template) = Template::parse(text) {
+            seen.extend(template.parts().iter().filter_map(|part| match part {
+                syntax::expr::Part::Expr(expr) => Some(expr.clone()),
+                syntax::expr::Part::Text(_) => None,
+            }));
+        }
+        for expr in &seen {
+            self.expr(expr, node, false);
+        }
+    }
+
+    /// An expression; with `safe` what is unknown in it does no harm.
+    fn expr(&mut self, expr: &Expr, node: &Node, safe: bool) {
+        if let Some(path) = expr.path() {
+            self.path(&path, expr, node, safe);
+            return;
+        }
+        match &expr.kind {
+            Kind::Literal(_) | Kind::Name(_) => {}
+            Kind::Text(parts) => {
+                for part in parts {
+                    if let syntax::expr::Part::Expr(inner) = part {
+                        self.expr(inner, node, safe);
+                    }
+                }
+            }
+            Kind::List(items) => items.iter().for_each(|item| self.expr(item, node, safe)),
+            Kind::Map(entries) => entries
+                .iter()
+                .for_each(|(_, value)| self.expr(value, node, safe)),
+            Kind::Member(of, _) | Kind::Safe(of) => self.expr(of, node, true),
+            Kind::Index(of, index) => {
+                // A path that is put together is only known when it runs.
+                self.expr(index, node, safe);
+                if of.path().is_none() {
+                    self.expr(of, node, true);
+                }
+            }
+            Kind::Coalesce(a, b) | Kind::Elvis(a, b) => {
+                self.expr(a, node, true);
+                self.expr(b, node, safe);
+            }
+            Kind::Unary(_, of) => self.expr(of, node, safe),
+            Kind::Binary(operator, a, b) => {
+                if *operator != Binary::Add {
+                    self.looked_into(a, node, operator.as_str());
+                    self.looked_into(b, node, operator.as_str());
+                }
+                self.expr(a, node, safe);
+                self.expr(b, node, safe);
+            }
+            Kind::Ternary(a, b, c) => {
+                self.looked_into(a, node, "?");
+                for inner in [a, b, c] {
+                    self.expr(inner, node, safe);
+                }
+            }
+            Kind::Call(receiver, name, arguments) => {
+                let functor = match receiver.as_deref().map(|own| &own.kind) {
+                    Some(Kind::Name(root)) => Some(&**root),
+                    _ => None,
+                };
+                if functor == Some("secrets") {
+                    self.secret(expr, node);
+                } else if let Some(receiver) = receiver {
+                    self.looked_into(receiver, node, name);
+                    // A functor is no path, and `.get("a")` ends one.
+                    if !matches!(receiver.kind, Kind::Name(_)) && &**name != "get" {
+                        self.expr(receiver, node, safe);
+                    }
+                }
+                let safe = safe || &**name == "empty";
+                for argument in arguments {
+                    self.expr(argument, node, safe);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// A secret's value is compared, tested, or asked for a method.
+    fn looked_into(&mut self, expr: &Expr, node: &Node, operator: &str) {
+        if is_secret(expr) {
+            let place = node.place(expr.span.clone()).unwrap_or(node.span);
+            self.push(
+                Diagnostic::error(
+                    code::SECRET_PLACE,
+                    format!("`{operator}` cannot look into a secret: its value is only known to the step's own process"),
+                )
+                .at(place, "")
+                .help("look at it in a command, where it is a variable of the environment"),
+            );
+        }
+    }
+
+    fn secret(&mut self, expr: &Expr, node: &Node) {
+        if let Some(key) = self.open {
+            let place = node.place(expr.span.clone()).unwrap_or(node.span);
+            let told =
+                |own: &Diagnostic| own.code == code::SECRET_PLACE && own.span() == Some(place);
+            if self.diagnostics.iter().rev().take(2).any(told) {
+                return;
+            }
+            self.push(
+                Diagnostic::error(code::SECRET_PLACE, format!("`{key}` cannot hold a secret"))
+                    .at(place, "")
+                    .help("use a secret in a command, in `envVariables` or in `settings`"),
+            );
+        }
+    }
+
+    fn path(&mut self, path: &[&str], expr: &Expr, node: &Node, safe: bool) {
+        let root = path[0];
+        if LATER.contains(&root) || matches!(root, "secrets" | "json" | "xml" | "regex") {
+            return;
+        }
+        let place = &self.order.places[self.here];
+        let at = At {
+            world: self.world,
+            place,
+        };
+        let (part, known) = match at.lookup(path) {
+            Lookup::Unknown { part, known } => (part.min(path.len() - 1), known),
+            Lookup::Found { value, .. } => {
+                if value.has_secret() {
+                    self.secret(expr, node);
+                }
+                self.when_read(path, expr, node);
+                return;
+            }
+            Lookup::Template { .. } | Lookup::Later { .. } => return,
+        };
+        if self.when_read(path, expr, node) {
+            return;
+        }
+        // Outputs of a step are what it gives out when it runs.
+        if path[..part].contains(&"output") || path.get(part) == Some(&"output") {
+            self.output(path, expr, node);
+            return;
+        }
+        let entity = deployed::ROOTS.contains(&root);
+        if entity && part == 0 {
+            // The entity is not here: nothing can be said of it.
+            return;
+        }
+        // Steps are told by their own check, with the identifiers of the whole text.
+        let of_steps = part > 0 && matches!(path[part - 1], "steps" | "rollbackSteps");
+        let looped = matches!(
+            path[part],
+            "strategy" | "matrix" | "repeat" | "identifierPostFix"
+        );
+        // A step, a group or a stage as a whole.
+        let whole = part + 1 == path.len()
+            && part > 0
+            && path[part - 1] == "stages"
+            && self.step(path).is_some();
+        if of_steps || looped || whole {
+            return;
+        }
+        if part == 0 && self.is_identifier(root) {
+            return;
+        }
+        let place = node.place(expr.span.clone()).unwrap_or(node.span);
+        let message = format!("unknown: `{}`", path[..=part].join("."));
+        let soft = safe || self.condition;
+        let diagnostic = if soft {
+            Diagnostic::warning(code::UNKNOWN_EXPRESSION, message)
+                .at(place, "null as long as nothing answers it")
+        } else {
+            Diagnostic::error(code::UNKNOWN_EXPRESSION, message).at(place, "")
+        };
+        let near = nearest(path[part], known.iter().map(String::as_str));
+        // A variable is declared or it is not; what else a condition may meet is not known before.
+        let variable = part > 0 && path[part - 1] == "variables" && !safe;
+        if soft && near.is_none() && !variable {
+            return;
+        }
+        self.push(match (near, known.is_empty()) {
+            (Some(near), _) => diagnostic.help(format!("did you mean `{near}`?")),
+            (None, true) => diagnostic.help("nothing of this kind is declared here"),
+            (None, false) => {
+                let names: Vec<String> = known
+                    .iter()
+                    .take(20)
+                    .map(|own| format!("`{own}`"))
+                    .collect();
+                diagnostic.help(format!("there is {}", names.join(", ")))
+            }
+        });
+    }
+
+    /// Tells of an output that is read where it cannot be there yet; whether it did.
+    fn when_read(&mut self, path: &[&str], expr: &Expr, node: &Node) -> bool {
+        let reads = path
+            .iter()
+            .any(|own| matches!(*own, "output" | "status" | "currentStatus" | "retryCount"));
+        if self.lazy {
+            return false;
+        }
+        let Some(other) = reads.then(|| self.step(path)).flatten() else {
+            return false;
+        };
+        // What is around it has a status while it goes on, and gives out what its steps did.
+        if other != self.here && self.order.way(self.here).contains(&other) {
+            return false;
+        }
+        let title = self.order.places[other].identifier().to_owned();
+        let when = self.order.when(self.here, other);
+        let (says, help) = match when {
+            When::Before => return false,
+            When::Own => (
+                format!("`{title}` reads what it gives out itself"),
+                "read it in a step that runs after it",
+            ),
+            When::Beside => (
+                format!("`{title}` runs beside this: whether it is over by then is not known"),
+                "put this behind the `parallel` block",
+            ),
+            When::Later => (
+                format!("`{title}` runs only later than what reads it"),
+                "move one of them, or read a step that runs before",
+            ),
+        };
+        let place = node.place(expr.span.clone()).unwrap_or(node.span);
+        // A Background step is there all the time, and a condition takes what is not there for null.
+        let soft = self.condition || when == When::Beside;
+        let diagnostic = if soft {
+            Diagnostic::warning(code::UNKNOWN_STEP, says)
+        } else {
+            Diagnostic::error(code::UNKNOWN_STEP, says)
+        };
+        self.push(diagnostic.at(place, "").help(help));
+        true
+    }
+
+    /// The step, group or stage whose facts a path reads.
+    fn step(&self, path: &[&str]) -> Option<usize> {
+        let here = &self.order.places[self.here];
+        let mut at = match path[0] {
+            "pipeline" => 0,
+            "stage" | "execution" => {
+                let (_, id) = here.stage.as_ref()?;
+                *self.order.by_id.get(&id.0)?
+            }
+            "stepGroup" => *self.order.by_id.get(&here.groups.last()?.1.0)?,
+            "steps" => {
+                let around = here.groups.iter().rev().map(|(_, id)| id);
+                around
+                    .chain(here.stage.as_ref().map(|(_, id)| id))
+                    .filter_map(|id| self.order.by_id.get(&id.0).copied())
+                    .find(|at| {
+                        path.get(1)
+                            .is_some_and(|own| self.child(*at, own).is_some())
+                    })?
+            }
+            _ => return None,
+        };
+        let mut found = None;
+        for pair in path.windows(2) {
+            if matches!(pair[0], "steps" | "stages") {
+                at = self.child(at, pair[1])?;
+                found = Some(at);
+            }
+        }
+        found
+    }
+
+    /// The nearest place below with this identifier; parallel blocks are looked through.
+    fn child(&self, at: usize, identifier: &str) -> Option<usize> {
+        let children = &self.order.children[at];
+        children.iter().find_map(|child| {
+            let place = &self.order.places[*child];
+            match place.what {
+                What::Stages(_) | What::Elements(_) => self.child(*child, identifier),
+                What::Initialize(_) => None,
+                _ => (place.identifier() == identifier).then_some(*child),
+            }
+        })
+    }
+
+    /// An output that the step does not declare and that is nearly one it does.
+    fn output(&mut self, path: &[&str], expr: &Expr, node: &Node) {
+        let Some(at) = path.iter().position(|own| *own == "outputVariables") else {
+            return;
+        };
+        let (Some(name), Some(step)) = (path.get(at + 1), self.step(&path[..at])) else {
+            return;
+        };
+        let What::Step(step) = self.order.places[step].what else {
+            return;
+        };
+        let StepSpec::Run(run) = &step.spec else {
+            return;
+        };
+        let declared = run.outputs.as_ref().and_then(Param::literal);
+        let names: Vec<&str> = declared
+            .into_iter()
+            .flatten()
+            .filter_map(|own: &OutputVariable| Some(own.name.as_ref()?.value.as_str()))
+            .collect();
+        if names.contains(name) {
+            return;
+        }
+        if let Some(near) = nearest(name, names.iter().copied()) {
+            let place = node.place(expr.span.clone()).unwrap_or(node.span);
+            let step = &step.identifier;
+            self.push(
+                Diagnostic::warning(
+                    code::UNKNOWN_EXPRESSION,
+                    format!("step `{step}` declares no output `{name}`"),
+                )
+                .at(place, "")
+                .help(format!("did you mean `{near}`?")),
+            );
+        }
+    }
+
+    /// Anything of the pipeline may be named by its identifier alone, from below or beside it.
+    fn is_identifier(&self, name: &str) -> bool {
+        self.order.places.iter().any(|own| own.identifier() == name)
+    }
+}
+
+/// `secrets.getValue(…)` itself.
+fn is_secret(expr: &Expr) -> bool {
+    matches!(
+        &expr.kind,
+        Kind::Call(Some(of), name, _) if &**name == "getValue" && matches!(&of.kind, Kind::Name(root) if &**root == "secrets")
+    )
+}

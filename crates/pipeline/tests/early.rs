@@ -1,0 +1,164 @@
+//! What is said of expressions before anything runs.
+
+use std::fmt::Write as _;
+
+use pipeline::model::{Options, read};
+use syntax::Sources;
+use syntax::diagnostic::{Style, render};
+
+const HEAD: &str = "pipeline:
+  identifier: p
+  name: p
+  variables:
+    - {name: tag, type: String, value: v1}
+    - {name: asked, type: String, value: <+input>}
+    - {name: token, type: Secret, value: org.token}
+  stages:
+    - stage:
+        identifier: s
+        name: s
+        type: Custom
+        variables: [{name: own, type: String, value: x}]
+        spec:
+          execution:
+            steps:
+              - stepGroup:
+                  identifier: g
+                  name: g
+                  variables: [{name: level, type: Number, value: 2}]
+                  stepGroupInfra: {type: KubernetesDirect, spec: {connectorRef: k8s, namespace: ns}}
+                  steps:
+                    - step: {identifier: first, name: first, type: Run, spec: {image: a, command: make, outputVariables: [{name: VERSION}]}}
+                    - step:
+";
+
+const TAIL: &str = "                    - parallel:
+                        - step: {identifier: left, name: left, type: Run, spec: {image: a, command: echo}}
+                        - step: {identifier: right, name: right, type: Run, spec: {image: a, command: 'echo @RIGHT@'}}
+                    - step: {identifier: last, name: last, type: Run, spec: {image: a, command: echo}}
+";
+
+/// What is said of a step's keys, and of the text of the one beside another.
+fn said(step: &str, right: &str) -> String {
+    let mut sources = Sources::new();
+    let step = step.lines().fold(String::new(), |text, line| {
+        text + &" ".repeat(24) + line + "\n"
+    });
+    let id = sources.add(
+        "p.yaml",
+        format!("{HEAD}{step}{}", TAIL.replace("@RIGHT@", right)),
+    );
+    let loaded = read(&sources, [id], Options::default());
+    let mut out = String::new();
+    for own in &loaded.diagnostics {
+        if !own.code.as_str().starts_with("SY04") {
+            writeln!(out, "{}", render(own, &sources, Style::PLAIN)).expect("a string takes all");
+        }
+    }
+    out
+}
+
+fn step(keys: &str) -> String {
+    format!("identifier: mid\nname: mid\ntype: Run\n{keys}")
+}
+
+fn command(text: &str) -> String {
+    step(&format!("spec: {{image: a, command: '{text}'}}"))
+}
+
+#[test]
+fn what_the_run_will_answer_is_not_judged() {
+    for text in [
+        "<+pipeline.variables.tag> <+pipeline.variables.asked> <+stage.variables.own> <+stepGroup.variables.level + 1>",
+        "<+steps.first.output.outputVariables.VERSION> <+steps.first.output.outputVariables.FROM_A_FILE>",
+        "<+execution.steps.g.steps.first.status> <+pipeline.stages.s.spec.execution.steps.g.steps.first.name>",
+        "<+stepGroup.steps.first.output.outputVariables.VERSION.split(\".\")[0]>",
+        "<+matrix.os> <+repeat.item> <+strategy.iteration> <+trigger.branch> <+service.name> <+env.variables.x> <+infra.namespace>",
+        "<+secrets.getValue(\"a\")> <+pipeline.variables.token> x<+secrets.getValue(\"a\")>",
+        "<+pipeline.variables.gone ?? \"x\"> <+empty(pipeline.variables.gone)> <+pipeline.variables.gone?.x>",
+        "<+pipeline.variables[<+stage.name>]> <+json.select(\"a\", steps.first.output.outputVariables.VERSION)>",
+        "<+steps.mid.name> <+step.name> <+stage.type> <+pipeline.triggeredBy.name> <+datetime.currentDate()>",
+        "<+steps.last.name> <+steps.right.identifier>",
+    ] {
+        assert_eq!(said(&command(text), ""), "", "{text}");
+    }
+}
+
+#[test]
+fn what_can_be_known_before_is_told_before() {
+    let cases = [
+        (
+            "an unknown variable",
+            command("<+pipeline.variables.tga>"),
+            "",
+        ),
+        ("an unknown member", command("<+stage.nmae>"), ""),
+        ("an unknown root", command("<+pipelin.name>"), ""),
+        (
+            "an unknown root that is like none",
+            command("<+zzz.name>"),
+            "",
+        ),
+        (
+            "an unknown variable in a condition",
+            step(
+                "when: {stageStatus: All, condition: <+pipeline.variables.tga> == \"x\"}\nspec: {image: a, command: x}",
+            ),
+            "",
+        ),
+        (
+            "its own output",
+            command("<+steps.mid.output.outputVariables.X>"),
+            "",
+        ),
+        (
+            "a step that runs later",
+            command("<+steps.last.output.outputVariables.X>"),
+            "",
+        ),
+        (
+            "the status of a step that runs later",
+            command("<+execution.steps.g.steps.last.status>"),
+            "",
+        ),
+        (
+            "a step beside it",
+            command("x"),
+            "<+steps.left.output.outputVariables.X>",
+        ),
+        (
+            "nearly a declared output",
+            command("<+steps.first.output.outputVariables.VERSOIN>"),
+            "",
+        ),
+        (
+            "a secret in an image",
+            step("spec: {image: 'r/<+pipeline.variables.token>', command: x}"),
+            "",
+        ),
+        (
+            "a secret in a condition",
+            step(
+                "when: {stageStatus: All, condition: <+secrets.getValue(\"a\")> == \"x\"}\nspec: {image: a, command: x}",
+            ),
+            "",
+        ),
+        (
+            "a secret that is looked into",
+            command("<+secrets.getValue(\"a\").length()>"),
+            "",
+        ),
+        (
+            "a secret that decides",
+            command("<+secrets.getValue(\"a\") ? 1 : 2>"),
+            "",
+        ),
+    ];
+    let mut out = String::new();
+    for (name, step, right) in cases {
+        let said = said(&step, right);
+        assert!(!said.is_empty(), "nothing is said of {name}");
+        writeln!(out, "===== {name}\n{said}").expect("a string takes all");
+    }
+    insta::assert_snapshot!(out);
+}
