@@ -15,4 +15,5 @@ mod sys;
 mod volumes;
 
 pub use backend::{Agent, Config, Native};
+pub use keeper::early::keepers_early;
 pub use keeper::{ARGUMENT, pod_main};
