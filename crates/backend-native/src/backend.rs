@@ -27,6 +27,9 @@ use crate::images::Images;
 use crate::keeper::{ARGUMENT, early, failed};
 use crate::{cgroup, store, volumes};
 
+/// Containers that wait for their steps: enough that steps which do nothing do not wait for one, few enough to cost little.
+const AHEAD: usize = 6;
+
 /// The agent that runs in every container.
 #[derive(Clone)]
 pub enum Agent {
@@ -473,6 +476,10 @@ impl Backend for Native {
                 help: Some("raise initTimeout of the step group".to_owned()),
             })),
         }
+    }
+
+    fn ahead(&self) -> usize {
+        AHEAD
     }
 
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {

@@ -47,7 +47,7 @@ pub async fn run(
     };
     let mut logs = Logs::new(&job.dir.join("logs"), job.secrets.clone());
     let seed = std::hash::RandomState::new().build_hasher().finish();
-    let core = if job.resume {
+    let mut core = if job.resume {
         let mut failed = None;
         let core = Core::resume(
             &events,
@@ -73,6 +73,7 @@ pub async fn run(
     } else {
         Core::create(&job.run, job.planner.clone(), seed, clock.now())
     };
+    core.look_ahead(job.backend.ahead());
     let (results, results_in) = mpsc::unbounded_channel();
     let (frames, frames_in) = mpsc::channel(BATCHES);
     let (pods, pods_in) = mpsc::unbounded_channel();
@@ -343,6 +344,11 @@ impl Shell {
                     channel,
                     frame,
                 } => self.send(connection, channel, &frame),
+                Action::OpenLog { step, attempt } => {
+                    // What is wrong with it is told when it is written.
+                    let _ = self.logs.stored(&step, attempt);
+                }
+                Action::CloseLog { step, attempt } => self.logs.close(&step, attempt),
                 Action::Store {
                     step,
                     attempt,

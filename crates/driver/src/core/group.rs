@@ -1,6 +1,6 @@
 //! A group's pod: made, connected to, watched and removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use addon::link::Frame;
@@ -73,7 +73,7 @@ impl Pulse {
 
 /// What is under way for one pod.
 pub(super) struct Group {
-    spec: Arc<pod::Spec>,
+    pub(super) spec: Arc<pod::Spec>,
     pub(super) pod: PodRef,
     preflight: Ask,
     pub(super) images: BTreeMap<String, Result<ImageFacts, Failure>>,
@@ -84,6 +84,12 @@ pub(super) struct Group {
     pulse: Pulse,
     channels: u32,
     pub(super) containers: BTreeMap<String, Container>,
+    /// See `ahead`.
+    pub(super) minded: BTreeSet<String>,
+    pub(super) by_channel: BTreeMap<u32, String>,
+    pub(super) reached: usize,
+    pub(super) next: usize,
+    pub(super) rested: VecDeque<String>,
     delete: Ask,
     delete_tries: u32,
     delete_again_ms: u64,
@@ -91,7 +97,9 @@ pub(super) struct Group {
 
 /// One container of it.
 pub(super) struct Container {
-    asked: bool,
+    /// Its place in the description of the pod.
+    pub(super) place: usize,
+    pub(super) asked: bool,
     pub(super) up: Option<Result<(), Failure>>,
     /// The channel, once it was opened or is being opened.
     pub(super) channel: Option<u32>,
@@ -108,8 +116,9 @@ impl Group {
             run: spec.run.clone(),
             group: group.0.clone(),
         };
-        let container = |c: &pod::Container| {
+        let container = |(place, c): (usize, &pod::Container)| {
             let container = Container {
+                place,
                 asked: false,
                 up: None,
                 channel: None,
@@ -120,7 +129,12 @@ impl Group {
             (c.name.clone(), container)
         };
         Self {
-            containers: spec.containers.iter().map(container).collect(),
+            containers: spec.containers.iter().enumerate().map(container).collect(),
+            minded: BTreeSet::new(),
+            by_channel: BTreeMap::new(),
+            reached: 0,
+            next: 0,
+            rested: VecDeque::new(),
             spec: Arc::new(spec),
             pod,
             preflight: Ask::No,
@@ -158,9 +172,12 @@ impl Group {
             again_ms: now_ms + backoff(self.link_tries),
         };
         self.link_tries += 1;
-        for container in self.containers.values_mut() {
-            container.channel = None;
-            container.session.cut();
+        self.by_channel.clear();
+        for name in &self.minded {
+            if let Some(container) = self.containers.get_mut(name) {
+                container.channel = None;
+                container.session.cut();
+            }
         }
     }
 }
@@ -205,7 +222,7 @@ fn bad_images(images: &BTreeMap<String, Result<ImageFacts, Failure>>) -> Option<
 }
 
 /// The containers of the steps that a node begins with, as far as it is expanded.
-fn first_containers(state: &State, id: &NodeId, into: &mut Vec<String>) {
+pub(super) fn first_containers(state: &State, id: &NodeId, into: &mut Vec<String>) {
     let Some(place) = state.nodes.get(id) else {
         return;
     };
@@ -260,6 +277,7 @@ impl Core {
         match self.planner.pod(group, &self.facts, suffix) {
             Ok(spec) if spec.name == pod => {
                 self.groups.insert(group.clone(), Group::new(group, spec));
+                self.reach(group);
                 true
             }
             other => {
@@ -335,19 +353,10 @@ impl Core {
             let pod = entry.pod.clone();
             self.out.push_back(Action::Watch { pod });
         }
-        // In the order of the plan: the first step's is wanted first.
-        for container in &entry.spec.containers {
-            if let Some(state) = entry.containers.get_mut(&container.name)
-                && !state.asked
-            {
-                state.asked = true;
-                self.out.push_back(Action::Container {
-                    group: group.clone(),
-                    spec: entry.spec.clone(),
-                    container: container.name.clone(),
-                });
-            }
-        }
+        self.look(group);
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
         if let Link::Down { again_ms } = entry.link
             && now_ms >= again_ms
         {
@@ -558,11 +567,15 @@ impl Core {
         let Link::Up(connection) = entry.link else {
             return;
         };
-        for (name, container) in &mut entry.containers {
+        for name in &entry.minded {
+            let Some(container) = entry.containers.get_mut(name) else {
+                continue;
+            };
             let up = matches!(container.up, Some(Ok(())));
             if up && container.channel.is_none() && now_ms >= container.again_ms {
                 entry.channels += 1;
                 container.channel = Some(entry.channels);
+                entry.by_channel.insert(entry.channels, name.clone());
                 self.out.push_back(Action::Send {
                     connection,
                     channel: entry.channels,
@@ -621,7 +634,9 @@ impl Core {
         let Some(container) = entry.containers.get_mut(name) else {
             return;
         };
-        container.channel = None;
+        if let Some(channel) = container.channel.take() {
+            entry.by_channel.remove(&channel);
+        }
         container.session.cut();
         container.tries += 1;
         container.again_ms = now_ms + backoff(container.tries);
@@ -730,7 +745,8 @@ impl Core {
             if entry.delete == Ask::No && entry.delete_tries > 0 {
                 times.push(entry.delete_again_ms);
             }
-            for container in entry.containers.values() {
+            let minded = entry.minded.iter().filter_map(|c| entry.containers.get(c));
+            for container in minded {
                 let up = matches!(container.up, Some(Ok(())));
                 if up && container.channel.is_none() && entry.connection().is_some() {
                     times.push(container.again_ms);

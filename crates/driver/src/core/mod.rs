@@ -11,6 +11,7 @@
 //! memory: a core made again from the journal ([`Core::resume`]) asks the same questions of the backend and the addons,
 //! and they answer what is there.
 
+mod ahead;
 mod asked;
 mod group;
 mod records;
@@ -217,6 +218,20 @@ pub enum Action {
         /// The frame.
         frame: Frame,
     },
+    /// An attempt runs: what its log needs may be made meanwhile.
+    OpenLog {
+        /// The step.
+        step: NodeId,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Nothing more of this attempt will be stored.
+    CloseLog {
+        /// The step.
+        step: NodeId,
+        /// Which attempt.
+        attempt: u32,
+    },
     /// Write output to the log store; then [`Event::Stored`].
     Store {
         /// The step.
@@ -336,6 +351,7 @@ pub struct Core {
     collections: u32,
     /// Steps that have, or wait for, a place in a queue.
     queued: BTreeSet<NodeId>,
+    ahead: usize,
     seed: u64,
     timer: Option<u64>,
     out: VecDeque<Action>,
@@ -398,6 +414,7 @@ impl Core {
             connections: 0,
             collections: 0,
             queued: BTreeSet::new(),
+            ahead: usize::MAX,
             seed,
             timer: None,
             out: VecDeque::new(),

@@ -124,8 +124,7 @@ impl Core {
             if entry.connection() != Some(connection) {
                 return None;
             }
-            let mut containers = entry.containers.iter();
-            let (name, _) = containers.find(|(_, c)| c.channel == Some(channel))?;
+            let name = entry.by_channel.get(&channel)?;
             Some((group.clone(), name.clone()))
         }) else {
             return;
@@ -201,6 +200,10 @@ impl Core {
             Report::Started { attempt, at_ms } => {
                 let step = NodeId(attempt.step.clone());
                 if self.runs(&attempt) {
+                    self.out.push_back(Action::OpenLog {
+                        step: step.clone(),
+                        attempt: attempt.number,
+                    });
                     let input = Input::Started {
                         step,
                         attempt: attempt.number,
@@ -417,6 +420,7 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
+        self.need(&group, &container);
         let Some(entry) = self.groups.get(&group) else {
             return;
         };
@@ -472,6 +476,7 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
+        self.need(&group, &container);
         let key = self.key(step, attempt);
         let twice = self.planted.start_twice;
         let Some(entry) = self.groups.get_mut(&group) else {
@@ -527,6 +532,7 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
+        self.need(&group, &container);
         if let Some(session) = self.session(&group, &container) {
             // It runs: what it was started with, secrets among it, is not needed any more.
             session.start = None;
