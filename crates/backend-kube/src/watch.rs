@@ -20,6 +20,9 @@ use tokio::time::Instant;
 /// A pod that is being deleted and is still there so long after its grace: its node does not answer.
 const LATE: Duration = Duration::from_secs(15);
 
+/// Seconds after which the API server ends a watch and another one begins: one that says nothing for longer is cut (see `connect`).
+const WATCH_S: u32 = 30;
+
 /// What is known of the pod so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
@@ -71,7 +74,7 @@ impl Watch {
 }
 
 async fn follow_events(api: Api<Event>, pod: String, tell: watch::Sender<Seen>, to: Events) {
-    let of_pod = watcher::Config::default().fields(&format!(
+    let of_pod = watcher::Config::default().timeout(WATCH_S).fields(&format!(
         "involvedObject.kind=Pod,involvedObject.name={pod}"
     ));
     let mut told = BTreeSet::new();
@@ -107,7 +110,9 @@ async fn follow_events(api: Api<Event>, pod: String, tell: watch::Sender<Seen>, 
 }
 
 async fn follow_pod(api: Api<Pod>, name: String, tell: watch::Sender<Seen>) {
-    let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let by_name = watcher::Config::default()
+        .timeout(WATCH_S)
+        .fields(&format!("metadata.name={name}"));
     let mut stream = std::pin::pin!(watcher(api, by_name));
     let (mut there, mut listed) = (false, false);
     let mut late: Option<Instant> = None;

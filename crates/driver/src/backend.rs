@@ -45,12 +45,6 @@ pub trait Backend: Send + Sync {
         events: Events,
     ) -> Result<(), Failure>;
 
-    /// How many containers beyond those in use it is to be asked for. One that has all of a pod's from its beginning is asked for
-    /// all; one that makes each when it is asked to, for the next few.
-    fn ahead(&self) -> usize {
-        usize::MAX
-    }
-
     /// A new connection to the pod's lite-engine (see `addon::link`). `Failure::gone` where the pod is no more.
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure>;
 

@@ -17,6 +17,7 @@ pub mod queue;
 pub mod reports;
 pub mod run;
 pub mod store;
+mod told;
 
 pub use job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
 pub use run::run;

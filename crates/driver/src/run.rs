@@ -22,6 +22,7 @@ use crate::journal::{self, Journal};
 use crate::queue::{self, Ticket};
 use crate::reports;
 use crate::store::{Logs, Written};
+use crate::told::Told;
 
 /// Batches of frames that may wait for the machine: a reader stays one read ahead for a few connections.
 const BATCHES: usize = 8;
@@ -47,7 +48,7 @@ pub async fn run(
     };
     let mut logs = Logs::new(&job.dir.join("logs"), job.secrets.clone());
     let seed = std::hash::RandomState::new().build_hasher().finish();
-    let mut core = if job.resume {
+    let core = if job.resume {
         let mut failed = None;
         let core = Core::resume(
             &events,
@@ -73,7 +74,6 @@ pub async fn run(
     } else {
         Core::create(&job.run, job.planner.clone(), seed, clock.now())
     };
-    core.look_ahead(job.backend.ahead());
     let (results, results_in) = mpsc::unbounded_channel();
     let (frames, frames_in) = mpsc::channel(BATCHES);
     let (pods, pods_in) = mpsc::unbounded_channel();
@@ -81,6 +81,7 @@ pub async fn run(
     // The journal is ours, so the socket is; where it cannot be made, only asking from elsewhere is not possible.
     let listener = control::listen(&job.dir, calls);
     let executor = std::fs::metadata(&job.dir).ok().map(|dir| dir.uid());
+    let told = Told::new(job.resume);
     let mut shell = Shell {
         job,
         core,
@@ -92,6 +93,7 @@ pub async fn run(
         tasks: JoinSet::new(),
         by_pod: BTreeMap::new(),
         connections: BTreeMap::new(),
+        told,
         results,
         frames,
         pods,
@@ -161,6 +163,8 @@ struct Shell {
     /// What is under way for a pod by its name.
     by_pod: BTreeMap<String, Vec<AbortHandle>>,
     connections: BTreeMap<u32, Connection>,
+    /// What a driver before this one told of pods.
+    told: Told,
     // Unbounded: one answer for each question of the machine.
     results: mpsc::UnboundedSender<Event>,
     frames: mpsc::Sender<Vec<Event>>,
@@ -344,11 +348,6 @@ impl Shell {
                     channel,
                     frame,
                 } => self.send(connection, channel, &frame),
-                Action::OpenLog { step, attempt } => {
-                    // What is wrong with it is told when it is written.
-                    let _ = self.logs.stored(&step, attempt);
-                }
-                Action::CloseLog { step, attempt } => self.logs.close(&step, attempt),
                 Action::Store {
                     step,
                     attempt,
@@ -595,6 +594,11 @@ impl Shell {
                 EventKind::Warning => "warning: ",
             };
             let line = format!("{mark}{}\n", event.message);
+            // A cluster tells a driver that takes the pod over all of its events again.
+            let dir = self.job.dir.join("logs");
+            if self.told.again(&dir, &node, event.at_ms, &line) {
+                return Ok(());
+            }
             let written = self.logs.append(&node, 0, event.at_ms, line.as_bytes());
             let written = written.and_then(|_| self.logs.flush(&node, 0));
             written.map_err(|source| Error::Store {

@@ -7,7 +7,7 @@ use engine::event::{Event, Status};
 use pipeline::plan::{Kind, NodeId};
 
 use crate::disk::Stored;
-use crate::world::Ended;
+use crate::world::{Ended, Fate};
 
 /// Every promise that was broken, in words.
 pub fn check(ended: &Ended) -> Vec<String> {
@@ -79,7 +79,9 @@ fn records(ended: &Ended, broken: &mut Vec<String>) {
                 lost.insert(key(step, *attempt));
             }
             Event::PodLost { group, reason } => {
-                let taken = ended.pods.values().any(|fate| fate.lost);
+                // A container that is killed before any step has run takes its pod with it.
+                let taken = |fate: &Fate| fate.lost || !fate.pod.dead.is_empty();
+                let taken = ended.pods.values().any(taken);
                 if !taken && reason != "something did not answer" {
                     broken.push(format!("{group} lost a pod that nobody took: {reason}"));
                 }

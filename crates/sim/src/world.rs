@@ -248,8 +248,6 @@ impl World {
         match core {
             Ok(mut core) => {
                 core.plant(self.planted);
-                // As backends differ in what they are asked for before it is needed.
-                core.look_ahead([1, 2, usize::MAX][(seed % 3) as usize]);
                 self.core = Some(core);
                 self.perform();
             }
@@ -546,9 +544,7 @@ impl World {
                 .broken
                 .push(format!("the only driver heard that epoch {seen} took over")),
             Action::Bug(illegal) => self.broken.push(illegal.to_string()),
-            Action::OpenLog { .. }
-            | Action::CloseLog { .. }
-            | Action::Mask(_)
+            Action::Mask(_)
             | Action::File { .. }
             | Action::Warn(_)
             | Action::Reply { .. }

@@ -112,7 +112,7 @@ fn a_connection_that_is_gone_on_one_side_changes_no_outcome() {
 
 #[test]
 fn a_killed_addon_loses_its_attempt_and_no_other() {
-    let mut found = 0;
+    let (mut found, mut early) = (0, 0);
     for seed in 0..200 {
         let faults = Faults {
             addon: 60,
@@ -132,12 +132,27 @@ fn a_killed_addon_loses_its_attempt_and_no_other() {
         });
         let lost: Vec<_> = lost.collect();
         assert!(lost.len() <= 1, "seed {seed}: {lost:#?}");
+        // Before any step has run it costs a pod and nothing else.
+        let mut replaced = ended.disk.journal.iter().filter_map(|s| match &s.event {
+            Event::PodLost { group, .. } => Some(group),
+            _ => None,
+        });
+        if let Some(group) = replaced.next() {
+            early += 1;
+            assert!(lost.is_empty(), "seed {seed}: {}", told(&ended));
+            let initialized =
+                ended.disk.journal.iter().any(
+                    |s| matches!(&s.event, Event::PodReady { group: ready } if ready == group),
+                );
+            assert!(initialized, "seed {seed}: {}", told(&ended));
+        }
         for reason in lost {
             found += 1;
             assert_eq!(reason.error, ErrorKind::InfrastructureFailure);
         }
     }
     assert!(found > 10, "{found} attempts were lost");
+    assert!(early > 3, "{early} pods were replaced");
 }
 
 /// The first seed that finds a planted bug, and what it says.

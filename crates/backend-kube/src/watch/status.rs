@@ -20,20 +20,30 @@ pub(super) fn fold(seen: &mut Seen, pod: &Pod) {
     }
     let phase = status.phase.as_deref().unwrap_or_default();
     if phase == "Failed" || phase == "Succeeded" || status.reason.as_deref() == Some("Evicted") {
-        let why = [status.reason.as_deref(), status.message.as_deref()];
-        let why: Vec<&str> = why
-            .into_iter()
-            .flatten()
-            .filter(|t| !t.is_empty())
-            .collect();
-        let why = if why.is_empty() {
-            format!("its phase is {phase}")
-        } else {
-            why.join(": ")
-        };
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         seen.gone
-            .get_or_insert_with(|| gone(format!("the pod {name} is over: {why}")));
+            .get_or_insert_with(|| gone(over(name, phase, pod)));
+    }
+}
+
+/// Why a pod is over: who told it to end, if somebody did.
+fn over(name: &str, phase: &str, pod: &Pod) -> String {
+    let status = pod.status.clone().unwrap_or_default();
+    // Evictions, preemption and lost nodes are told by a condition.
+    let conditions = status.conditions.into_iter().flatten();
+    let disruption = conditions
+        .filter(|c| c.type_ == "DisruptionTarget" && c.status == "True")
+        .find_map(|c| c.message);
+    let why: Vec<String> = [status.reason, status.message, disruption]
+        .into_iter()
+        .flatten()
+        .filter(|text| !text.is_empty())
+        .collect();
+    match (pod.metadata.deletion_timestamp.is_some(), why.is_empty()) {
+        (true, true) => format!("the pod {name} was deleted"),
+        (true, false) => format!("the pod {name} was deleted: {}", why.join(": ")),
+        (false, true) => format!("the pod {name} is over: its phase is {phase}"),
+        (false, false) => format!("the pod {name} is over: {}", why.join(": ")),
     }
 }
 
@@ -163,6 +173,39 @@ mod tests {
 
     fn container(state: &Value) -> Value {
         json!({"name": "step-a", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": state})
+    }
+
+    #[test]
+    fn a_pod_that_is_over_says_who_told_it_to_end() {
+        let status = |more: Value| {
+            let mut status = json!({"phase": "Failed"});
+            let object = status.as_object_mut().expect("an object");
+            object.extend(more.as_object().expect("an object").clone());
+            status
+        };
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "message": "Eviction API: evicting"});
+        for (deleted, more, words) in [
+            (false, json!({}), "the pod p is over: its phase is Failed"),
+            (
+                false,
+                json!({"reason": "Evicted", "message": "The node was low on memory."}),
+                "the pod p is over: Evicted: The node was low on memory.",
+            ),
+            (true, json!({}), "the pod p was deleted"),
+            (
+                true,
+                json!({"conditions": [condition]}),
+                "the pod p was deleted: Eviction API: evicting",
+            ),
+        ] {
+            let mut pod = json!({"metadata": {"name": "p"}, "status": status(more)});
+            if deleted {
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+            let mut seen = Seen::default();
+            fold(&mut seen, &serde_json::from_value(pod).expect("a pod"));
+            assert_eq!(seen.gone.expect("it is over").message, words);
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! A group's pod: made, connected to, watched and removed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use addon::link::Frame;
 use engine::Input;
 use engine::State;
-use engine::event::Failure;
+use engine::event::{ErrorKind, Failure, Interrupt};
 use pipeline::plan::{Kind, NodeId, Order};
 use pipeline::pod;
 
@@ -29,6 +29,9 @@ const PING_MS: u64 = 10_000;
 const SILENCE_MS: u64 = 10_000;
 /// A removal that failed this often is left to `sweep`.
 const DELETE_TRIES: u32 = 6;
+/// For so long the removal is tried where nobody answers: an API server that starts again takes a minute. Who does not want to wait
+/// interrupts the run once more.
+const DELETE_LONGEST_MS: u64 = 180_000;
 
 /// The channel of what is said to lite-engine itself. Those of containers count from 1.
 const LITE_ENGINE: u32 = 0;
@@ -73,7 +76,7 @@ impl Pulse {
 
 /// What is under way for one pod.
 pub(super) struct Group {
-    pub(super) spec: Arc<pod::Spec>,
+    spec: Arc<pod::Spec>,
     pub(super) pod: PodRef,
     preflight: Ask,
     pub(super) images: BTreeMap<String, Result<ImageFacts, Failure>>,
@@ -84,22 +87,16 @@ pub(super) struct Group {
     pulse: Pulse,
     channels: u32,
     pub(super) containers: BTreeMap<String, Container>,
-    /// See `ahead`.
-    pub(super) minded: BTreeSet<String>,
-    pub(super) by_channel: BTreeMap<u32, String>,
-    pub(super) reached: usize,
-    pub(super) next: usize,
-    pub(super) rested: VecDeque<String>,
     delete: Ask,
     delete_tries: u32,
     delete_again_ms: u64,
+    /// When it was first tried.
+    delete_since_ms: u64,
 }
 
 /// One container of it.
 pub(super) struct Container {
-    /// Its place in the description of the pod.
-    pub(super) place: usize,
-    pub(super) asked: bool,
+    asked: bool,
     pub(super) up: Option<Result<(), Failure>>,
     /// The channel, once it was opened or is being opened.
     pub(super) channel: Option<u32>,
@@ -116,9 +113,8 @@ impl Group {
             run: spec.run.clone(),
             group: group.0.clone(),
         };
-        let container = |(place, c): (usize, &pod::Container)| {
+        let container = |c: &pod::Container| {
             let container = Container {
-                place,
                 asked: false,
                 up: None,
                 channel: None,
@@ -129,12 +125,7 @@ impl Group {
             (c.name.clone(), container)
         };
         Self {
-            containers: spec.containers.iter().enumerate().map(container).collect(),
-            minded: BTreeSet::new(),
-            by_channel: BTreeMap::new(),
-            reached: 0,
-            next: 0,
-            rested: VecDeque::new(),
+            containers: spec.containers.iter().map(container).collect(),
             spec: Arc::new(spec),
             pod,
             preflight: Ask::No,
@@ -148,6 +139,7 @@ impl Group {
             delete: Ask::No,
             delete_tries: 0,
             delete_again_ms: 0,
+            delete_since_ms: 0,
         }
     }
 
@@ -172,12 +164,9 @@ impl Group {
             again_ms: now_ms + backoff(self.link_tries),
         };
         self.link_tries += 1;
-        self.by_channel.clear();
-        for name in &self.minded {
-            if let Some(container) = self.containers.get_mut(name) {
-                container.channel = None;
-                container.session.cut();
-            }
+        for container in self.containers.values_mut() {
+            container.channel = None;
+            container.session.cut();
         }
     }
 }
@@ -222,7 +211,7 @@ fn bad_images(images: &BTreeMap<String, Result<ImageFacts, Failure>>) -> Option<
 }
 
 /// The containers of the steps that a node begins with, as far as it is expanded.
-pub(super) fn first_containers(state: &State, id: &NodeId, into: &mut Vec<String>) {
+fn first_containers(state: &State, id: &NodeId, into: &mut Vec<String>) {
     let Some(place) = state.nodes.get(id) else {
         return;
     };
@@ -277,7 +266,6 @@ impl Core {
         match self.planner.pod(group, &self.facts, suffix) {
             Ok(spec) if spec.name == pod => {
                 self.groups.insert(group.clone(), Group::new(group, spec));
-                self.reach(group);
                 true
             }
             other => {
@@ -353,10 +341,19 @@ impl Core {
             let pod = entry.pod.clone();
             self.out.push_back(Action::Watch { pod });
         }
-        self.look(group);
-        let Some(entry) = self.groups.get_mut(group) else {
-            return;
-        };
+        // In the order of the plan: the first step's is wanted first.
+        for container in &entry.spec.containers {
+            if let Some(state) = entry.containers.get_mut(&container.name)
+                && !state.asked
+            {
+                state.asked = true;
+                self.out.push_back(Action::Container {
+                    group: group.clone(),
+                    spec: entry.spec.clone(),
+                    container: container.name.clone(),
+                });
+            }
+        }
         if let Link::Down { again_ms } = entry.link
             && now_ms >= again_ms
         {
@@ -403,6 +400,9 @@ impl Core {
         if entry.delete == Ask::No && entry.create != Ask::Asked && now_ms >= entry.delete_again_ms
         {
             entry.delete = Ask::Asked;
+            if entry.delete_tries == 0 {
+                entry.delete_since_ms = now_ms;
+            }
             let pod = entry.pod.clone();
             self.out.push_back(Action::Delete { pod });
         }
@@ -465,8 +465,8 @@ impl Core {
         }
     }
 
-    /// The pod is ready once the first steps' containers are up too, or cannot be: that is then their steps' failure.
-    fn maybe_ready(&mut self, group: &NodeId, pod: &str, now_ms: u64) {
+    /// The pod is ready once the addons of the first steps answer too, or cannot be: that is then their steps' failure.
+    pub(super) fn maybe_ready(&mut self, group: &NodeId, pod: &str, now_ms: u64) {
         let mut first = Vec::new();
         first_containers(&self.state, group, &mut first);
         if self.entry(group, pod).is_some_and(|entry| {
@@ -477,7 +477,11 @@ impl Core {
             let mut first = first.iter().filter_map(|name| entry.containers.get(name));
             entry.create == Ask::Done
                 && entry.preflight == Ask::Done
-                && first.all(|container| container.up.is_some())
+                && first.all(|container| match &container.up {
+                    Some(Ok(())) => container.session.welcomed,
+                    Some(Err(_)) => true,
+                    None => false,
+                })
         }) {
             self.decide(
                 Input::PodReady {
@@ -567,15 +571,11 @@ impl Core {
         let Link::Up(connection) = entry.link else {
             return;
         };
-        for name in &entry.minded {
-            let Some(container) = entry.containers.get_mut(name) else {
-                continue;
-            };
+        for (name, container) in &mut entry.containers {
             let up = matches!(container.up, Some(Ok(())));
             if up && container.channel.is_none() && now_ms >= container.again_ms {
                 entry.channels += 1;
                 container.channel = Some(entry.channels);
-                entry.by_channel.insert(entry.channels, name.clone());
                 self.out.push_back(Action::Send {
                     connection,
                     channel: entry.channels,
@@ -634,16 +634,15 @@ impl Core {
         let Some(container) = entry.containers.get_mut(name) else {
             return;
         };
-        if let Some(channel) = container.channel.take() {
-            entry.by_channel.remove(&channel);
-        }
+        container.channel = None;
         container.session.cut();
         container.tries += 1;
         container.again_ms = now_ms + backoff(container.tries);
         if container.tries >= CHANNEL_TRIES {
             let failure =
                 engine::classify::infrastructure(format!("the container {name} is gone: {why}"));
-            container.up = Some(Err(failure));
+            let pod = entry.pod.name.clone();
+            self.container_lost(group, &pod, name, failure, now_ms);
         } else {
             // Its backend may know more than that there is no answer.
             self.out.push_back(Action::Ended {
@@ -660,12 +659,30 @@ impl Core {
         pod: &str,
         container: &str,
         failure: Option<&backend::Failure>,
+        now_ms: u64,
     ) {
-        if let Some(failure) = failure
-            && let Some(entry) = self.entry(group, pod)
+        if let Some(failure) = failure {
+            self.container_lost(group, pod, container, classify(failure), now_ms);
+        }
+    }
+
+    /// A container that stood is no more: its step's failure, but before any step has run the loss of a pod that another one replaces.
+    fn container_lost(
+        &mut self,
+        group: &NodeId,
+        pod: &str,
+        container: &str,
+        failure: Failure,
+        now_ms: u64,
+    ) {
+        if let Some(entry) = self.entry(group, pod)
             && let Some(container) = entry.containers.get_mut(container)
         {
-            container.up = Some(Err(classify(failure)));
+            container.up = Some(Err(failure.clone()));
+            if failure.error == ErrorKind::InfrastructureFailure {
+                // Means nothing to a pod that is ready already.
+                self.pod_failed(group, pod, failure, now_ms);
+            }
         }
     }
 
@@ -693,6 +710,7 @@ impl Core {
         result: Result<Deleted, backend::Failure>,
         now_ms: u64,
     ) {
+        let hurried = matches!(self.state.interrupt, Some((Interrupt::Kill, _)));
         let Some(entry) = self.entry(&group, &pod) else {
             return;
         };
@@ -705,7 +723,10 @@ impl Core {
                 entry.delete = Ask::No;
                 entry.delete_tries += 1;
                 entry.delete_again_ms = now_ms + backoff(entry.delete_tries);
-                if entry.delete_tries >= DELETE_TRIES {
+                let patient = failure.kind == FailureKind::Connectivity
+                    && !hurried
+                    && now_ms < entry.delete_since_ms + DELETE_LONGEST_MS;
+                if entry.delete_tries >= DELETE_TRIES && !patient {
                     let reason = failure.message;
                     self.out.push_back(Action::Warn(format!(
                         "pod {pod} could not be removed: {reason}; `stepyard sweep` does it"
@@ -745,8 +766,7 @@ impl Core {
             if entry.delete == Ask::No && entry.delete_tries > 0 {
                 times.push(entry.delete_again_ms);
             }
-            let minded = entry.minded.iter().filter_map(|c| entry.containers.get(c));
-            for container in minded {
+            for container in entry.containers.values() {
                 let up = matches!(container.up, Some(Ok(())));
                 if up && container.channel.is_none() && entry.connection().is_some() {
                     times.push(container.again_ms);

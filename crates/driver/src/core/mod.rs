@@ -11,7 +11,6 @@
 //! memory: a core made again from the journal ([`Core::resume`]) asks the same questions of the backend and the addons,
 //! and they answer what is there.
 
-mod ahead;
 mod asked;
 mod group;
 mod records;
@@ -218,20 +217,6 @@ pub enum Action {
         /// The frame.
         frame: Frame,
     },
-    /// An attempt runs: what its log needs may be made meanwhile.
-    OpenLog {
-        /// The step.
-        step: NodeId,
-        /// Which attempt.
-        attempt: u32,
-    },
-    /// Nothing more of this attempt will be stored.
-    CloseLog {
-        /// The step.
-        step: NodeId,
-        /// Which attempt.
-        attempt: u32,
-    },
     /// Write output to the log store; then [`Event::Stored`].
     Store {
         /// The step.
@@ -351,7 +336,6 @@ pub struct Core {
     collections: u32,
     /// Steps that have, or wait for, a place in a queue.
     queued: BTreeSet<NodeId>,
-    ahead: usize,
     seed: u64,
     timer: Option<u64>,
     out: VecDeque<Action>,
@@ -414,7 +398,6 @@ impl Core {
             connections: 0,
             collections: 0,
             queued: BTreeSet::new(),
-            ahead: usize::MAX,
             seed,
             timer: None,
             out: VecDeque::new(),
@@ -479,7 +462,7 @@ impl Core {
                 pod,
                 container,
                 failure,
-            } => self.ended(&group, &pod, &container, failure.as_ref()),
+            } => self.ended(&group, &pod, &container, failure.as_ref(), now_ms),
             Event::Deaf => self.deaf(now_ms),
             Event::Deleted { group, pod, result } => self.deleted(group, pod, result, now_ms),
             Event::Stored {

@@ -102,11 +102,12 @@ impl Core {
         let Some(entry) = self.groups.get(group) else {
             return;
         };
-        let waits = |name: &&String| {
-            let container = entry.containers.get(*name);
-            container.is_some_and(|c| c.session.pending.is_some() || !c.session.settle.is_empty())
-        };
-        let waiting: Vec<String> = entry.minded.iter().filter(waits).cloned().collect();
+        let waiting: Vec<String> = entry
+            .containers
+            .iter()
+            .filter(|(_, c)| c.session.pending.is_some() || !c.session.settle.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
         for container in waiting {
             self.tend_record(group, &container, now_ms);
             if self.committed() {
@@ -120,9 +121,6 @@ impl Core {
             return;
         };
         let settle = std::mem::take(&mut session.settle);
-        if settle.is_empty() {
-            return;
-        }
         for attempt in settle {
             if let Some(session) = self.session(group, container) {
                 // The channel keeps its order: a start sent after this finds the addon idle.
@@ -131,12 +129,8 @@ impl Core {
                 session.streaming = None;
                 session.stop = None;
             }
-            let step = NodeId(attempt.step.clone());
-            self.logs.remove(&(step.clone(), attempt.number));
-            self.out.push_back(Action::CloseLog {
-                step,
-                attempt: attempt.number,
-            });
+            self.logs
+                .remove(&(NodeId(attempt.step.clone()), attempt.number));
             self.request(group, container, &Request::Settled { attempt });
             let again = self.session(group, container).and_then(|s| s.again.take());
             if let Some(mut start) = again {
@@ -144,7 +138,6 @@ impl Core {
                 self.request(group, container, &Request::Start(start));
             }
         }
-        self.rest(group, container);
     }
 
     pub(super) fn tend_record(&mut self, group: &NodeId, container: &str, now_ms: u64) {

@@ -124,7 +124,8 @@ impl Core {
             if entry.connection() != Some(connection) {
                 return None;
             }
-            let name = entry.by_channel.get(&channel)?;
+            let mut containers = entry.containers.iter();
+            let (name, _) = containers.find(|(_, c)| c.channel == Some(channel))?;
             Some((group.clone(), name.clone()))
         }) else {
             return;
@@ -200,10 +201,6 @@ impl Core {
             Report::Started { attempt, at_ms } => {
                 let step = NodeId(attempt.step.clone());
                 if self.runs(&attempt) {
-                    self.out.push_back(Action::OpenLog {
-                        step: step.clone(),
-                        attempt: attempt.number,
-                    });
                     let input = Input::Started {
                         step,
                         attempt: attempt.number,
@@ -279,10 +276,15 @@ impl Core {
             return;
         };
         entry.welcomed(container);
+        let pod = entry.pod.name.clone();
         let Some(session) = self.session(group, container) else {
             return;
         };
         session.welcomed = true;
+        self.maybe_ready(group, &pod, now_ms);
+        let Some(session) = self.session(group, container) else {
+            return;
+        };
         match state {
             AddonState::Idle => session.idle = true,
             AddonState::Running {
@@ -420,7 +422,6 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
-        self.need(&group, &container);
         let Some(entry) = self.groups.get(&group) else {
             return;
         };
@@ -476,7 +477,6 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
-        self.need(&group, &container);
         let key = self.key(step, attempt);
         let twice = self.planted.start_twice;
         let Some(entry) = self.groups.get_mut(&group) else {
@@ -532,7 +532,6 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
-        self.need(&group, &container);
         if let Some(session) = self.session(&group, &container) {
             // It runs: what it was started with, secrets among it, is not needed any more.
             session.start = None;

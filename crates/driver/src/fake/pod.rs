@@ -26,7 +26,7 @@ pub struct Pod {
     /// Attempts that were lost with their container: what ran, and what was recorded and not settled.
     pub lost: BTreeSet<Attempt>,
     /// Containers that were killed.
-    dead: BTreeSet<String>,
+    pub dead: BTreeSet<String>,
 }
 
 struct Addon {
