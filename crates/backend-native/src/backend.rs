@@ -24,11 +24,8 @@ use tokio::task::JoinHandle;
 
 use crate::control::{Answer, Call, Container, First, Pod};
 use crate::images::Images;
-use crate::keeper::{ARGUMENT, early, failed};
+use crate::keeper::{ARGUMENT, failed};
 use crate::{cgroup, store, volumes};
-
-/// Containers that wait for their steps: enough that steps which do nothing do not wait for one, few enough to cost little.
-const AHEAD: usize = 6;
 
 /// The agent that runs in every container.
 #[derive(Clone)]
@@ -87,23 +84,10 @@ pub struct Native {
 
 /// A pod that this process made.
 struct Made {
-    keeper: Keeper,
+    /// Ends when the keeper is reaped.
+    reaped: JoinHandle<()>,
     /// Kept so that the pod is not without a driver.
-    connection: BufReader<UnixStream>,
-}
-
-/// A keeper that this process started: executed, it is reaped here; forked from another process, its end is that of its connection.
-struct Keeper(Option<JoinHandle<()>>);
-
-impl Keeper {
-    async fn ended(self, mut connection: BufReader<UnixStream>) {
-        match self.0 {
-            Some(reaped) => {
-                let _ = reaped.await;
-            }
-            None => while read_answer(&mut connection).await.is_some() {},
-        }
-    }
+    _connection: BufReader<UnixStream>,
 }
 
 /// `pod.json`: enough to find a pod again.
@@ -169,34 +153,37 @@ impl Native {
         }
     }
 
-    /// Starts a keeper and tells it what to do.
-    async fn keeper(&self, first: &First) -> Result<(BufReader<UnixStream>, Keeper), Failure> {
+    /// Executes a keeper and tells it what to do.
+    async fn keeper(
+        &self,
+        first: &First,
+    ) -> Result<(BufReader<UnixStream>, JoinHandle<()>), Failure> {
         let what = "start the pod's keeper";
         let (ours, theirs) =
             std::os::unix::net::UnixStream::pair().map_err(|e| failed(what, &e))?;
         ours.set_nonblocking(true).map_err(|e| failed(what, &e))?;
-        let keeper = if self.config.keeper.is_none() && early::fork(&theirs) {
-            Keeper(None)
-        } else {
-            let program = self.config.keeper.as_deref();
-            let mut child = Command::new(program.unwrap_or(Path::new("/proc/self/exe")))
-                .arg(ARGUMENT)
-                .current_dir("/")
-                .stdin(Stdio::from(OwnedFd::from(theirs)))
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .map_err(|e| failed(what, &e))?;
-            Keeper(Some(tokio::spawn(async move {
-                // How it ended is told over the connection.
-                let _ = child.wait().await;
-            })))
-        };
+        let program = self
+            .config
+            .keeper
+            .as_deref()
+            .unwrap_or(Path::new("/proc/self/exe"));
+        let mut child = Command::new(program)
+            .arg(ARGUMENT)
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| failed(what, &e))?;
+        let reaped = tokio::spawn(async move {
+            // How it ended is told over the connection.
+            let _ = child.wait().await;
+        });
         let mut stream = UnixStream::from_std(ours).map_err(|e| failed(what, &e))?;
         write_line(&mut stream, first)
             .await
             .map_err(|e| failed(what, &e))?;
-        Ok((BufReader::new(stream), keeper))
+        Ok((BufReader::new(stream), reaped))
     }
 
     /// Removes what a pod that is no more has left.
@@ -211,9 +198,9 @@ impl Native {
             Err(_) => {}
         }
         // Files of subordinate users: only the root of a user namespace may remove them.
-        let (mut stream, keeper) = self.keeper(&First::Remove(dir.clone())).await?;
+        let (mut stream, reaped) = self.keeper(&First::Remove(dir.clone())).await?;
         let answer = read_answer(&mut stream).await;
-        keeper.ended(stream).await;
+        let _ = reaped.await;
         match answer {
             Some(Answer::Deleted) => Ok(()),
             Some(Answer::Failed(failure)) => Err(failure),
@@ -246,9 +233,21 @@ impl Native {
         warnings: &mut Vec<String>,
     ) -> Result<Pod, Failure> {
         let what = format!("make the pod's directory {}", dir.display());
-        for part in ["run", "disk", "volumes"] {
-            fs::create_dir(dir.join(part)).map_err(|e| failed(&what, &e))?;
-        }
+        let make = || -> io::Result<()> {
+            for part in ["addon", "containers", "etc", "shm", "volumes"] {
+                fs::create_dir(dir.join(part))?;
+            }
+            // A container that runs as another user passes through to its slice by mounts, not by this path.
+            let etc = dir.join("etc");
+            fs::write(etc.join("hosts"), hosts(spec))?;
+            fs::write(etc.join("hostname"), format!("{}\n", spec.name))?;
+            fs::write(etc.join("resolv.conf"), resolvers(spec.network))?;
+            for file in ["hosts", "hostname", "resolv.conf"] {
+                fs::set_permissions(etc.join(file), fs::Permissions::from_mode(0o644))?;
+            }
+            Ok(())
+        };
+        make().map_err(|e| failed(&what, &e))?;
         let volumes = volumes::prepare(
             spec,
             dir,
@@ -260,11 +259,6 @@ impl Native {
             name: spec.name.clone(),
             run: spec.run.clone(),
             dir: dir.to_owned(),
-            etc: vec![
-                ("hosts".to_owned(), hosts(spec)),
-                ("hostname".to_owned(), format!("{}\n", spec.name)),
-                ("resolv.conf".to_owned(), resolvers(spec.network)),
-            ],
             state: self.config.state.clone(),
             agent: self.agent()?,
             network: spec.network,
@@ -282,24 +276,28 @@ impl Native {
         let dir = self.dir(&spec.name);
         let mut warnings = Vec::new();
         let pod = self.prepare(spec, &dir, &mut warnings)?;
-        let (mut connection, keeper) = self.keeper(&First::Pod(Box::new(pod))).await?;
+        let (mut connection, reaped) = self.keeper(&First::Pod(Box::new(pod))).await?;
         let answer = read_answer(&mut connection).await;
         match answer {
             Some(Answer::Ready { warnings: more }) => {
                 for text in warnings.into_iter().chain(more) {
                     event(events, None, EventKind::Warning, "NotSupported", text);
                 }
-                let made = Made { keeper, connection };
+                let made = Made {
+                    reaped,
+                    _connection: connection,
+                };
                 self.lock().insert(spec.name.clone(), made);
                 Ok(())
             }
             answer => {
-                keeper.ended(connection).await;
+                let _ = reaped.await;
+                let log = fs::read_to_string(dir.join("lite-engine.log")).unwrap_or_default();
                 Err(match answer {
                     Some(Answer::Failed(failure)) => failure,
                     _ => failed(
                         &format!("start the pod {}", spec.name),
-                        "its keeper ended without an answer",
+                        &format!("its keeper ended without an answer {}", log.trim()),
                     ),
                 })
             }
@@ -347,7 +345,11 @@ impl Backend for Native {
     ) -> Result<Created, Failure> {
         let dir = self.dir(&spec.name);
         let what = || format!("make the pod's directory {}", dir.display());
-        store::make_pods(&self.pods()).map_err(|e| failed(&what(), &e))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(self.pods())
+            .map_err(|e| failed(&what(), &e))?;
         match fs::DirBuilder::new().mode(0o700).create(&dir) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -478,10 +480,6 @@ impl Backend for Native {
         }
     }
 
-    fn ahead(&self) -> usize {
-        AHEAD
-    }
-
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
         let dial = || async {
             let (_dir, path) = store::near(&self.dir(&pod.name), "socket")?;
@@ -556,7 +554,7 @@ impl Backend for Native {
         self.released(&pod.name).await?;
         let made = self.lock().remove(&pod.name);
         if let Some(made) = made {
-            made.keeper.ended(made.connection).await;
+            let _ = made.reaped.await;
         }
         let _ = cleared.await;
         self.sweep(&pod.name).await?;

@@ -15,5 +15,4 @@ mod sys;
 mod volumes;
 
 pub use backend::{Agent, Config, Native};
-pub use keeper::early::keepers_early;
 pub use keeper::{ARGUMENT, pod_main};

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use driver::backend::Failure;
@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount as sys_mount};
 
 use super::mounts::Top;
 use super::{Talk, failed};
-use crate::control::{Container, Pod, Root};
+use crate::control::{Pod, Root};
 
 const NONE: Option<&str> = None;
 
@@ -29,14 +29,14 @@ const NOT_OF_HOST: [&str; 10] = [
     "lost+found",
 ];
 
-/// Mounts the root filesystem of a container where it is put together.
+/// Mounts the root filesystem at `<dir>/root`.
 pub(super) fn mount(
     pod: &Pod,
-    plan: &Container,
+    dir: &Path,
+    root: &Root,
     privileged: bool,
     talk: &mut Talk,
 ) -> Result<Top, Failure> {
-    let dir = &pod.work(&plan.name);
     let at = dir.join("root");
     // A device node that a step makes is of no use to it; those in /dev are mounts of their own. This is what keeps
     // CAP_MKNOD, which is in the engines' default set, from the machine's disks.
@@ -45,32 +45,14 @@ pub(super) fn mount(
     } else {
         MsFlags::MS_NODEV
     };
-    match &plan.root {
-        Root::Layers(layers) => {
-            on_disk(pod, &plan.name, dir)?;
-            layered(dir, &at, layers, flags, talk)?;
-        }
+    match root {
+        Root::Layers(layers) => layered(dir, &at, layers, flags, talk)?,
         Root::Host => {
-            let parts = host(pod, &plan.name, dir, &at, flags, talk)?;
+            let parts = host(pod, dir, &at, flags, talk)?;
             return Top::open(&at, parts);
         }
     }
     Top::open(&at, Vec::new())
-}
-
-/// Lets `<dir>/upper` and `<dir>/work` be directories on the disk.
-fn on_disk(pod: &Pod, container: &str, dir: &Path) -> Result<(), Failure> {
-    let made = (|| {
-        for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
-            let place = pod.disk(container, name);
-            match fs::DirBuilder::new().mode(mode).create(&place) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-                _ => symlink(place, dir.join(name))?,
-            }
-        }
-        Ok(())
-    })();
-    made.map_err(|e| failed("make the container's directories", &e))
 }
 
 /// An overlay over unpacked layers; where the kernel refuses, its upper directory in memory, and then a copy.
@@ -162,7 +144,6 @@ fn in_memory(dir: &Path) -> io::Result<()> {
 /// these are: a read-only root filesystem is read-only there too.
 fn host(
     pod: &Pod,
-    container: &str,
     dir: &Path,
     at: &Path,
     flags: MsFlags,
@@ -173,7 +154,6 @@ fn host(
     let submounts = submounts();
     let whole = crate::keeper::idmap::initial() && {
         let layers = [PathBuf::from("/")];
-        on_disk(pod, container, dir)?;
         layered(dir, at, &layers, flags, talk).is_ok()
     };
     if whole {

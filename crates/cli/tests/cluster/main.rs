@@ -6,7 +6,9 @@
 mod support;
 
 mod agent;
+mod failures;
 mod initialize;
+mod proxy;
 mod restricted;
 mod runs;
 mod settings;

@@ -4,10 +4,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::proxy::Proxy;
 use crate::support::{Group, Home, Seen};
 
 /// An image that the cluster can pull.
@@ -20,6 +22,16 @@ pub(crate) struct Cluster {
     pub(crate) home: Home,
     pub(crate) namespace: String,
     kubeconfig: PathBuf,
+    /// Held while it is used.
+    beside: Option<RwLockReadGuard<'static, ()>>,
+}
+
+/// Tests that break the cluster wait for the others, and the others for them.
+static BROKEN: RwLock<()> = RwLock::new(());
+
+/// No other test uses the cluster while this is held.
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+    BROKEN.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A command that runs.
@@ -32,6 +44,14 @@ pub(crate) struct Running {
 impl Cluster {
     /// None where no cluster is: told, and counted as skipped.
     pub(crate) fn new(test: &str) -> Option<Self> {
+        let beside = BROKEN.read().unwrap_or_else(PoisonError::into_inner);
+        let mut cluster = Self::within(test)?;
+        cluster.beside = Some(beside);
+        Some(cluster)
+    }
+
+    /// The same for a test that has the cluster to itself, see [`alone`].
+    pub(crate) fn within(test: &str) -> Option<Self> {
         let Some(kubeconfig) = std::env::var_os("KUBECONFIG").map(PathBuf::from) else {
             skipped(test, "KUBECONFIG names no cluster");
             return None;
@@ -40,6 +60,7 @@ impl Cluster {
             home: Home::new(),
             namespace: format!("sy-{}-{}", test.replace('_', "-"), std::process::id()),
             kubeconfig,
+            beside: None,
         };
         cluster.kubectl(&["create", "namespace", &cluster.namespace]);
         // Pods are refused until it is there.
@@ -107,6 +128,42 @@ impl Cluster {
         }
     }
 
+    /// Whether the API server answers.
+    pub(crate) fn answers(&self) -> bool {
+        Command::new("kubectl")
+            .args(["--kubeconfig", &self.kubeconfig.to_string_lossy()])
+            .args(["get", "--raw", "/readyz"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+
+    /// A way to the API server of this machine, and a kubeconfig that goes there.
+    pub(crate) fn by_proxy(&self) -> (Proxy, PathBuf) {
+        let text = std::fs::read_to_string(&self.kubeconfig).expect("the kubeconfig");
+        let head = "https://127.0.0.1:";
+        let (before, rest) = text.split_once(head).expect("a server on loopback");
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let proxy = Proxy::to(rest[..end].parse().expect("a port"));
+        let text = format!("{before}{head}{}{}", proxy.port, &rest[end..]);
+        let path = self.home.write("by-proxy.kubeconfig", text);
+        (proxy, path)
+    }
+
+    /// Makes the node have an image.
+    pub(crate) fn pull(&self, image: &str) {
+        let image = format!("--image={image}");
+        self.kubectl(&["run", "pull", &image, "--restart=Never", "--", "true"]);
+        self.until("the image", || {
+            let pod = self.get(&["pod", "pull"]);
+            (pod["status"]["phase"] == "Succeeded").then_some(())
+        });
+        self.kubectl(&["delete", "pod", "pull", "--force", "--grace-period=0"]);
+    }
+
     /// The command on this cluster.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.home.command(args);
@@ -137,15 +194,27 @@ impl Cluster {
         self.command(&[&head[..], more].concat())
     }
 
-    /// Takes the last run over.
-    pub(crate) fn resume(&self) -> Running {
+    /// The directory of the one run that was begun.
+    fn run_dir(&self) -> PathBuf {
         let runs = self.home.path().join("state/runs");
-        let last = std::fs::read_dir(&runs)
+        let mut runs = std::fs::read_dir(runs).expect("a run was begun");
+        runs.next()
             .expect("a run was begun")
-            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-            .max();
-        let last = last.expect("a run was begun");
-        Running::of(self.command(&["resume", &last]))
+            .expect("its directory")
+            .path()
+    }
+
+    /// Takes the run over.
+    pub(crate) fn resume(&self) -> Running {
+        let run = self.run_dir();
+        let name = run.file_name().expect("a name").to_string_lossy();
+        Running::of(self.command(&["resume", &name]))
+    }
+
+    /// The journal of the run, as text.
+    pub(crate) fn journal(&self) -> String {
+        let bytes = std::fs::read(self.run_dir().join("journal")).expect("a journal");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// All that runs left here: everything but the shared agent and what every namespace has.

@@ -1,0 +1,254 @@
+//! How each failure is brought about.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use super::moment::{MOMENTS, Moment, Stage};
+use crate::support::Seen;
+use crate::world::Cluster;
+
+/// Long enough for what is cut off to be noticed, and tried again.
+const A_WHILE: Duration = Duration::from_secs(3);
+/// Longer than any moment takes to be reached.
+const LONGEST: Duration = Duration::from_mins(3);
+
+pub(super) fn container_killed(stage: Stage) -> Seen {
+    kill(&stage, stage.container());
+    stage.end()
+}
+
+pub(super) fn lite_engine_killed(stage: Stage) -> Seen {
+    kill(&stage, "lite-engine");
+    stage.end()
+}
+
+pub(super) fn pod_deleted(stage: Stage) -> Seen {
+    stage
+        .cluster
+        .kubectl(&["delete", "pod", &stage.pod, "--wait=false"]);
+    gone(&stage);
+    stage.end()
+}
+
+pub(super) fn pod_evicted(stage: Stage) -> Seen {
+    let (namespace, pod) = (&stage.cluster.namespace, &stage.pod);
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction");
+    let body = format!(
+        r#"{{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {{"name": "{pod}"}}}}"#
+    );
+    stage
+        .cluster
+        .kubectl_with(&["create", "--raw", &path, "-f", "-"], &body);
+    gone(&stage);
+    stage.end()
+}
+
+/// A step that runs is given its time to end; else the pod is gone before somebody looks.
+fn gone(stage: &Stage) {
+    if stage.moment != Moment::During {
+        stage.cluster.until("the end of the pod", || {
+            stage.cluster.pods().is_empty().then_some(())
+        });
+    }
+}
+
+pub(super) fn driver_killed(mut stage: Stage) -> Seen {
+    stage.go_on();
+    taken_over(stage, Duration::ZERO)
+}
+
+/// The pod ends by itself; a command that comes back finds it so.
+pub(super) fn driver_gone(stage: Stage) -> Seen {
+    taken_over(stage, Duration::from_secs(1))
+}
+
+fn taken_over(stage: Stage, end: Duration) -> Seen {
+    let Stage {
+        cluster, run, pod, ..
+    } = stage;
+    let before = run.kill();
+    if !end.is_zero() {
+        cluster.until("the pod's own end", || {
+            let pods = cluster.pods();
+            let pod = pods
+                .iter()
+                .find(|p| p["metadata"]["name"] == pod.as_str())?;
+            let phase = pod["status"]["phase"].as_str()?;
+            ["Succeeded", "Failed"].contains(&phase).then_some(())
+        });
+    }
+    let after = cluster.resume().end();
+    // A resumed run shows the lines of the journal's steps from where it takes them over.
+    Seen {
+        out: before + &after.out,
+        ..after
+    }
+}
+
+pub(super) fn connection_cut(mut stage: Stage) -> Seen {
+    stage.way.cut();
+    stage.go_on();
+    std::thread::sleep(A_WHILE);
+    stage.way.open();
+    stage.end()
+}
+
+pub(super) fn connection_frozen(stage: Stage) -> Seen {
+    stage.way.freeze();
+    stage.end()
+}
+
+pub(super) fn connection_slow(stage: Stage) -> Seen {
+    stage.way.slow(Duration::from_millis(100));
+    stage.end()
+}
+
+/// The four moments of a row meet: the cluster is broken once for all of them, by the last that comes.
+struct Meeting {
+    there: Mutex<usize>,
+    all: Condvar,
+}
+
+impl Meeting {
+    const fn new() -> Self {
+        Self {
+            there: Mutex::new(0),
+            all: Condvar::new(),
+        }
+    }
+
+    /// Waits for the others; the last one does this first.
+    fn meet(&self, last: impl FnOnce()) {
+        let mut there = self.there.lock().expect("nobody panics with it");
+        *there += 1;
+        let round = (*there).next_multiple_of(MOMENTS.len());
+        if *there == round {
+            last();
+            self.all.notify_all();
+        }
+        // A cell that failed before does not come: the others do not wait for ever.
+        let (there, waited) = self
+            .all
+            .wait_timeout_while(there, LONGEST, |there| *there < round)
+            .expect("nobody panics with it");
+        drop(there);
+        assert!(!waited.timed_out(), "the other moments were not reached");
+    }
+}
+
+static NODE: Meeting = Meeting::new();
+static SERVER: Meeting = Meeting::new();
+
+pub(super) fn node_gone(mut stage: Stage) -> Seen {
+    let (cluster, pod) = (stage.cluster, stage.pod.clone());
+    NODE.meet(|| {
+        stop("kubelet");
+        cluster.until("the node's silence", || (!ready(cluster)).then_some(()));
+        // Where every node is silent, as here the only one, the control plane thinks itself cut off and evicts nobody: what it does
+        // where others answer is done for it.
+        cluster.kubectl(&["taint", "node", "--all", "--overwrite", UNREACHABLE]);
+    });
+    stage.go_on();
+    cluster.until("the removal of the pod whose node is gone", || {
+        let pods = cluster.pods();
+        let pod = pods.iter().find(|p| p["metadata"]["name"] == pod.as_str());
+        let stays = pod.is_some_and(|p| p["metadata"]["deletionTimestamp"].is_null());
+        (!stays).then_some(())
+    });
+    // Who has no pod waits for the node; the others are told without it.
+    let (waiting, ended) = match stage.moment {
+        Moment::Before => (Some(stage), None),
+        _ => (None, Some(stage.end())),
+    };
+    NODE.meet(|| {
+        start("kubelet");
+        cluster.until("the node", || ready(cluster).then_some(()));
+        // Where the control plane has not done so itself.
+        if cluster.get(&["nodes"]).to_string().contains("NoExecute") {
+            cluster.kubectl(&["taint", "node", "--all", &format!("{UNREACHABLE}-")]);
+        }
+    });
+    ended.unwrap_or_else(|| waiting.expect("one of both").end())
+}
+
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable:NoExecute";
+
+/// Whether the node is ready by its own word.
+fn ready(cluster: &Cluster) -> bool {
+    let path = "jsonpath={.items[0].status.conditions[?(@.type==\"Ready\")].status}";
+    cluster.kubectl(&["get", "nodes", "-o", path]) == "True"
+}
+
+pub(super) fn api_server_down(mut stage: Stage) -> Seen {
+    SERVER.meet(|| stop("apiserver"));
+    stage.go_on();
+    SERVER.meet(|| {
+        std::thread::sleep(Duration::from_mins(1));
+        start("apiserver");
+    });
+    // Who looks what is left must be answered.
+    stage
+        .cluster
+        .until("the API server", || stage.cluster.answers().then_some(()));
+    stage.end()
+}
+
+/// Kills the first process of a container from outside.
+fn kill(stage: &Stage, container: &str) {
+    let pod = stage.cluster.get(&["pod", &stage.pod]);
+    let states = pod["status"]["containerStatuses"].as_array();
+    let id = states
+        .into_iter()
+        .flatten()
+        .find(|s| s["name"] == container)
+        .and_then(|s| s["containerID"].as_str()?.strip_prefix("containerd://"))
+        .expect("a container that runs");
+    let state = state();
+    let done = Command::new(state.join("../deb/usr/bin/ctr"))
+        .arg("-a")
+        .arg(state.join("containerd.sock"))
+        .args(["-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", id])
+        .status();
+    assert!(done.is_ok_and(|s| s.success()), "ctr kills {container}");
+    stage.cluster.until("the end of the container", || {
+        let pods = stage.cluster.pods();
+        let pod = pods
+            .iter()
+            .find(|p| p["metadata"]["name"] == stage.pod.as_str());
+        // A run that has noticed has removed it.
+        let Some(pod) = pod else { return Some(()) };
+        let states = pod["status"]["containerStatuses"].as_array()?.clone();
+        let state = states.into_iter().find(|s| s["name"] == container)?;
+        state["state"]["terminated"].is_object().then_some(())
+    });
+}
+
+/// The state of the cluster of ours.
+fn state() -> PathBuf {
+    PathBuf::from(std::env::var_os("STEPYARD_TEST_CLUSTER").expect("asked for before"))
+}
+
+/// Ends a part of the cluster.
+fn stop(part: &str) {
+    let pid = std::fs::read_to_string(state().join("pid").join(part)).expect("it was started");
+    let pid = pid.trim();
+    let done = Command::new("kill").args(["-9", pid]).status();
+    assert!(done.is_ok_and(|s| s.success()), "{part} is killed");
+    while PathBuf::from("/proc").join(pid).join("exe").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Starts it again as it was. It outlives the test.
+fn start(part: &str) {
+    let mut child = Command::new(state().join("part").join(part))
+        .process_group(0)
+        .spawn()
+        .expect("its command line was kept");
+    let file = state().join("pid").join(part);
+    std::fs::write(file, child.id().to_string()).expect("a file");
+    std::thread::spawn(move || child.wait());
+}
