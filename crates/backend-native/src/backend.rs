@@ -36,6 +36,34 @@ pub enum Agent {
     Bytes(&'static [u8], String),
 }
 
+impl Agent {
+    /// The agent as a file, written where it is not there.
+    pub(crate) fn file(&self, state: &Path) -> Result<PathBuf, Failure> {
+        let (bytes, digest) = match self {
+            Self::File(path) => {
+                return path
+                    .canonicalize()
+                    .map_err(|e| failed(&format!("find the agent {}", path.display()), &e));
+            }
+            Self::Bytes(bytes, digest) => (*bytes, digest),
+        };
+        let path = state.join("agent").join(digest);
+        if path.exists() {
+            return Ok(path);
+        }
+        let write = || {
+            let dir = state.join("agent");
+            fs::create_dir_all(&dir)?;
+            let early = dir.join(format!(".{digest}-{}", std::process::id()));
+            fs::write(&early, bytes)?;
+            fs::set_permissions(&early, fs::Permissions::from_mode(0o555))?;
+            fs::rename(&early, &path)
+        };
+        write().map_err(|e: io::Error| failed("write the agent", &e))?;
+        Ok(path)
+    }
+}
+
 /// Where and how native pods are made.
 #[derive(Clone)]
 pub struct Config {
@@ -92,10 +120,28 @@ struct Made {
 
 /// `pod.json`: enough to find a pod again.
 #[derive(Serialize, Deserialize)]
-struct Marker {
-    pod: PodRef,
+pub(crate) struct Marker {
+    pub(crate) pod: PodRef,
     /// A pod of another boot is no more.
-    boot: String,
+    pub(crate) boot: String,
+}
+
+impl Marker {
+    /// The pod of a directory. One without its marker was left by a crash at the very start: it is swept like a pod.
+    pub(crate) fn of(entry: &fs::DirEntry) -> PodRef {
+        let marker = fs::read(entry.path().join("pod.json"))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Self>(&text).ok());
+        marker.map_or_else(
+            || PodRef {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                namespace: None,
+                run: String::new(),
+                group: String::new(),
+            },
+            |marker| marker.pod,
+        )
+    }
 }
 
 impl Native {
@@ -117,32 +163,6 @@ impl Native {
         self.pods().join(pod)
     }
 
-    /// The agent as a file, written where it is not there.
-    fn agent(&self) -> Result<PathBuf, Failure> {
-        let (bytes, digest) = match &self.config.agent {
-            Agent::File(path) => {
-                return path
-                    .canonicalize()
-                    .map_err(|e| failed(&format!("find the agent {}", path.display()), &e));
-            }
-            Agent::Bytes(bytes, digest) => (*bytes, digest),
-        };
-        let path = self.config.state.join("agent").join(digest);
-        if path.exists() {
-            return Ok(path);
-        }
-        let write = || {
-            let dir = self.config.state.join("agent");
-            fs::create_dir_all(&dir)?;
-            let early = dir.join(format!(".{digest}-{}", std::process::id()));
-            fs::write(&early, bytes)?;
-            fs::set_permissions(&early, fs::Permissions::from_mode(0o555))?;
-            fs::rename(&early, &path)
-        };
-        write().map_err(|e: io::Error| failed("write the agent", &e))?;
-        Ok(path)
-    }
-
     /// A connection to a pod's keeper.
     async fn control(&self, pod: &str) -> Result<BufReader<UnixStream>, Failure> {
         let (_dir, path) =
@@ -158,32 +178,7 @@ impl Native {
         &self,
         first: &First,
     ) -> Result<(BufReader<UnixStream>, JoinHandle<()>), Failure> {
-        let what = "start the pod's keeper";
-        let (ours, theirs) =
-            std::os::unix::net::UnixStream::pair().map_err(|e| failed(what, &e))?;
-        ours.set_nonblocking(true).map_err(|e| failed(what, &e))?;
-        let program = self
-            .config
-            .keeper
-            .as_deref()
-            .unwrap_or(Path::new("/proc/self/exe"));
-        let mut child = Command::new(program)
-            .arg(ARGUMENT)
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|e| failed(what, &e))?;
-        let reaped = tokio::spawn(async move {
-            // How it ended is told over the connection.
-            let _ = child.wait().await;
-        });
-        let mut stream = UnixStream::from_std(ours).map_err(|e| failed(what, &e))?;
-        write_line(&mut stream, first)
-            .await
-            .map_err(|e| failed(what, &e))?;
-        Ok((BufReader::new(stream), reaped))
+        execute(self.config.keeper.as_deref(), first).await
     }
 
     /// Removes what a pod that is no more has left.
@@ -260,7 +255,7 @@ impl Native {
             run: spec.run.clone(),
             dir: dir.to_owned(),
             state: self.config.state.clone(),
-            agent: self.agent()?,
+            agent: self.config.agent.file(&self.config.state)?,
             network: spec.network,
             limited: spec
                 .containers
@@ -570,34 +565,49 @@ impl Backend for Native {
             Err(e) => return Err(failed(&format!("read {}", self.pods().display()), &e)),
         };
         for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let marker = fs::read(entry.path().join("pod.json"))
-                .ok()
-                .and_then(|text| serde_json::from_slice::<Marker>(&text).ok());
-            // A directory without its marker was left by a crash at the very start: it is swept like a pod.
-            pods.push(marker.map_or_else(
-                || PodRef {
-                    name,
-                    namespace: None,
-                    run: String::new(),
-                    group: String::new(),
-                },
-                |m| m.pod,
-            ));
+            pods.push(Marker::of(&entry));
         }
         pods.sort();
         Ok(pods)
     }
 }
 
-async fn write_line(to: &mut UnixStream, value: &impl Serialize) -> io::Result<()> {
+/// Executes a program (none: this one) as keeper and tells it what to do.
+pub(crate) async fn execute(
+    program: Option<&Path>,
+    first: &First,
+) -> Result<(BufReader<UnixStream>, JoinHandle<()>), Failure> {
+    let what = "start the pod's keeper";
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(|e| failed(what, &e))?;
+    ours.set_nonblocking(true).map_err(|e| failed(what, &e))?;
+    let program = program.unwrap_or(Path::new("/proc/self/exe"));
+    let mut child = Command::new(program)
+        .arg(ARGUMENT)
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| failed(what, &e))?;
+    let reaped = tokio::spawn(async move {
+        // How it ended is told over the connection.
+        let _ = child.wait().await;
+    });
+    let mut stream = UnixStream::from_std(ours).map_err(|e| failed(what, &e))?;
+    write_line(&mut stream, first)
+        .await
+        .map_err(|e| failed(what, &e))?;
+    Ok((BufReader::new(stream), reaped))
+}
+
+pub(crate) async fn write_line(to: &mut UnixStream, value: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     to.write_all(&line).await
 }
 
 /// The next answer; none at the end, or where it is none.
-async fn read_answer(from: &mut BufReader<UnixStream>) -> Option<Answer> {
+pub(crate) async fn read_answer(from: &mut BufReader<UnixStream>) -> Option<Answer> {
     let mut line = String::new();
     from.read_line(&mut line).await.ok()?;
     serde_json::from_str(&line).ok()
@@ -640,7 +650,7 @@ fn late(image: &str, wait: Duration) -> Failure {
     }
 }
 
-fn gone(pod: &str, why: &str) -> Failure {
+pub(crate) fn gone(pod: &str, why: &str) -> Failure {
     Failure {
         kind: FailureKind::Gone,
         container: None,
@@ -650,7 +660,7 @@ fn gone(pod: &str, why: &str) -> Failure {
 }
 
 /// The id of this boot of the machine.
-fn boot() -> String {
+pub(crate) fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .unwrap_or_default()
         .trim()

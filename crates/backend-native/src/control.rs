@@ -17,6 +17,8 @@ pub(crate) const MAX_LINE: usize = 4 * 1024 * 1024;
 pub(crate) enum First {
     /// Hold a pod.
     Pod(Box<Pod>),
+    /// Hold a process of the delegate.
+    Process(Box<crate::host::Process>),
     /// Remove a directory whose files may belong to subordinate users, and end.
     Remove(PathBuf),
 }

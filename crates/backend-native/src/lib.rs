@@ -8,6 +8,7 @@ mod backend;
 mod cgroup;
 mod container;
 mod control;
+mod host;
 mod images;
 mod keeper;
 mod store;
@@ -15,4 +16,5 @@ mod sys;
 mod volumes;
 
 pub use backend::{Agent, Config, Native};
+pub use host::{HELPER, Host, HostConfig, ScriptUser};
 pub use keeper::{ARGUMENT, pod_main};

@@ -178,6 +178,9 @@ pub(crate) struct Run {
     #[arg(long, value_enum, default_value = "private")]
     #[arg(hide_possible_values = true)]
     pub(crate) network: NetworkName,
+    /// Refuse scripts that run on this machine itself, outside of containers: ShellScript and CustomApproval steps.
+    #[arg(long)]
+    pub(crate) no_delegate_scripts: bool,
     /// Begin each plain line with the time of day.
     #[arg(long)]
     pub(crate) timestamps: bool,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use driver::backend::{Backend, Failure};
+use driver::delegate::Beside;
 
 use crate::home::Home;
 use crate::problem::Problem;
@@ -16,18 +17,18 @@ pub(crate) async fn open(
     home: &Home,
     entities: Option<PathBuf>,
 ) -> Result<Arc<dyn Backend>, Problem> {
-    match target {
-        Target::Native => native(home, entities),
+    let pods: Arc<dyn Backend> = match target {
+        Target::Native => native(home, entities)?,
         Target::Docker => {
             let client = backend_docker::connect(None)
                 .await
                 .map_err(|e| problem(&e))?;
             let digest = agent_embed::digest().to_owned();
-            Ok(Arc::new(backend_docker::Docker::new(
+            Arc::new(backend_docker::Docker::new(
                 client,
                 agent_embed::AGENT,
                 digest,
-            )))
+            ))
         }
         Target::Kube {
             context, namespace, ..
@@ -37,9 +38,10 @@ pub(crate) async fn open(
                 namespace: namespace.clone(),
                 manual: None,
             };
-            Ok(Arc::new(kube(&target, home).await?))
+            Arc::new(kube(&target, home).await?)
         }
-    }
+    };
+    Ok(Arc::new(Beside::new(pods, processes(home)?)))
 }
 
 /// Seconds after which a pod in a cluster ends itself when no command is there for it.
@@ -73,6 +75,35 @@ pub(crate) async fn kube(
 /// The agent that this program carries.
 pub(crate) fn agent() -> backend_kube::Agent {
     backend_kube::Agent::new(agent_embed::AGENT, agent_embed::digest())
+}
+
+/// Who scripts of the delegate run as, in place of a user of their own (as root) or of whoever runs this.
+#[cfg(target_os = "linux")]
+const SCRIPT_USER: &str = "STEPYARD_SCRIPT_USER";
+
+/// What makes processes of the delegate.
+#[cfg(target_os = "linux")]
+fn processes(home: &Home) -> Result<Option<Arc<dyn Backend>>, Problem> {
+    use backend_native::{Agent, Host, HostConfig, ScriptUser};
+
+    let user = match std::env::var(SCRIPT_USER) {
+        Ok(name) if !name.is_empty() => ScriptUser::named(&name)
+            .map_err(|why| Problem::invalid(format!("{SCRIPT_USER}: {why}")))?,
+        _ => ScriptUser::usual(),
+    };
+    let agent = Agent::Bytes(agent_embed::AGENT, agent_embed::digest().to_owned());
+    let config = HostConfig::new(home.root().join("native"), agent, user);
+    Ok(Some(Arc::new(Host::new(config))))
+}
+
+/// Only Linux has what holds them.
+#[cfg(not(target_os = "linux"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the other system's has something to say"
+)]
+fn processes(_: &Home) -> Result<Option<Arc<dyn Backend>>, Problem> {
+    Ok(None)
 }
 
 #[cfg(target_os = "linux")]

@@ -9,6 +9,7 @@ mod args;
 mod attach;
 mod backends;
 mod cmd;
+mod delegate;
 mod documents;
 mod drive;
 mod extras;
@@ -45,6 +46,13 @@ fn main() -> ExitCode {
         .is_some_and(|arg| arg == backend_native::ARGUMENT)
     {
         return backend_native::pod_main();
+    }
+    // A step that this program does itself, as a process of the delegate.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|arg| arg == delegate::ARGUMENT)
+    {
+        return delegate::main();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

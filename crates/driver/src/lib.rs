@@ -9,6 +9,7 @@ pub mod backend;
 pub mod conformance;
 pub mod control;
 pub mod core;
+pub mod delegate;
 pub mod fake;
 pub mod job;
 pub mod journal;

@@ -66,6 +66,7 @@ fn run(connection: &UnixStream) -> Result<(), Failure> {
     let _ = nix::unistd::setsid();
     match first {
         First::Pod(pod) => hold(connection, &pod),
+        First::Process(process) => crate::host::hold(connection, &process),
         First::Remove(dir) => remove(connection, &dir),
     }
 }

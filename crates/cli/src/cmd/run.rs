@@ -19,7 +19,7 @@ use crate::home::{Home, RunDir};
 use crate::inputs::Given;
 use crate::local::Local;
 use crate::meta::{self, Meta, Role, Snapshot};
-use crate::planner::{Options, Part, Select, Written};
+use crate::planner::{Delegate, Options, Part, Select, Written};
 use crate::problem::{Exit, Problem};
 use crate::screen::show::now_ms;
 use crate::secrets::Secrets;
@@ -42,7 +42,11 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         .collect::<Result<Vec<_>, _>>()?;
     check(pipeline, &documents, &secrets)?;
     let part = Part::of(pipeline, args.only.as_deref(), args.from.as_deref())?;
-    part.check(pipeline, &documents.sources)?;
+    part.check(
+        pipeline,
+        &documents.sources,
+        Delegate::of(args.no_delegate_scripts)?,
+    )?;
     let mut references = registries(pipeline);
     references.extend(agent_registries(
         pipeline,

@@ -68,6 +68,7 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
         }
         Ok::<_, Problem>(())
     })?;
+    places(&home, only.as_ref(), &runs)?;
     if args.history {
         for run in &runs {
             if only.as_ref().is_some_and(|only| only.id != run.id) {
@@ -223,6 +224,19 @@ fn age(text: &str) -> Result<Duration, Problem> {
         .ok_or_else(|| {
             Problem::invalid(format!("`{text}` is not an age")).help("write `7d`, or `12h`")
         })
+}
+
+/// Gives up the places in queues of runs that no command drives.
+fn places(home: &Home, only: Option<&RunDir>, runs: &[RunDir]) -> Result<(), Problem> {
+    let driven = |id: &str| {
+        let run = runs.iter().find(|run| run.id == id);
+        run.is_some_and(|run| {
+            past::view(run).is_ok_and(|view| past::state(run, &view) == State::Running)
+        })
+    };
+    let wanted = |id: &str| only.is_none_or(|run| run.id == id);
+    driver::queue::forget(&home.queues(), |id| wanted(id) && !driven(id))
+        .map_err(|e| Problem::system("give up places in queues", &e))
 }
 
 /// Collects what no pod uses out of the image store.

@@ -4,10 +4,12 @@
 //! out what the command line does not want, [`keeping`] keeps what was made. Everything is a function of the texts and of
 //! the facts, so a driver that takes a run over gets the same answers.
 
+mod delegate;
 mod facts;
 mod keeping;
 mod select;
 mod start;
+mod task;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use syntax::{Diagnostic, Sources};
 
 use crate::secrets::Secrets;
 
+pub(crate) use delegate::Delegate;
 pub(crate) use keeping::Keeping;
 pub(crate) use select::{Part, Select};
 

@@ -12,7 +12,7 @@ use pipeline::plan::{self, Node, NodeId, Place, Wait, What};
 use pipeline::pod;
 use syntax::{Diagnostic, Sources};
 
-use super::Written;
+use super::{Delegate, Written};
 use crate::problem::Problem;
 use crate::screen::words;
 use crate::texts;
@@ -88,8 +88,18 @@ impl Part {
 
     /// What is written and not acted on is told before anything runs, also what a run would not get to; errors end the
     /// command.
-    pub(crate) fn check(&self, pipeline: &Pipeline, sources: &Sources) -> Result<(), Problem> {
-        let found = self.unsupported(pipeline);
+    pub(crate) fn check(
+        &self,
+        pipeline: &Pipeline,
+        sources: &Sources,
+        delegate: Delegate,
+    ) -> Result<(), Problem> {
+        let mut found = self.unsupported(pipeline);
+        let wanted = Place::all(pipeline)
+            .into_iter()
+            .filter(|place| !self.leaves_out(pipeline, &place.id));
+        found.extend(wanted.filter_map(|place| delegate.refuses(&place)));
+        syntax::diagnostic::sort(&mut found);
         texts::tell(&found, sources);
         match found.iter().filter(|d| d.is_error()).count() {
             0 => Ok(()),

@@ -8,7 +8,8 @@ use engine::facts::{Facts, Value};
 use pipeline::resolve::script::Shell;
 use pipeline::resolve::{Output, Piece, Prepared, Probe, Program, Readiness, SecretRef, Text};
 
-use super::{configuration, facts};
+use super::{configuration, facts, task};
+use crate::delegate;
 use crate::secrets::Secrets;
 
 /// Milliseconds for one answer of a probe.
@@ -33,6 +34,10 @@ pub(super) fn start(
     for (name, text) in &prepared.env {
         let value = fill(text, &attempt.step, facts, secrets, &mut used)?;
         env.push((name.clone(), value));
+    }
+    if let Program::Task(own) = &prepared.program {
+        let mut fill = |text: &Text| fill(text, &attempt.step, facts, secrets, &mut used);
+        env.extend(task::task(own, &prepared.outputs, &mut fill)?.variables());
     }
     used.sort();
     used.dedup();
@@ -125,9 +130,10 @@ fn program(program: Program, step: &str, image: &ImageFacts) -> Result<frame::Pr
             }
             frame::Program::Exec { argv, before: None }
         }
-        Program::Task(_) => {
-            return Err(configuration(format!("{step} is not run yet"), None));
-        }
+        Program::Task(_) => frame::Program::Exec {
+            argv: vec![delegate::HELPER.to_owned(), delegate::ARGUMENT.to_owned()],
+            before: None,
+        },
         Program::Clone => script(frame::Shell::Sh, CLONE.to_owned()),
         Program::Tree { repo, directory } => frame::Program::Exec {
             argv: vec![
@@ -139,7 +145,7 @@ fn program(program: Program, step: &str, image: &ImageFacts) -> Result<frame::Pr
     })
 }
 
-fn output(own: Output) -> OutputVar {
+pub(super) fn output(own: Output) -> OutputVar {
     OutputVar {
         name: own.name,
         source: own.source,

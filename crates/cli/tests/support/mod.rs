@@ -144,7 +144,7 @@ impl Seen {
     }
 }
 
-fn names(dir: &Path) -> Vec<String> {
+pub(crate) fn names(dir: &Path) -> Vec<String> {
     fs::read_dir(dir).map_or_else(
         |_| Vec::new(),
         |entries| {

@@ -10,7 +10,7 @@ use crate::model::{
     StageSpec, Status, Step, StepGroup, StepGroupInfra, StepSpec, Strategy, When,
 };
 
-use super::{Place, Runs, What, delegate, runs};
+use super::{Place, What, delegate};
 
 /// Everything in a pipeline that is known and not acted on, in the order of the text.
 pub fn unsupported(pipeline: &Pipeline) -> Vec<Diagnostic> {
@@ -141,7 +141,7 @@ fn step(step: &Step, place: &Place<'_>, found: &mut Vec<Diagnostic>) {
         }
         StepSpec::GitClone(_) => None,
         StepSpec::Template(_) => return,
-        _ if delegate::is_own(step) && runs(step.step_type()) == Runs::Nowhere => {
+        _ if delegate::is_own(step) => {
             delegate::refused(step, place, &what, found);
             None
         }
@@ -150,7 +150,7 @@ fn step(step: &Step, place: &Place<'_>, found: &mut Vec<Diagnostic>) {
                 code::STEP_NOT_RUN,
                 step.kind.span,
                 format!("{what}: steps of type {} are not run yet", step.step_type()),
-                "Run, Background, Plugin, GitClone, Wait, Barrier, Queue and HarnessApproval steps are",
+                "Run, Background, Plugin, GitClone, ShellScript, Http, Wait, Barrier, Queue and approval steps are",
             ));
             return;
         }
