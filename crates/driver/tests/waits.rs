@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use driver::backend::{Access, Backend as _};
 use driver::control::{Ask, Reply, ask};
-use driver::fake::{Fake, Leaf, Script, group, parallel, sequence, step, waits};
+use driver::fake::{Fake, Leaf, Script, group, parallel, process, sequence, step, waits};
 use driver::{Job, Notice, Outcome};
 use engine::event::{ErrorKind, Event, Status};
-use pipeline::plan::{Kind, NodeId};
+use pipeline::plan::NodeId;
 use tokio::sync::mpsc;
 
 fn job(dir: &Path, run: &str, backend: &Fake, stages: Vec<Leaf>) -> Job {
@@ -53,16 +53,6 @@ fn status(events: &[Event], id: &'static str) -> Status {
         Event::NodeFinished { status, .. } => *status,
         _ => unreachable!(),
     }
-}
-
-/// A step that is a process of the delegate.
-fn process(name: &str, words: &str) -> Leaf {
-    let mut leaf = step(name, words);
-    if let Kind::Step(step) = &mut leaf.node.kind {
-        "ShellScript".clone_into(&mut step.r#type);
-        step.container = Some("process".to_owned());
-    }
-    leaf
 }
 
 #[tokio::test]

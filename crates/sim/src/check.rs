@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use addon::frame::{Attempt, Exit, StopReason};
 use engine::event::{Event, Status};
-use pipeline::plan::{Kind, NodeId};
+use pipeline::plan::{Kind, NodeId, Runs};
 
 use crate::disk::Stored;
 use crate::world::{Ended, Fate};
@@ -63,10 +63,13 @@ fn records(ended: &Ended, broken: &mut Vec<String>) {
     let mut applied: BTreeMap<Attempt, (Exit, Option<StopReason>)> = BTreeMap::new();
     let mut lost = BTreeSet::new();
     let mut steps = BTreeSet::new();
+    let mut waits = BTreeMap::new();
     for stamped in &ended.disk.journal {
         match &stamped.event {
             Event::Expanded { children, .. } => {
-                let some = children.iter().filter(|c| matches!(c.kind, Kind::Step(_)));
+                let some = children
+                    .iter()
+                    .filter(|c| matches!(&c.kind, Kind::Step(s) if s.runs() != Runs::Nowhere));
                 steps.extend(some.map(|c| c.id.clone()));
             }
             Event::AttemptFinished { record, .. } => {
@@ -85,6 +88,20 @@ fn records(ended: &Ended, broken: &mut Vec<String>) {
                 if !taken && reason != "something did not answer" {
                     broken.push(format!("{group} lost a pod that nobody took: {reason}"));
                 }
+            }
+            Event::Waiting {
+                node,
+                until_ms: Some(until),
+                ..
+            } => {
+                waits.insert(node.clone(), *until);
+            }
+            Event::NodeFinished {
+                node,
+                status: Status::Success,
+                ..
+            } if waits.get(node).is_some_and(|until| stamped.at_ms < *until) => {
+                broken.push(format!("{node} did not wait as long as it should"));
             }
             Event::NodeFinished {
                 node,

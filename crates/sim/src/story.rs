@@ -1,6 +1,6 @@
 //! Pipelines to run: chosen by a seed, small, and of every shape.
 
-use driver::fake::{Leaf, Script, group, node, parallel, sequence, step};
+use driver::fake::{Leaf, Script, group, node, parallel, process, sequence, step, waits};
 use pipeline::plan::{Kind, Order};
 
 use crate::random::Random;
@@ -11,7 +11,12 @@ pub fn random(random: &mut Random) -> Script {
     let mut number = 0;
     let stages = (0..stages)
         .map(|stage| {
-            let children = vec![random_group(random, &mut number)];
+            let mut children = vec![random_group(random, &mut number)];
+            // Beside groups: processes of the delegate, and steps that wait.
+            for _ in 0..random.below(3) {
+                let at = random.below(children.len() as u64 + 1) as usize;
+                children.insert(at, outside(random, &mut number));
+            }
             node(
                 &format!("stage{stage}"),
                 Kind::Stage("Custom".to_owned()),
@@ -23,13 +28,29 @@ pub fn random(random: &mut Random) -> Script {
     Script::new(stages)
 }
 
+/// A step in no group's pod.
+fn outside(random: &mut Random, number: &mut u32) -> Leaf {
+    *number += 1;
+    let name = format!("x{number}");
+    let leaf = match random.below(3) {
+        0 => waits(&name, "Wait", &random.below(400).to_string()),
+        1 => process(&name, "echo:begin sleep:30 out:V=1 echo:end"),
+        _ => process(&name, "echo:beside"),
+    };
+    if random.chance(60) {
+        leaf.timeout(1 + random.below(300))
+    } else {
+        leaf
+    }
+}
+
 fn random_group(random: &mut Random, number: &mut u32) -> Leaf {
     let mut children = Vec::new();
     if random.chance(300) {
         children.push(name(number, "echo:up serve", random).background());
     }
     for _ in 0..=random.below(3) {
-        children.push(match random.below(5) {
+        children.push(match random.below(6) {
             0 => {
                 let some = (0..=random.below(2)).map(|_| random_step(random, number));
                 parallel_of(some.collect(), number)
@@ -40,6 +61,7 @@ fn random_group(random: &mut Random, number: &mut u32) -> Leaf {
                 *number += 1;
                 sequence(&format!("s{number}"), some)
             }
+            2 => outside(random, number),
             _ => random_step(random, number),
         });
     }

@@ -11,4 +11,4 @@ mod script;
 pub use backend::Fake;
 pub use pod::Pod;
 pub use process::Act;
-pub use script::{Leaf, Script, group, node, parallel, sequence, step, waits};
+pub use script::{Leaf, Script, group, node, parallel, process, sequence, step, waits};

@@ -54,6 +54,17 @@ pub fn step(name: &str, words: &str) -> Leaf {
     leaf
 }
 
+/// A step that does `words` as a process of the delegate.
+pub fn process(name: &str, words: &str) -> Leaf {
+    let mut leaf = step(name, words);
+    leaf.node.kind = Kind::Step(Step {
+        r#type: "ShellScript".to_owned(),
+        background: false,
+        container: Some(pod::PROCESS.to_owned()),
+    });
+    leaf
+}
+
 /// A step that runs nowhere, of a type of the format; its word says what it waits for: milliseconds, a barrier, the key of a queue,
 /// or what people are asked.
 pub fn waits(name: &str, step_type: &str, word: &str) -> Leaf {
