@@ -9,6 +9,7 @@ use driver::planner::Planner;
 use engine::event::Status;
 
 use crate::args::Output;
+use crate::asking;
 use crate::backends;
 use crate::extras;
 use crate::home::{Home, RunDir};
@@ -70,6 +71,10 @@ pub(crate) fn drive(
     for warning in &drive.warnings {
         voice.say(format!("warning: {warning}"));
     }
+    let asking = match mode {
+        Mode::Json => None,
+        _ => asking::listen(&drive.run, &voice, mode == Mode::Live),
+    };
     let id = drive.run.id.clone();
     let dir = drive.run.path().to_owned();
     let outcome = runtime.block_on(async {
@@ -93,6 +98,7 @@ pub(crate) fn drive(
     });
     // The screen ends when the driver has let go of it; its error is a closed pipe, which is no failure of the run.
     let _ = show.join();
+    drop(asking);
     // What a pod left in a worker thread must not hold the command up.
     runtime.shutdown_background();
     let outcome = outcome?;

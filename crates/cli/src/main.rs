@@ -6,6 +6,7 @@
 
 mod access;
 mod args;
+mod asking;
 mod attach;
 mod backends;
 mod cmd;

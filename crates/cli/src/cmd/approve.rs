@@ -84,7 +84,7 @@ pub(crate) fn ask_of(dir: &RunDir, view: &View, ask: &Ask) -> Result<(), Problem
 }
 
 /// The approvals that are asked for now.
-fn open(dir: &RunDir) -> Result<Vec<NodeId>, Problem> {
+pub(crate) fn open(dir: &RunDir) -> Result<Vec<NodeId>, Problem> {
     let mut open = Vec::new();
     for stamped in past::events(dir)? {
         match stamped.event {

@@ -12,6 +12,7 @@ use super::line::{Line, Tone};
 use super::tail::KEPT;
 use super::tree;
 use super::view::{Seen, View};
+use super::waits;
 use super::words;
 
 /// The text that `seen` leaves above the tree; `view` has already seen it. Lines are ready to print.
@@ -21,6 +22,19 @@ pub(crate) fn block(view: &View, seen: &Seen, columns: usize, colour: bool) -> V
     };
     match &stamped.event {
         Event::NodeFinished { node, status, .. } => finished(view, node, *status, columns, colour),
+        Event::Waiting { node, wait, .. } => {
+            let path = view.path(node);
+            let Some(how) = waits::how(wait, &view.run, &path) else {
+                return Vec::new();
+            };
+            let head =
+                Line::of(Tone::Strong, path).with(Tone::Plain, format!(" {}", waits::says(wait)));
+            let hint = format!("  type `yes` or `no`, and why; or: {how}");
+            vec![
+                head.cut(columns).render(colour),
+                Line::of(Tone::Dim, hint).cut(columns).render(colour),
+            ]
+        }
         _ => Vec::new(),
     }
 }
