@@ -326,6 +326,17 @@ fn groups_and_steps() {
             ),
         ),
         case(
+            "nested group with infrastructure",
+            group(
+                "",
+                "",
+                &format!(
+                    "- stepGroup:\n    name: inner\n    identifier: inner\n    stepGroupInfra: {{type: KubernetesDirect, spec: {{connectorRef: k, namespace: n}}}}\n    steps:\n{}",
+                    indented(6, &run(""))
+                ),
+            ),
+        ),
+        case(
             "no steps",
             group("", "", "").replace("steps:\n        failure", "steps: []\n        failure"),
         ),

@@ -161,3 +161,50 @@ fn what_is_not_run_here_is_refused_by_name_before_anything_runs() {
     let seen = command.output().expect("the binary is built");
     assert_eq!(seen.status.code(), Some(2));
 }
+
+#[test]
+fn a_group_in_a_containerized_one_is_in_its_pod_and_a_script_in_it_beside() {
+    let home = Home::new();
+    let group = |id: &str, infra: &str, steps: &[String]| {
+        let steps: Vec<String> = steps
+            .iter()
+            .map(|step| format!("{{step: {step}}}"))
+            .collect();
+        format!(
+            "{{identifier: {id}, name: {id}, {infra}steps: [{}]}}",
+            steps.join(", ")
+        )
+    };
+    let infra = "stepGroupInfra: {type: KubernetesDirect, spec: {connectorRef: c, namespace: n}}, ";
+    let run = |id: &str, command: &str| {
+        format!(
+            "{{identifier: {id}, name: {id}, type: Run, spec: {{image: 'host:/', command: '{command}'}}}}"
+        )
+    };
+    for nested in ["", infra] {
+        let inner = group(
+            "inner",
+            nested,
+            &[
+                run("reads", "echo read $(cat /harness/seven)"),
+                script("beside", "[ -e /harness/seven ] || echo nothing here"),
+            ],
+        );
+        let outer = group("outer", infra, &[run("writes", "echo 7 >/harness/seven")]);
+        let outer = outer.replacen("]}", &format!(", {{stepGroup: {inner}}}]}}"), 1);
+        let text = stage(&["X"]).replace("- step: X", &format!("- stepGroup: {outer}"));
+        let seen = home.run(&text);
+        assert_eq!(seen.code, Some(0), "{}{}", seen.out, seen.err);
+        assert!(
+            seen.out.contains("[s/outer/inner/reads] read 7"),
+            "{}",
+            seen.out
+        );
+        assert!(
+            seen.out.contains("[s/outer/inner/beside] nothing here"),
+            "{}",
+            seen.out
+        );
+        assert!(!seen.out.contains("inner/Initialize"), "{}", seen.out);
+    }
+}

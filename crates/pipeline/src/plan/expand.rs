@@ -62,8 +62,8 @@ fn node(
     let kind = match place.what {
         What::Pipeline(_) => Kind::Pipeline,
         What::Stage(stage) => Kind::Stage(stage.stage_type().to_owned()),
-        What::Group(group) => Kind::StepGroup {
-            pod: group.is_containerized(),
+        What::Group(_) => Kind::StepGroup {
+            pod: place.makes_pod(),
         },
         What::Stages(_) | What::Elements(_) => Kind::Parallel,
         What::Initialize(_) => Kind::Initialize,

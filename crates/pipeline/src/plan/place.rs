@@ -118,7 +118,7 @@ impl<'m> Place<'m> {
             }),
             What::Group(group) => {
                 let mut children = Vec::new();
-                if group.is_containerized() {
+                if self.makes_pod() {
                     children.push(Self {
                         id: NodeId(format!("{}.Initialize", self.id)),
                         what: What::Initialize(group),
@@ -197,6 +197,13 @@ impl<'m> Place<'m> {
             }
         }
         places
+    }
+
+    /// Whether it is a group whose pod is made when it is entered: one in a pod already runs there, whatever its own
+    /// infrastructure says.
+    pub fn makes_pod(&self) -> bool {
+        let pods = self.groups.iter().filter(|(own, _)| own.is_containerized());
+        matches!(self.what, What::Group(own) if own.is_containerized()) && pods.count() == 1
     }
 
     /// The group whose pod it is in: the outermost that is containerized.

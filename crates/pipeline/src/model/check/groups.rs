@@ -11,6 +11,7 @@ use super::super::stage::{Stage, StageSpec};
 use super::super::step::{Class, Step, StepSpec};
 use super::super::units::User;
 use super::mounts;
+use crate::plan::{Runs, runs};
 
 /// Every step and group of a stage.
 pub(super) fn stage(stage: &Stage, cx: &mut Cx) {
@@ -46,7 +47,9 @@ fn walk(list: &[Element], place: &Place<'_>, cx: &mut Cx) {
             Element::Step(step) => check_step(step, place, cx),
             Element::Parallel(_) | Element::Insert(_) => walk(element.children(), place, cx),
             Element::Group(group) => {
-                let inner = if group.is_containerized() {
+                let inner = if matches!(place, Place::Pod(_)) {
+                    *place
+                } else if group.is_containerized() {
                     Place::Pod(group)
                 } else if group
                     .infra
@@ -57,21 +60,19 @@ fn walk(list: &[Element], place: &Place<'_>, cx: &mut Cx) {
                 } else {
                     *place
                 };
-                if let Place::Pod(outer) = place {
+                // That it is here at all is a matter of other servers.
+                if let (Place::Pod(outer), Some(infra)) = (place, &group.infra) {
                     cx.push(
-                        Diagnostic::error(
+                        Diagnostic::warning(
                             code::NESTED_GROUP,
                             format!(
-                                "the step group `{}` is inside the containerized group `{}`",
+                                "the step group `{}` runs in the pod of `{}`: its own infrastructure is not used",
                                 group.identifier, outer.identifier
                             ),
                         )
-                        .at(
-                            group.identifier.span(),
-                            "a group in a pod cannot be divided again",
-                        )
+                        .at(infra.span().head(1), "")
                         .at(outer.identifier.span(), "the containerized group")
-                        .help("put its steps directly into the outer group, or beside it"),
+                        .help("remove `stepGroupInfra`, or put the group beside the other"),
                     );
                 }
                 mounts::group(group, cx);
@@ -96,7 +97,8 @@ fn check_step(step: &Step, place: &Place<'_>, cx: &mut Cx) {
             .at(group.identifier.span(), "the containerized group")
             .help("put it beside the group"),
         ),
-        (Place::Pod(group), Class::Delegate) => cx.push(
+        // One that only waits has no use for files.
+        (Place::Pod(group), Class::Delegate) if runs(kind) != Runs::Nowhere => cx.push(
             Diagnostic::warning(
                 code::DELEGATE_IN_GROUP,
                 format!("a `{kind}` step runs outside the pod of its group"),

@@ -137,6 +137,14 @@ impl Portable {
                 Element::Step(step) => self.step(step, pod),
                 Element::Group(group) => {
                     self.group(group, stage);
+                    if pod {
+                        self.push(
+                            code::NESTED_GROUP,
+                            "a step group inside a containerized one is refused by other servers",
+                            group.identifier.span(),
+                            "put its steps directly into the outer group",
+                        );
+                    }
                     let pod = pod || group.is_containerized();
                     self.walk(&group.steps, stage, pod);
                     self.walk(&group.rollback_steps, stage, pod);
