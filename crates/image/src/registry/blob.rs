@@ -52,13 +52,15 @@ pub(crate) struct Filling(Arc<Flow>);
 impl Drop for Filling {
     fn drop(&mut self) {
         self.0.with(|s| {
-            s.end.get_or_insert_with(|| {
-                Err(Error::Broken {
-                    image: String::new(),
-                    why: "its pull was given up".into(),
-                })
-            });
+            s.end.get_or_insert_with(|| Err(given_up()));
         });
+    }
+}
+
+fn given_up() -> Error {
+    Error::Broken {
+        image: String::new(),
+        why: "its pull was given up".into(),
     }
 }
 
@@ -90,7 +92,11 @@ impl Read for Following {
                     state.end = Some(Ok(()));
                     return Ok(0);
                 }
-                Some(Err(e)) => return Err(io::Error::other(e)),
+                Some(Err(e)) => {
+                    // Whoever reads on after an error (a decoder that looks for more) must hear one again, not wait.
+                    state.end = Some(Err(given_up()));
+                    return Err(io::Error::other(e));
+                }
                 None => {
                     state = self
                         .flow
@@ -249,6 +255,25 @@ impl Registry {
             if done {
                 return Ok(());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_hears_the_end_of_a_failed_download_as_often_as_it_asks() {
+        let mut file = tempfile::tempfile().expect("a file");
+        io::Write::write_all(&mut file, b"abc").expect("room");
+        let (filling, mut following) = flow(file, 3);
+        drop(filling);
+        let mut buf = [0; 8];
+        assert_eq!(following.read(&mut buf).expect("what came"), 3);
+        for _ in 0..2 {
+            let e = following.read(&mut buf).expect_err("no more comes");
+            assert!(e.to_string().contains("given up"), "{e}");
         }
     }
 }
