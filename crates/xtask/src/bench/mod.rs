@@ -3,6 +3,7 @@
 //! Absolute figures depend on the machine; the ratios to other programs, measured in the same run, do so less.
 
 mod figures;
+mod kube;
 mod measure;
 mod texts;
 mod watch;
@@ -38,6 +39,12 @@ const FIGURES: &[(&str, Figure)] = &[
 
 /// Measures the named figures, or all, and prints the table. A figure that cannot be measured is told, and does not stop the others.
 pub(crate) fn run(names: &[String]) -> Result<()> {
+    if let Some((_, names)) = names.split_first().filter(|(first, _)| *first == "--kube") {
+        kube::known(names)?;
+        let bench = Bench::new()?;
+        let kube = kube::Kube::new(&bench)?;
+        return measured(names, kube::FIGURES, |figure| figure(&kube));
+    }
     for name in names {
         anyhow::ensure!(
             FIGURES.iter().any(|f| f.0 == name),
@@ -46,14 +53,22 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         );
     }
     let bench = Bench::new()?;
+    measured(names, FIGURES, |figure| figure(&bench))
+}
+
+fn measured<F>(
+    names: &[String],
+    figures: &[(&str, F)],
+    measure: impl Fn(&F) -> Result<Vec<Row>>,
+) -> Result<()> {
     let mut rows = Vec::new();
     let mut failed = 0;
-    for (name, figure) in FIGURES
+    for (name, figure) in figures
         .iter()
         .filter(|f| names.is_empty() || names.iter().any(|n| n == f.0))
     {
         eprintln!("measuring {name}");
-        match figure(&bench) {
+        match measure(figure) {
             Ok(more) => {
                 for row in &more {
                     eprintln!("  {}: {}", row.what, row.here);

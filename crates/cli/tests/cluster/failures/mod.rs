@@ -154,13 +154,15 @@ use Outcome::{Again, Either, Green, Red};
 const KILLED: &[&str] = &["is over: Error (exit code 137)"];
 const OVER: &[&str] = &["the pod harnesscd-g-", " is over"];
 const LOST: &[&str] = &["the pod harnesscd-g-", "its node does not answer"];
+/// By the step's record, which says `an eviction or a deletion`, where that came before the pod's end, else by the pod's.
+const ENDED: &[&str] = &["delet"];
 const DELETED: &[&str] = &["the pod harnesscd-g-", " was deleted"];
 
 failures! {
     //                                                 before during     between    end
     container_killed: acts::container_killed, alone false, [Again, Red(KILLED), Red(KILLED), Either(KILLED)]
-    pod_deleted: acts::pod_deleted, alone false, [Again, Red(DELETED), Red(DELETED), Either(DELETED)]
-    pod_evicted: acts::pod_evicted, alone false, [Again, Red(DELETED), Red(DELETED), Either(DELETED)]
+    pod_deleted: acts::pod_deleted, alone false, [Again, Red(ENDED), Red(DELETED), Either(DELETED)]
+    pod_evicted: acts::pod_evicted, alone false, [Again, Red(ENDED), Red(DELETED), Either(DELETED)]
     lite_engine_killed: acts::lite_engine_killed, alone false, [Green, Green, Green, Green]
     driver_killed: acts::driver_killed, alone false, [Green, Green, Green, Green]
     driver_gone: acts::driver_gone, alone false, [Again, Red(OVER), Red(OVER), Red(OVER)]
