@@ -156,6 +156,7 @@ impl Group {
         self.link_tries = 0;
         if let Some(container) = self.containers.get_mut(container) {
             container.tries = 0;
+            container.up = Some(Ok(()));
         }
     }
 
@@ -505,7 +506,13 @@ impl Core {
             return;
         };
         if let Some(container) = entry.containers.get_mut(container) {
+            // Whoever has answered is up, whatever is told later of how it came to be; its end shows by its channel.
+            if container.session.welcomed {
+                return;
+            }
             container.up = Some(result.map_err(|failure| classify(&failure)));
+            // Tries before it was there say nothing.
+            (container.tries, container.again_ms) = (0, now_ms);
         }
         self.maybe_ready(group, pod, now_ms);
         self.open_channels(group, now_ms);
@@ -572,8 +579,10 @@ impl Core {
             return;
         };
         for (name, container) in &mut entry.containers {
-            let up = matches!(container.up, Some(Ok(())));
-            if up && container.channel.is_none() && now_ms >= container.again_ms {
+            // One that is still being made is opened too: lite-engine waits for its addon, and says so sooner than any event of a cluster,
+            // which tells of the first few containers of a pod only.
+            let wanted = container.asked && !matches!(container.up, Some(Err(_)));
+            if wanted && container.channel.is_none() && now_ms >= container.again_ms {
                 entry.channels += 1;
                 container.channel = Some(entry.channels);
                 self.out.push_back(Action::Send {
@@ -638,7 +647,9 @@ impl Core {
         container.session.cut();
         container.tries += 1;
         container.again_ms = now_ms + backoff(container.tries);
-        if container.tries >= CHANNEL_TRIES {
+        if container.up.is_none() {
+            // It is still being made: what becomes of that is told by who makes it.
+        } else if container.tries >= CHANNEL_TRIES {
             let failure =
                 engine::classify::infrastructure(format!("the container {name} is gone: {why}"));
             let pod = entry.pod.name.clone();
@@ -767,8 +778,8 @@ impl Core {
                 times.push(entry.delete_again_ms);
             }
             for container in entry.containers.values() {
-                let up = matches!(container.up, Some(Ok(())));
-                if up && container.channel.is_none() && entry.connection().is_some() {
+                let wanted = container.asked && !matches!(container.up, Some(Err(_)));
+                if wanted && container.channel.is_none() && entry.connection().is_some() {
                     times.push(container.again_ms);
                 }
                 times.extend(container.session.deadline());

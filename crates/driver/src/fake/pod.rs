@@ -15,6 +15,8 @@ pub struct Pod {
     router: Router,
     addons: BTreeMap<String, Addon>,
     links: BTreeMap<u32, String>,
+    /// Connections that wait for their container.
+    awaited: BTreeMap<u32, String>,
     /// Numbers of links differ between lives of the router; the machines never see one twice.
     born: u32,
     /// How often each attempt's process was started: what a promise is checked against.
@@ -49,6 +51,7 @@ impl Pod {
             router: Router::new(),
             addons: BTreeMap::new(),
             links: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             born: 0,
             starts: BTreeMap::new(),
             written: BTreeMap::new(),
@@ -76,7 +79,31 @@ impl Pod {
                 left: Left::default(),
             }
         });
+        let here: Vec<u32> = self
+            .awaited
+            .iter()
+            .filter(|(_, awaited)| *awaited == name)
+            .map(|(link, _)| *link)
+            .collect();
+        for link in here {
+            self.awaited.remove(&link);
+            self.link(link, name);
+        }
         true
+    }
+
+    fn link(&mut self, link: u32, name: &str) {
+        let Some(addon) = self.addons.get_mut(name) else {
+            return;
+        };
+        // A machine takes note of who connects, not of when.
+        let now = Now {
+            mono_ms: 0,
+            wall_ms: 0,
+        };
+        addon.machine.handle(attempt::Event::Connected(link), now);
+        self.links.insert(link, name.to_owned());
+        self.router.handle(router::Event::Linked(link));
     }
 
     /// Whether this container was killed.
@@ -144,6 +171,7 @@ impl Pod {
     /// lite-engine dies and another takes its place: every connection is gone, the addons live on.
     pub fn restart_lite_engine(&mut self) {
         self.router = Router::new();
+        self.awaited.clear();
         let links = std::mem::take(&mut self.links);
         for (link, name) in links {
             if let Some(addon) = self.addons.get_mut(&name) {
@@ -223,18 +251,18 @@ impl Pod {
 
     fn routed(&mut self, action: router::Action, now: Now) {
         match action {
-            router::Action::Connect(link, name) => match self.addons.get_mut(&name) {
-                Some(addon) => {
-                    addon.machine.handle(attempt::Event::Connected(link), now);
-                    self.links.insert(link, name);
-                    self.router.handle(router::Event::Linked(link));
-                }
-                None => self.router.handle(router::Event::Unlinked(
+            router::Action::Connect(link, name) => match self.addons.get(&name) {
+                Some(_) => self.link(link, &name),
+                None if self.is_dead(&name) => self.router.handle(router::Event::Unlinked(
                     link,
-                    format!("there is no container {name}"),
+                    format!("the addon of {name} is gone"),
                 )),
+                None => {
+                    self.awaited.insert(link, name);
+                }
             },
             router::Action::Drop(link) => {
+                self.awaited.remove(&link);
                 if let Some(name) = self.links.remove(&link)
                     && let Some(addon) = self.addons.get_mut(&name)
                 {
