@@ -19,7 +19,7 @@ use crate::agent::Agent;
 use crate::api::{failure, violated};
 use crate::connect::Connection;
 use crate::restricted;
-use crate::watch::{Seen, Watch};
+use crate::watch::{self, Seen, Watch};
 use crate::{arch, carrier, direct, preflight, pull_secret};
 
 /// Pods in one cluster.
@@ -359,6 +359,11 @@ impl Backend for Kube {
         match carrier::exec(&pods, &pod.name, pod::LITE_ENGINE, pod::LITE_ENGINE_SOCKET).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(_) if lost(&seen.borrow()) => Ok(direct::open(pods, pod.name.clone())),
+            // There is no such pod: the watch may know why.
+            Err(failure) if failure.kind == FailureKind::Gone => {
+                let known = seen.borrow().gone.clone();
+                Err(known.unwrap_or_else(|| watch::deleted(&pod.name)))
+            }
             Err(failure) => Err(failure),
         }
     }

@@ -117,8 +117,7 @@ async fn follow_pod(api: Api<Pod>, name: String, tell: watch::Sender<Seen>) {
     let (mut there, mut listed) = (false, false);
     let mut late: Option<Instant> = None;
     let removed = |seen: &mut Seen| {
-        seen.gone
-            .get_or_insert_with(|| gone(format!("the pod {name} was deleted")));
+        seen.gone.get_or_insert_with(|| deleted(&name));
     };
     loop {
         let next = tokio::select! {
@@ -168,6 +167,11 @@ fn gone(message: String) -> Failure {
         message,
         help: None,
     }
+}
+
+/// Somebody deleted it.
+pub(crate) fn deleted(pod: &str) -> Failure {
+    gone(format!("the pod {pod} was deleted"))
 }
 
 /// A container that cannot start.

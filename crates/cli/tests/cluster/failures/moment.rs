@@ -1,6 +1,7 @@
 //! A run of two steps that is brought to a moment and held there.
 
 use std::fmt;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -10,6 +11,9 @@ use crate::world::{Cluster, Running};
 
 /// The port of the open registry.
 const REGISTRY: u16 = 5050;
+
+/// Seconds between a step's last line and its end: time to stop the driver in between, also on a busy machine.
+const TAIL: u64 = 3;
 
 /// When something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +69,12 @@ impl<'a> Stage<'a> {
         let group = with(
             Group::new(),
             "one",
-            &format!("echo one up; sleep {long}; echo one done; sleep 0.5"),
+            &format!("echo one up; sleep {long}; echo one done; sleep {TAIL}"),
         );
         let group = with(
             group,
             "two",
-            "echo two up; sleep 0.5; echo two done; sleep 0.5",
+            &format!("echo two up; sleep 0.5; echo two done; sleep {TAIL}"),
         );
         if moment == Moment::Before {
             gate.hold();
@@ -101,7 +105,7 @@ impl<'a> Stage<'a> {
         if stopped {
             run.signal(Signal::STOP);
             // The step ends meanwhile.
-            std::thread::sleep(std::time::Duration::from_secs(1));
+            std::thread::sleep(Duration::from_secs(TAIL + 2));
         }
         Self {
             cluster,
