@@ -391,17 +391,17 @@ fn what_is_not_run_is_told_by_name_before_anything_runs() {
     let home = tempfile::tempdir().expect("a directory");
     pipeline(home.path(), &[("one", "touch ran")]);
     let mut text_of = fs::read_to_string(home.path().join("p.yaml")).expect("a file");
-    text_of.push_str("                    - step: {identifier: ask, name: ask, type: Run, when: {stageStatus: Failure}, spec: {image: 'host:/', command: x}}\n");
-    text_of.push_str("                    - step: {identifier: many, name: many, type: Run, strategy: {repeat: {times: 3}}, spec: {image: 'host:/', command: x}}\n");
+    text_of.push_str("                    - step: {identifier: ask, name: ask, type: Run, spec: {image: 'host:/', shell: Powershell, command: x}}\n");
+    text_of.push_str("                    - step: {identifier: many, name: many, type: Run, enforce: {policySets: [p]}, spec: {image: 'host:/', command: x}}\n");
     fs::write(home.path().join("p.yaml"), text_of).expect("a file");
     for command in ["run", "plan"] {
         let output = stepyard(home.path(), &[command, "p.yaml"]);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{command}: {said}");
         for part in [
-            "SY0613",
-            "step `ask`: `when` with the status Failure is not acted on yet",
-            "step `many`: `repeat` is not run yet",
+            "SY0616",
+            "step `ask`: Windows PowerShell is not run",
+            "step `many`: `enforce` is not acted on yet",
             "p.yaml:",
         ] {
             assert!(

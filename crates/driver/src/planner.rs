@@ -19,7 +19,11 @@ pub trait Planner: Send + Sync {
     /// [`pipeline::plan::Kind::Initialize`].
     fn expand(&self, node: &NodeId, facts: &Facts) -> Result<Vec<Node>, Failure>;
 
-    /// The pod of a containerized step group, or of a step that is a process of the delegate. `suffix` are eight characters that make its name unique: the name ends with them.
+    /// Whether an expression holds at a node: its `when`'s condition before it is entered, or that of a retry.
+    fn judge(&self, node: &NodeId, condition: &str, facts: &Facts) -> Result<bool, Failure>;
+
+    /// The pod of a containerized step group, or of a step that is a process of the delegate. `suffix` are eight characters
+    /// that make its name unique: the name ends with them.
     fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<pod::Spec, Failure>;
 
     /// What an attempt of a step executes, with every expression resolved, in a container of this image.

@@ -269,6 +269,16 @@ impl Shell {
                     });
                 }
                 Action::Create { group, spec } => {
+                    for note in &spec.notes {
+                        let event = PodEvent {
+                            at_ms: self.clock.now(),
+                            container: None,
+                            kind: EventKind::Normal,
+                            reason: "Planned".to_owned(),
+                            message: note.clone(),
+                        };
+                        self.pod_event(group.clone(), event)?;
+                    }
                     let (backend, access) = self.backend();
                     let (events, told) = mpsc::unbounded_channel();
                     let (name, from) = (spec.name.clone(), (group.clone(), told));

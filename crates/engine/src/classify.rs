@@ -81,6 +81,33 @@ pub fn expired() -> Failure {
     }
 }
 
+/// The failure of what a person marked as failed.
+pub fn marked() -> Failure {
+    Failure {
+        error: ErrorKind::UserMarkedFailure,
+        message: "marked as failed by a person".to_owned(),
+        help: None,
+    }
+}
+
+/// The failure of what is in a step group that begins again.
+pub fn again() -> Failure {
+    Failure {
+        error: ErrorKind::Unknown,
+        message: "ended: its step group begins again".to_owned(),
+        help: None,
+    }
+}
+
+/// The failure of what is not entered any more because what it is in is rolled back.
+pub fn undone() -> Failure {
+    Failure {
+        error: ErrorKind::Unknown,
+        message: "what it is in is rolled back".to_owned(),
+        help: None,
+    }
+}
+
 /// A loss of what the run stands on.
 pub fn infrastructure(message: impl Into<String>) -> Failure {
     Failure {

@@ -6,7 +6,7 @@
 use pipeline::plan::{Kind, Node, NodeId, Runs};
 
 use crate::classify;
-use crate::event::{ErrorKind, Event, Failure};
+use crate::event::{ErrorKind, Failure};
 use crate::phase::Phase;
 use crate::state::{Place, PodPhase, State};
 use crate::wanted::POD_ATTEMPTS;
@@ -83,17 +83,3 @@ pub const REJECTED: i32 = 3;
 pub const UNREACHABLE: i32 = 4;
 /// Its exit code where what is written cannot be done.
 pub const MISWRITTEN: i32 = 5;
-
-/// The events of a step whose pod cannot be had.
-pub(crate) fn follows(state: &State, id: &NodeId, place: &Place) -> Vec<Event> {
-    match no_pod(state, id) {
-        Some(failure) if awaits_pod(place) => {
-            vec![crate::decide::finished(
-                id,
-                crate::event::Status::Failed,
-                Some(failure),
-            )]
-        }
-        _ => Vec::new(),
-    }
-}

@@ -1,7 +1,8 @@
 //! What happened in a run. This enum is the interface: the journal, the screen, `--output json` and `inspect` consume it.
 
 use addon::frame::Record;
-use pipeline::plan::{Node, NodeId, Wait};
+pub use pipeline::plan::ErrorKind;
+use pipeline::plan::{Action, Node, NodeId, Wait};
 use serde::{Deserialize, Serialize};
 
 /// The version of the stored form. A journal of the release before is still read.
@@ -131,6 +132,11 @@ pub enum Event {
         /// Bytes of its output that are stored; what the step wrote after them is unknown.
         stored: u64,
     },
+    /// A user or the driver's owner asked the run to change its course.
+    Interrupted {
+        /// What was asked.
+        interrupt: Interrupt,
+    },
     /// What a step that runs nowhere waits for.
     Waiting {
         /// The step.
@@ -152,10 +158,50 @@ pub enum Event {
         /// What.
         answer: Answer,
     },
-    /// A user or the driver's owner asked the run to change its course.
-    Interrupted {
-        /// What was asked.
-        interrupt: Interrupt,
+    /// A condition was evaluated: a node's `when` before it is entered, or a retry's after it failed.
+    Judged {
+        /// The node.
+        node: NodeId,
+        /// Whether it holds, or why that cannot be said.
+        answer: Result<bool, Failure>,
+    },
+    /// What a node needs cannot be had or made: its children, its pod, its container. It never began.
+    Failed {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        failure: Failure,
+    },
+    /// It was decided what becomes of a failure.
+    FailureHandled {
+        /// What failed.
+        node: NodeId,
+        /// Why it failed.
+        failure: Failure,
+        /// Its end, where the failure stands.
+        status: Status,
+        /// What becomes of it.
+        handling: Handling,
+        /// Who decided.
+        by: By,
+    },
+    /// A failed node is tried again.
+    RetryBegun {
+        /// The node.
+        node: NodeId,
+    },
+    /// A step group begins again: all in it is as if it had not been entered, only attempts are counted on.
+    GroupRetried {
+        /// The group.
+        group: NodeId,
+    },
+    /// What a stage or a group did is undone. The node is new: a child of what is rolled back, or, where that is over, of the
+    /// pipeline.
+    RollbackStarted {
+        /// What is rolled back.
+        of: NodeId,
+        /// Its children are the rollback steps.
+        node: Node,
     },
     /// A node is over.
     NodeFinished {
@@ -163,8 +209,11 @@ pub enum Event {
         node: NodeId,
         /// Its end.
         status: Status,
-        /// Why, unless it succeeded; for a skipped node, where it was not its condition that skipped it.
+        /// Why, unless it succeeded; for a skipped node, where a failure or an interrupt before it skipped it.
         failure: Option<Failure>,
+        /// What else is worth saying: why its `when` skipped it, or who made a success of a failure.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// The run is over and nothing of it is left on the backend.
     RunFinished {
@@ -188,6 +237,62 @@ pub struct Answer {
     pub inputs: std::collections::BTreeMap<String, String>,
 }
 
+/// What becomes of a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Handling {
+    /// It does not matter.
+    Ignore,
+    /// It counts as a success.
+    MarkAsSuccess,
+    /// It stands.
+    MarkAsFailure,
+    /// The run ends.
+    Abort,
+    /// Tried again, in the same container.
+    Retry {
+        /// 1 for the first retry.
+        number: u32,
+        /// At most; none where a person asked for it.
+        of: Option<u32>,
+        /// Not before, milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+    /// The step group around it begins again, in a new pod where it has one.
+    RetryStepGroup {
+        /// The group.
+        group: NodeId,
+        /// 1 for the first retry.
+        number: u32,
+        /// At most; none where a person asked for it.
+        of: Option<u32>,
+        /// Not before, milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+    /// What this node did is undone: a stage, a group, or all stages.
+    Rollback {
+        /// What is rolled back.
+        of: NodeId,
+    },
+    /// A person is asked.
+    Ask {
+        /// Until then, milliseconds since the Unix epoch.
+        until_ms: u64,
+        /// What is done after that.
+        then: Action,
+    },
+}
+
+/// Who decided what becomes of a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    /// The failure strategy that is written at this node.
+    Strategy(NodeId),
+    /// A person.
+    Person,
+    /// Nobody answered in time.
+    Timeout,
+}
+
 /// What may be asked of a run from outside: by the terminal, or by another command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interrupt {
@@ -195,6 +300,40 @@ pub enum Interrupt {
     Abort,
     /// End it now.
     Kill,
+    /// Enter nothing more until it is resumed; what runs goes on.
+    Pause,
+    /// Go on.
+    Resume,
+    /// About one node.
+    Node {
+        /// The node.
+        node: NodeId,
+        /// What is asked.
+        action: Intervention,
+    },
+}
+
+/// What a person may ask about one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Intervention {
+    /// End it, whatever is in it; what follows is decided as after a failure.
+    Abort,
+    /// A running step: it failed (`UserMarkedFailure`). One that waits for a decision: its failure stands.
+    MarkAsFailure,
+    /// One that waits for a decision counts as a success.
+    MarkAsSuccess,
+    /// One that waits for a decision failed, and that does not matter.
+    Ignore,
+    /// One that waits for a decision is tried again.
+    Retry,
+    /// The step group of one that waits for a decision begins again.
+    RetryStepGroup,
+    /// The stage of one that waits for a decision is rolled back.
+    StageRollback,
+    /// The step group of one that waits for a decision is rolled back.
+    StepGroupRollback,
+    /// All stages are rolled back.
+    PipelineRollback,
 }
 
 /// The end of a node, in the words of the format.
@@ -230,29 +369,4 @@ pub struct Failure {
     pub message: String,
     /// How to mend it.
     pub help: Option<String>,
-}
-
-/// The errors of the format (`failureStrategies[].onFailure.errors`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ErrorKind {
-    /// A non-zero exit, and whatever has no better name.
-    Unknown,
-    /// A login was refused.
-    Authentication,
-    /// Something did not answer.
-    Connectivity,
-    /// Its time was up.
-    Timeout,
-    /// It was not allowed.
-    Authorization,
-    /// The pod, the node or the connection was lost.
-    InfrastructureFailure,
-    /// An image could not be had or does not hold what the step needs.
-    PluginImageFailure,
-    /// Memory, disk, quota.
-    ResourceLimitsFailure,
-    /// What is written cannot be run.
-    ConfigurationFailure,
-    /// Somebody said no.
-    ApprovalRejection,
 }

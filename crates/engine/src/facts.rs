@@ -4,9 +4,10 @@
 //! a record puts them in with [`Facts::reveal`], and a driver that took the run over knows only that they were there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use addon::frame::Output;
-use pipeline::plan::{Approval, NodeId, Wait};
+use pipeline::plan::{Approval, Iteration, NodeId, Wait};
 
 use crate::event::{Event, Stamped, Status};
 use crate::waits;
@@ -20,8 +21,12 @@ pub struct Facts {
     pub created_ms: u64,
     /// By node; one that was not entered yet is not there.
     pub nodes: BTreeMap<NodeId, Fact>,
+    /// Of every iteration of a loop that was entered.
+    pub iterations: BTreeMap<NodeId, Arc<Iteration>>,
     /// What approvals ask for.
     pub approvals: BTreeMap<NodeId, Box<Approval>>,
+    /// Events that were taken in.
+    pub seen: u64,
 }
 
 /// What is known of one node.
@@ -31,6 +36,10 @@ pub struct Fact {
     pub started_ms: u64,
     /// When it was over.
     pub ended_ms: Option<u64>,
+    /// The number of the event by which it was entered, from 1.
+    pub entered: u64,
+    /// The number of the event by which it was over.
+    pub ended: Option<u64>,
     /// Its end; none while it runs.
     pub status: Option<Status>,
     /// Attempts that were begun.
@@ -64,13 +73,17 @@ impl Facts {
     /// Takes in what happened.
     pub fn apply(&mut self, stamped: &Stamped) {
         let at = stamped.at_ms;
+        self.seen += 1;
         match &stamped.event {
             Event::RunCreated { run, .. } => {
                 self.run.clone_from(run);
                 self.created_ms = at;
             }
             Event::NodeStarted { node } => {
-                self.nodes.entry(node.clone()).or_default().started_ms = at;
+                let seen = self.seen;
+                let fact = self.nodes.entry(node.clone()).or_default();
+                fact.started_ms = at;
+                fact.entered = seen;
             }
             Event::AttemptStarting { step, attempt } => {
                 let fact = self.nodes.entry(step.clone()).or_default();
@@ -109,13 +122,52 @@ impl Facts {
                     fact.outputs.insert(name, Value::Plain(value));
                 }
             }
+            Event::Expanded { node: _, children } => {
+                for child in children {
+                    if let Some(iteration) = &child.iteration {
+                        let iteration = Arc::new((**iteration).clone());
+                        self.iterations.insert(child.id.clone(), iteration);
+                    }
+                }
+            }
             Event::NodeFinished { node, status, .. } => {
+                let seen = self.seen;
                 let fact = self.nodes.entry(node.clone()).or_default();
                 fact.status = Some(*status);
                 fact.ended_ms = Some(at);
+                fact.ended = Some(seen);
+            }
+            Event::GroupRetried { group } => {
+                // It is as if nothing in it had been entered.
+                let head = format!("{group}.");
+                self.nodes.retain(|id, _| !id.0.starts_with(&head));
             }
             _ => {}
         }
+    }
+
+    /// A node was over when a group was entered; where the group was not entered yet, it is over.
+    pub fn over_before(&self, node: &NodeId, group: &NodeId) -> bool {
+        let Some(ended) = self.nodes.get(node).and_then(|fact| fact.ended) else {
+            return false;
+        };
+        let entered = self.nodes.get(group).map(|fact| fact.entered);
+        entered.is_none_or(|entered| entered == 0 || ended < entered)
+    }
+
+    /// What is directly below a loop, with its iteration.
+    pub fn iterations<'f>(
+        &'f self,
+        node: &NodeId,
+    ) -> impl Iterator<Item = (&'f NodeId, &'f Arc<Iteration>)> {
+        let head = format!("{node}.");
+        self.iterations
+            .range(NodeId(head.clone())..)
+            .take_while(move |(id, _)| id.0.starts_with(&head))
+            .filter({
+                let parts = node.0.matches('.').count() + 1;
+                move |(id, _)| id.0.matches('.').count() == parts
+            })
     }
 
     /// Puts the values of secret outputs in, which no event carries.

@@ -17,8 +17,14 @@ pub enum Phase {
     Ready,
     /// A step has its record, or (Initialize) its pod.
     Recorded,
-    /// A step will never have a record.
+    /// A step will never have a record; anything else cannot be made.
     Lost,
+    /// It failed and is tried again later.
+    Pausing,
+    /// It failed, and a person is asked what becomes of that.
+    Asking,
+    /// It failed, and it was decided what becomes of that.
+    Handled,
     /// Over.
     Finished(Status),
 }
@@ -36,8 +42,16 @@ pub enum Change {
     Ready,
     /// Its record is there.
     Record,
-    /// Its record will never be there.
+    /// Its record will never be there; it cannot be made.
     Lose,
+    /// Its failure was handled: it is tried again later.
+    Pause,
+    /// Its failure was handled: a person is asked.
+    Ask,
+    /// Its failure was handled.
+    Handle,
+    /// It is tried again.
+    Retry,
     /// It is over.
     Finish(Status),
 }
@@ -62,7 +76,9 @@ impl Phase {
         use Phase as P;
         use Sort::{Composite, Initialize, Step, Wait};
         Some(match (sort, self, change) {
-            (_, P::Waiting, C::Enter) => P::Entered,
+            (_, P::Waiting, C::Enter) | (Initialize | Step | Wait, P::Pausing, C::Retry) => {
+                P::Entered
+            }
             // What was not entered can only be skipped: nothing of it ran, so it can neither succeed nor fail.
             (_, P::Waiting, C::Finish(Status::Skipped)) => P::Finished(Status::Skipped),
             (Step, P::Entered, C::Starting) => P::Starting,
@@ -70,11 +86,20 @@ impl Phase {
             (Step, P::Running, C::Ready) => P::Ready,
             (Step, P::Starting | P::Running | P::Ready, C::Record)
             | (Initialize, P::Entered, C::Record) => P::Recorded,
-            (Step, P::Starting | P::Running | P::Ready, C::Lose) => P::Lost,
+            (Step, P::Starting | P::Running | P::Ready, C::Lose) | (_, P::Entered, C::Lose) => {
+                P::Lost
+            }
+            // What succeeded by itself has nothing to be handled: a record may be one of a failure.
+            (_, P::Recorded | P::Lost | P::Asking, C::Handle)
+            | (Composite, P::Entered, C::Handle) => P::Handled,
+            (Initialize | Step | Wait, P::Recorded | P::Lost | P::Asking, C::Pause) => P::Pausing,
+            (Initialize | Step | Wait, P::Recorded | P::Lost | P::Asking, C::Ask) => P::Asking,
+            // Nothing is green without its record or its pod, unless somebody decided so and the journal says it.
             (Composite | Wait, P::Entered, C::Finish(status))
-            | (Initialize | Step, P::Recorded, C::Finish(status)) => P::Finished(status),
-            // No step is green without its record, no Initialize without its pod.
-            (Initialize | Step, P::Entered | P::Lost, C::Finish(status))
+            | (Initialize | Step, P::Recorded, C::Finish(status))
+            | (_, P::Handled, C::Finish(status)) => P::Finished(status),
+            (Initialize | Step, P::Entered, C::Finish(status))
+            | (_, P::Lost | P::Pausing | P::Asking, C::Finish(status))
                 if status != Status::Success =>
             {
                 P::Finished(status)

@@ -5,7 +5,7 @@
 
 use pipeline::plan::{Approval, Kind, NodeId, Runs, Wait};
 
-use crate::decide::{finished, outside};
+use crate::decide::finished;
 use crate::event::{Answer, ErrorKind, Event, Failure, Status};
 use crate::phase::Phase;
 use crate::state::{Illegal, Place, State};
@@ -63,15 +63,15 @@ pub(crate) fn resolved(
                 until_ms,
             }]
         }
-        (Some(_), Err(failure)) => vec![finished(node, Status::Failed, Some(failure))],
+        (Some(_), Err(failure)) => vec![Event::Failed {
+            node: node.clone(),
+            failure,
+        }],
     }
 }
 
 /// What follows for a step that waits.
 pub(crate) fn follows(state: &State, id: &NodeId, place: &Place, now: u64) -> Vec<Event> {
-    if let Some(halt) = outside(state, id) {
-        return vec![finished(id, halt.status, Some(halt.failure))];
-    }
     let Some(waiting) = &place.waiting else {
         return Vec::new();
     };
@@ -89,7 +89,10 @@ pub(crate) fn follows(state: &State, id: &NodeId, place: &Place, now: u64) -> Ve
     match end {
         None => Vec::new(),
         Some(Ok(())) => vec![finished(id, Status::Success, None)],
-        Some(Err(failure)) => vec![finished(id, Status::Failed, Some(failure))],
+        Some(Err(failure)) => vec![Event::Failed {
+            node: id.clone(),
+            failure,
+        }],
     }
 }
 

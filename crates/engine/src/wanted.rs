@@ -3,9 +3,9 @@
 use addon::frame::StopReason;
 use pipeline::plan::{Kind, NodeId};
 
-use crate::event::{Failure, Interrupt};
+use crate::event::{Failure, Handling, Interrupt, Intervention};
 use crate::phase::Phase;
-use crate::state::{Place, PodPhase, State, initialize};
+use crate::state::{Place, PodPhase, State, Undo};
 use crate::waits::{self, Waiting};
 use crate::{classify, decide, delegate};
 
@@ -25,6 +25,13 @@ pub enum Effect {
     Expand {
         /// The node.
         node: NodeId,
+    },
+    /// Evaluate a condition: [`crate::Input::Judged`].
+    Judge {
+        /// Of this node.
+        node: NodeId,
+        /// The expression.
+        condition: String,
     },
     /// Choose the name of the group's next pod: [`crate::Input::PodNamed`].
     NamePod {
@@ -86,6 +93,15 @@ pub enum Effect {
         /// Between SIGTERM and SIGKILL.
         grace_ms: u64,
     },
+    /// Its pod is no more: answer with the record if it is there after all, else with [`crate::Input::AttemptLost`].
+    Lose {
+        /// The step.
+        step: NodeId,
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        reason: Failure,
+    },
     /// Ask what this step waits for: [`crate::Input::Waits`].
     AskWait {
         /// The step.
@@ -98,15 +114,6 @@ pub enum Effect {
         node: NodeId,
         /// The queue's key.
         key: String,
-    },
-    /// Its pod is no more: answer with the record if it is there after all, else with [`crate::Input::AttemptLost`].
-    Lose {
-        /// The step.
-        step: NodeId,
-        /// Which attempt.
-        attempt: u32,
-        /// Why.
-        reason: Failure,
     },
     /// Say [`crate::Input::Now`] at this time.
     Wake {
@@ -140,10 +147,26 @@ pub fn wanted(state: &State) -> Vec<Effect> {
         if let Some(deadline) = deadline(place) {
             at(deadline);
         }
+        match place.phase {
+            Phase::Pausing | Phase::Asking => {
+                if let Some(ms) = waits_until(state, place) {
+                    at(ms);
+                }
+                continue;
+            }
+            Phase::Handled => continue,
+            _ => {}
+        }
+        if let Some(condition) = decide::asks(state, id, place) {
+            effects.push(Effect::Judge {
+                node: id.clone(),
+                condition: condition.to_owned(),
+            });
+        }
         match &place.node.kind {
             Kind::Initialize => effects.extend(name_pod(state, place)),
             Kind::Step(_) if waits::waits(place) => match &place.waiting {
-                None if decide::halted(state, id).is_none() => {
+                None if place.phase == Phase::Entered && decide::halted(state, id).is_none() => {
                     effects.push(Effect::AskWait { node: id.clone() });
                 }
                 Some(Waiting {
@@ -161,29 +184,32 @@ pub fn wanted(state: &State) -> Vec<Effect> {
                 }
                 step(state, id, place, &mut effects);
             }
-            _ if place.children.is_none() && decide::halted(state, id).is_none() => {
-                effects.push(Effect::Expand { node: id.clone() });
+            _ if place.children.is_none() => {
+                if place.phase == Phase::Entered && decide::halted(state, id).is_none() {
+                    effects.push(Effect::Expand { node: id.clone() });
+                }
             }
-            _ => {}
+            _ => {
+                if let Some((child, condition)) = decide::judges(state, place) {
+                    effects.push(Effect::Judge {
+                        node: child.node.id.clone(),
+                        condition: condition.to_owned(),
+                    });
+                }
+                if let Some((_, ms)) = place.again
+                    && place.busy == 0
+                    && state.paused.is_none()
+                    && !pod_exists(state, Some(id))
+                {
+                    at(ms);
+                }
+            }
         }
     }
     for (group, pod) in &state.pods {
         let (group, pod_name) = (group.clone(), pod.name.clone());
-        let own = state
-            .nodes
-            .get(&group)
-            .filter(|place| delegate::is_own(&place.node));
-        let (initializing, over) = if let Some(step) = own {
-            (delegate::awaits_pod(step), !step.phase.is_active())
-        } else {
-            let initializing = initialize(state, &group)
-                .and_then(|id| state.nodes.get(&id))
-                .is_some_and(|place| place.phase.is_active());
-            (
-                initializing,
-                !initializing && decide::inside(state, &group).next().is_none(),
-            )
-        };
+        let initializing = decide::initializing(state, &group).is_some();
+        let over = !decide::needs_pod(state, &group);
         match pod.phase {
             PodPhase::Requested if initializing => effects.push(Effect::MakePod {
                 group,
@@ -219,11 +245,14 @@ fn name_pod(state: &State, place: &Place) -> Option<Effect> {
     if place.phase != Phase::Entered || decide::halted(state, &place.node.id).is_some() {
         return None;
     }
+    let until = if delegate::is_own(&place.node) {
+        delegate::most(place)
+    } else {
+        state.nodes.get(&group)?.pods_until
+    };
     let attempt = match state.pods.get(&group) {
         None => 0,
-        Some(pod) if pod.phase == PodPhase::Deleted && pod.attempt + 1 < delegate::most(place) => {
-            pod.attempt + 1
-        }
+        Some(pod) if pod.phase == PodPhase::Deleted && pod.attempt + 1 < until => pod.attempt + 1,
         Some(_) => return None,
     };
     Some(Effect::NamePod { group, attempt })
@@ -274,10 +303,18 @@ pub fn stop(state: &State, id: &NodeId) -> Option<Stop> {
     let mut orders = Vec::new();
     if let Some((interrupt, since)) = &state.interrupt {
         let grace = match interrupt {
-            Interrupt::Abort => GRACE_MS,
             Interrupt::Kill => 0,
+            _ => GRACE_MS,
         };
         orders.push((*since, StopReason::Abort, grace));
+    }
+    for (_, place, undone) in state.around(id) {
+        if let Some((Intervention::Abort | Intervention::MarkAsFailure, since)) = place.order {
+            orders.push((since, StopReason::Abort, GRACE_MS));
+        }
+        if let Some((since, _)) = place.again.filter(|_| !undone) {
+            orders.push((since, StopReason::Abort, GRACE_MS));
+        }
     }
     if let Some(since) = state.timed_out(id) {
         orders.push((since, StopReason::Timeout, GRACE_MS));
@@ -305,9 +342,35 @@ pub fn stop(state: &State, id: &NodeId) -> Option<Stop> {
     })
 }
 
-/// When a node's time is up. A Background step has no time of its own: it ends with its group.
+/// Until when a failed node waits: for its next retry, or for a person. None while it is something else that is waited for.
+fn waits_until(state: &State, place: &Place) -> Option<u64> {
+    match &place.handled.as_ref()?.handling {
+        Handling::Retry { at_ms, .. } => {
+            let pod =
+                place.node.kind == Kind::Initialize && pod_exists(state, place.group.as_ref());
+            (!pod && state.paused.is_none()).then_some(*at_ms)
+        }
+        Handling::Ask { until_ms, .. } => Some(*until_ms),
+        _ => None,
+    }
+}
+
+/// Something of a group's pod may be there.
+fn pod_exists(state: &State, group: Option<&NodeId>) -> bool {
+    group
+        .and_then(|group| state.pods.get(group))
+        .is_some_and(|pod| pod.phase.may_exist())
+}
+
+/// When a node's time is up. A Background step has no time of its own: it ends with its group. The time of a step is that
+/// of an attempt; what is rolled back takes as long as that takes.
 pub(crate) fn deadline(place: &Place) -> Option<u64> {
-    if place.timed_out.is_some() || place.is_background() {
+    let waits = matches!(
+        place.phase,
+        Phase::Pausing | Phase::Asking | Phase::Handled | Phase::Recorded | Phase::Lost
+    );
+    let undone = place.undo == Undo::Begun && place.node.kind != Kind::Pipeline;
+    if place.timed_out.is_some() || place.is_background() || waits || undone {
         return None;
     }
     place.node.timeout_ms.map(|ms| place.entered_ms + ms)

@@ -112,7 +112,7 @@ fn every_end_has_its_name() {
 
 #[test]
 fn the_table_of_legal_changes() {
-    const PHASES: [Phase; 9] = [
+    const PHASES: [Phase; 12] = [
         Phase::Waiting,
         Phase::Entered,
         Phase::Starting,
@@ -120,16 +120,23 @@ fn the_table_of_legal_changes() {
         Phase::Ready,
         Phase::Recorded,
         Phase::Lost,
+        Phase::Pausing,
+        Phase::Asking,
+        Phase::Handled,
         Phase::Finished(Status::Success),
         Phase::Finished(Status::Failed),
     ];
-    const CHANGES: [Change; 9] = [
+    const CHANGES: [Change; 13] = [
         Change::Enter,
         Change::Starting,
         Change::Started,
         Change::Ready,
         Change::Record,
         Change::Lose,
+        Change::Pause,
+        Change::Ask,
+        Change::Handle,
+        Change::Retry,
         Change::Finish(Status::Success),
         Change::Finish(Status::Failed),
         Change::Finish(Status::Skipped),

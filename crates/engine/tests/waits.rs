@@ -8,13 +8,8 @@ use pipeline::plan::{Approval, Entry, Kind, Node, NodeId, Order, Step, Wait};
 
 fn leaf(id: &str, kind: Kind, order: Order) -> Node {
     Node {
-        id: NodeId::from(id),
-        identifier: id.to_owned(),
-        name: id.to_owned(),
-        kind,
         order,
-        timeout_ms: None,
-        skip: None,
+        ..Node::new(NodeId::from(id), kind, id, id)
     }
 }
 

@@ -4,16 +4,26 @@
 //! as it goes and never changes what was there.
 
 pub(crate) mod barriers;
+mod condition;
 mod delegate;
 mod expand;
+mod failure;
+mod looping;
 mod place;
 mod runs;
+#[cfg(test)]
+mod tests;
 mod unsupported;
 mod wait;
 
 pub use barriers::deadlocks;
+pub(crate) use condition::known_false_at;
+pub use condition::{When, WhenStatus, does_not_hold, judge};
 pub use expand::{STEP_TIMEOUT_MS, expand, root};
-pub use place::{Place, ROOT, What};
+pub use failure::{Action, ErrorKind, Errors, Retry, Strategy};
+pub(crate) use looping::manner_limit;
+pub use looping::{Iteration, Level, MAX_ITERATIONS, iterations};
+pub use place::{Body, Place, ROLLBACK, ROOT, What};
 pub use runs::{Runs, runs};
 pub use unsupported::{unsupported, unsupported_at};
 pub use wait::{Approval, Entry, Wait};
@@ -22,8 +32,8 @@ use serde::{Deserialize, Serialize};
 
 /// The place of a node in its pipeline, unique in a run and the same in every run of the same text:
 /// `pipeline`, `stages.deploy`, `stages.deploy.steps.build_group`, `stages.deploy.steps.build_group.steps.compile`,
-/// `stages.deploy.rollbackSteps.undo`. An iteration of a loop has its suffix in the last part (`compile_0`). A
-/// `parallel` block, which has no identifier, takes its position, from 1: `….steps.parallel2`, and what is in it follows:
+/// `stages.deploy.rollbackSteps.undo`. What has a `strategy` is a loop in its own place, and its iterations are in it:
+/// `….steps.compile.compile_0`. A `parallel` block, which has no identifier, takes its position, from 1: `….steps.parallel2`, and what is in it follows:
 /// `….steps.parallel2.test`. The synthetic first child of a containerized group is `….build_group.Initialize`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -55,6 +65,10 @@ pub enum Kind {
     },
     /// A `parallel` block.
     Parallel,
+    /// The iterations of what has a `strategy`.
+    Loop,
+    /// What undoes a stage, or a group: its `rollbackSteps`.
+    Rollback,
     /// The synthetic first child of a containerized step group: its pod is made here.
     Initialize,
     /// A step.
@@ -82,7 +96,7 @@ impl Step {
 /// Whether children follow one another or run side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// One after the other; a failure stops what follows.
+    /// One after the other; after a failure only what says so in its `when` is entered.
     Sequence,
     /// All at once; all end before the block does.
     Parallel,
@@ -106,4 +120,51 @@ pub struct Node {
     /// It is not to be entered, and why: known when what it is in was entered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<String>,
+    /// Whether it is entered when its turn comes; none: where nothing before it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
+    /// What becomes of a failure of it, or of what is in it; the first entry that holds counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strategies: Vec<Strategy>,
+    /// Of a loop: how many of its children run at once; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Of a loop: once an iteration failed those that wait are skipped (`onFailure: SkipQueued`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_queued: bool,
+    /// It has rollback steps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback: bool,
+    /// Of a loop in a pod whose iterations take turns: in so many containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
+    /// Of an iteration: which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iteration: Option<Box<Iteration>>,
+}
+
+impl Node {
+    /// A node with nothing but its place: children one after the other, side by side in a block or a loop.
+    pub fn new(id: NodeId, kind: Kind, identifier: &str, name: &str) -> Self {
+        let order = match kind {
+            Kind::Parallel | Kind::Loop => Order::Parallel,
+            _ => Order::Sequence,
+        };
+        Self {
+            id,
+            kind,
+            identifier: identifier.to_owned(),
+            name: name.to_owned(),
+            order,
+            timeout_ms: None,
+            skip: None,
+            when: None,
+            strategies: Vec::new(),
+            limit: None,
+            skip_queued: false,
+            rollback: false,
+            slots: None,
+            iteration: None,
+        }
+    }
 }

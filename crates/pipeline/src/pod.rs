@@ -4,6 +4,7 @@
 
 mod delegate;
 mod describe;
+mod layout;
 mod manifest;
 mod names;
 mod overlay;
@@ -14,11 +15,11 @@ mod yaml;
 
 pub use delegate::{PROCESS, delegate, is_delegate};
 pub use describe::{INIT_TIMEOUT_MS, Options, describe};
+pub use layout::{Layout, MOST, layout, layout_around, slotted};
 pub use manifest::{
     AGENT_FILE, ARCH_LABEL, AgentFrom, Cluster, GROUP_ANNOTATION, LITE_ENGINE_SOCKET, MANAGED_BY,
     RUN_LABEL, SLICE_SOCKET, STEPYARD, agent_binary, manifest,
 };
-pub use names::{containers, containers_around};
 pub use yaml::yaml;
 
 use std::collections::BTreeMap;
@@ -90,6 +91,9 @@ pub struct Spec {
     pub overlay: Option<serde_json::Value>,
     /// Natively: the network of the pod.
     pub network: Network,
+    /// What Initialize tells of it, such as iterations that take turns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Which network a native pod has.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use addon::frame::{Attempt, Exit, StopReason};
-use engine::event::{Event, Status};
+use engine::event::{Event, Handling, Status};
 use pipeline::plan::{Kind, NodeId, Runs};
 
 use crate::disk::Stored;
@@ -64,6 +64,8 @@ fn records(ended: &Ended, broken: &mut Vec<String>) {
     let mut lost = BTreeSet::new();
     let mut steps = BTreeSet::new();
     let mut waits = BTreeMap::new();
+    // Successes that somebody decided on, and the journal says so.
+    let mut marked = BTreeSet::new();
     for stamped in &ended.disk.journal {
         match &stamped.event {
             Event::Expanded { children, .. } => {
@@ -71,6 +73,13 @@ fn records(ended: &Ended, broken: &mut Vec<String>) {
                     .iter()
                     .filter(|c| matches!(&c.kind, Kind::Step(s) if s.runs() != Runs::Nowhere));
                 steps.extend(some.map(|c| c.id.clone()));
+            }
+            Event::FailureHandled {
+                node,
+                handling: Handling::MarkAsSuccess,
+                ..
+            } => {
+                marked.insert(node.clone());
             }
             Event::AttemptFinished { record, .. } => {
                 let what = (record.exit.clone(), record.stopped);
@@ -100,14 +109,16 @@ fn records(ended: &Ended, broken: &mut Vec<String>) {
                 node,
                 status: Status::Success,
                 ..
-            } if waits.get(node).is_some_and(|until| stamped.at_ms < *until) => {
+            } if waits.get(node).is_some_and(|until| stamped.at_ms < *until)
+                && !marked.contains(node) =>
+            {
                 broken.push(format!("{node} did not wait as long as it should"));
             }
             Event::NodeFinished {
                 node,
                 status: Status::Success,
                 ..
-            } if steps.contains(node) => {
+            } if steps.contains(node) && !marked.contains(node) => {
                 let green = applied.iter().any(|(attempt, (exit, stopped))| {
                     attempt.step == node.0
                         && (*exit == Exit::Code(0) || *stopped == Some(StopReason::GroupEnd))

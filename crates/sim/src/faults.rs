@@ -39,6 +39,8 @@ pub struct Faults {
     pub skew: u64,
     /// After so many events somebody aborts the run.
     pub abort_at: Option<u64>,
+    /// That somebody asks something of a node, or pauses the run, when anything happens.
+    pub ask: u64,
 }
 
 impl Faults {
@@ -69,6 +71,7 @@ impl Faults {
             slow: some(50),
             skew: some(3_600_000),
             abort_at: (some(9) == 9).then(|| some(400) + 20),
+            ask: some(8),
         }
     }
 }

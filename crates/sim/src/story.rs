@@ -1,7 +1,7 @@
-//! Pipelines to run: chosen by a seed, small, and of every shape.
+//! Pipelines to run: chosen by a seed, small, and of every shape, with everything that a run can decide.
 
 use driver::fake::{Leaf, Script, group, node, parallel, process, sequence, step, waits};
-use pipeline::plan::{Kind, Order};
+use pipeline::plan::{Action, Errors, Iteration, Kind, Order, Retry, Strategy, WhenStatus};
 
 use crate::random::Random;
 
@@ -17,12 +17,17 @@ pub fn random(random: &mut Random) -> Script {
                 let at = random.below(children.len() as u64 + 1) as usize;
                 children.insert(at, outside(random, &mut number));
             }
-            node(
+            let mut stage = node(
                 &format!("stage{stage}"),
                 Kind::Stage("Custom".to_owned()),
                 Order::Sequence,
                 children,
-            )
+            );
+            stage = decorated(stage, random, 300);
+            if random.chance(400) {
+                stage = stage.undone_by(vec![random_group(random, &mut number)]);
+            }
+            stage
         })
         .collect();
     Script::new(stages)
@@ -50,7 +55,7 @@ fn random_group(random: &mut Random, number: &mut u32) -> Leaf {
         children.push(name(number, "echo:up serve", random).background());
     }
     for _ in 0..=random.below(3) {
-        children.push(match random.below(6) {
+        children.push(match random.below(7) {
             0 => {
                 let some = (0..=random.below(2)).map(|_| random_step(random, number));
                 parallel_of(some.collect(), number)
@@ -59,19 +64,49 @@ fn random_group(random: &mut Random, number: &mut u32) -> Leaf {
                 let some = (0..=random.below(2)).map(|_| random_step(random, number));
                 let some = some.collect();
                 *number += 1;
-                sequence(&format!("s{number}"), some)
+                decorated(sequence(&format!("s{number}"), some), random, 200)
             }
-            2 => outside(random, number),
+            2 => looped(random, number),
+            3 => outside(random, number),
             _ => random_step(random, number),
         });
     }
     *number += 1;
-    group(&format!("g{number}"), children)
+    let group = decorated(group(&format!("g{number}"), children), random, 200);
+    if random.chance(200) {
+        group.undone_by(vec![random_step(random, number)])
+    } else {
+        group
+    }
 }
 
 fn parallel_of(children: Vec<Leaf>, number: &mut u32) -> Leaf {
     *number += 1;
     parallel(&format!("p{number}"), children)
+}
+
+/// A few iterations of a step, perhaps not all at once.
+fn looped(random: &mut Random, number: &mut u32) -> Leaf {
+    let total = random.below(4) as u32;
+    let children = (0..total)
+        .map(|index| {
+            let mut step = random_step(random, number);
+            step.node.iteration = Some(Box::new(Iteration {
+                index,
+                total,
+                suffix: format!("_{index}"),
+                ..Iteration::default()
+            }));
+            step
+        })
+        .collect();
+    *number += 1;
+    let mut looped = node(&format!("l{number}"), Kind::Loop, Order::Parallel, children);
+    looped.node.skip_queued = random.chance(300);
+    if random.chance(600) {
+        looped = looped.limit(1 + random.below(2) as u32);
+    }
+    looped
 }
 
 fn random_step(random: &mut Random, number: &mut u32) -> Leaf {
@@ -85,10 +120,60 @@ fn random_step(random: &mut Random, number: &mut u32) -> Leaf {
         _ => "echo:fine".to_owned(),
     };
     let step = name(number, &words, random);
-    if random.chance(60) {
+    let step = if random.chance(60) {
         step.timeout(1 + random.below(300))
     } else {
         step
+    };
+    decorated(step, random, 250)
+}
+
+/// With a `when` and failure strategies, each with this chance in a thousand.
+fn decorated(mut leaf: Leaf, random: &mut Random, chance: u64) -> Leaf {
+    if random.chance(chance) {
+        let status = match random.below(3) {
+            0 => WhenStatus::Success,
+            1 => WhenStatus::Failure,
+            _ => WhenStatus::All,
+        };
+        let condition = match random.below(4) {
+            0 => Some("yes"),
+            1 => Some("no"),
+            _ => None,
+        };
+        leaf = leaf.when(status, condition);
+    }
+    if random.chance(chance) {
+        let action = action(random, 2);
+        leaf = leaf.failing(vec![Strategy {
+            errors: Errors::All,
+            action,
+        }]);
+    }
+    leaf
+}
+
+fn action(random: &mut Random, depth: u32) -> Action {
+    let retry = |random: &mut Random| Retry {
+        count: random.below(3) as u32,
+        intervals_ms: vec![0, random.below(200)],
+        condition: random.chance(200).then(|| "yes".to_owned()),
+        then: (depth > 0 && random.chance(500)).then(|| Box::new(action(random, depth - 1))),
+    };
+    match random.below(if depth > 0 { 11 } else { 7 }) {
+        0 => Action::Ignore,
+        1 => Action::MarkAsSuccess,
+        2 => Action::StageRollback,
+        3 => Action::StepGroupRollback,
+        4 => Action::PipelineRollback,
+        5 => Action::MarkAsFailure,
+        6 => Action::Abort,
+        7 | 8 => Action::Retry(retry(random)),
+        9 => Action::RetryStepGroup(retry(random)),
+        _ => Action::ManualIntervention {
+            timeout_ms: 1 + random.below(400),
+            then: Box::new(action(random, depth - 1)),
+        },
     }
 }
 

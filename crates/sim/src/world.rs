@@ -11,7 +11,8 @@ use driver::core::{Action, Core, Event, Planted};
 use driver::fake;
 use driver::planner::Planner;
 use engine::State;
-use engine::event::{Interrupt, Stamped, Status};
+use engine::event::{Interrupt, Intervention, Stamped, Status};
+use engine::phase::Phase;
 use pipeline::plan::NodeId;
 use pipeline::pod::Spec;
 
@@ -75,6 +76,8 @@ enum What {
     Tick(String),
     Wake(u64, u64),
     Resume,
+    /// The pause is over, for whoever drives the run by then.
+    Resumed,
 }
 
 struct Item {
@@ -213,6 +216,9 @@ impl World {
                 self.aborted = self.core.is_some();
                 self.tell(Event::Interrupt(Interrupt::Abort));
             }
+            if self.random.chance(self.faults.ask) {
+                self.meddle();
+            }
         }
         if self.status.is_none() && self.broken.is_empty() {
             self.broken
@@ -226,6 +232,44 @@ impl World {
             aborted: self.aborted,
             events,
         }
+    }
+
+    /// Somebody asks something of the run; a pause does not last.
+    fn meddle(&mut self) {
+        const ACTIONS: [Intervention; 9] = [
+            Intervention::Abort,
+            Intervention::MarkAsFailure,
+            Intervention::MarkAsSuccess,
+            Intervention::Ignore,
+            Intervention::Retry,
+            Intervention::RetryStepGroup,
+            Intervention::StageRollback,
+            Intervention::StepGroupRollback,
+            Intervention::PipelineRollback,
+        ];
+        let Some(core) = &self.core else {
+            return;
+        };
+        if self.random.chance(300) {
+            let at = self.now + self.random.below(500);
+            self.at(at, What::Resumed);
+            return self.tell(Event::Interrupt(Interrupt::Pause));
+        }
+        // Whoever waits for a decision is asked about most.
+        let asking = |id: &&NodeId| core.state().nodes[*id].phase == Phase::Asking;
+        let active = &core.state().active;
+        let waits: Vec<&NodeId> = active.iter().filter(asking).collect();
+        let all: Vec<&NodeId> = if waits.is_empty() {
+            active.iter().collect()
+        } else {
+            waits
+        };
+        if all.is_empty() {
+            return;
+        }
+        let node = all[self.random.below(all.len() as u64) as usize].clone();
+        let action = ACTIONS[self.random.below(ACTIONS.len() as u64) as usize];
+        self.tell(Event::Interrupt(Interrupt::Node { node, action }));
     }
 
     fn begin(&mut self) {
@@ -363,6 +407,13 @@ impl World {
                 {
                     ghost.timer = None;
                     self.tell_to(life, Event::Wake);
+                }
+            }
+            What::Resumed => {
+                self.tell(Event::Interrupt(Interrupt::Resume));
+                // Whoever was told may have died of it: it is said again until the journal has it.
+                if self.folded.paused.is_some() {
+                    self.later(What::Resumed);
                 }
             }
             What::Resume => {

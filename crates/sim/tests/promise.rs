@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use driver::core::Planted;
-use driver::fake::{Script, group, parallel, step};
+use driver::fake::{Script, group, node, parallel, step};
 use engine::event::{ErrorKind, Event};
+use pipeline::plan::{Action, Errors, Kind, NodeId, Order, Retry, Strategy, WhenStatus};
 use sim::check::check;
 use sim::random::Random;
 use sim::{Ended, Faults, World};
@@ -153,6 +154,111 @@ fn a_killed_addon_loses_its_attempt_and_no_other() {
     }
     assert!(found > 10, "{found} attempts were lost");
     assert!(early > 3, "{early} pods were replaced");
+}
+
+#[test]
+fn a_crash_after_every_record_changes_nothing_that_is_decided() {
+    let script = || {
+        let on = |action| {
+            vec![Strategy {
+                errors: Errors::All,
+                action,
+            }]
+        };
+        let retry = |count| Retry {
+            count,
+            intervals_ms: vec![5, 20],
+            condition: Some("yes".to_owned()),
+            then: None,
+        };
+        let mut looped = node(
+            "l",
+            Kind::Loop,
+            Order::Parallel,
+            vec![
+                step("l_0", "echo:0"),
+                step("l_1", "exit:1").failing(on(Action::Ignore)),
+                step("l_2", "echo:2"),
+            ],
+        );
+        looped.node.limit = Some(1);
+        let first = node(
+            "one",
+            Kind::Stage("Custom".to_owned()),
+            Order::Sequence,
+            vec![
+                group(
+                    "g",
+                    vec![
+                        step("a", "out:V=yes"),
+                        step("b", "exit:1").failing(on(Action::Retry(retry(2)))),
+                        step("c", "echo:c").when(WhenStatus::Failure, Some("{a.V}")),
+                    ],
+                )
+                .failing(on(Action::MarkAsSuccess)),
+                group("h", vec![looped, step("d", "echo:d")]),
+            ],
+        )
+        .undone_by(vec![group("undo1", vec![step("u", "echo:u")])]);
+        let second = node(
+            "two",
+            Kind::Stage("Custom".to_owned()),
+            Order::Sequence,
+            vec![
+                group("i", vec![step("e", "exit:1")]).failing(on(Action::RetryStepGroup(Retry {
+                    then: Some(Box::new(Action::ManualIntervention {
+                        timeout_ms: 50,
+                        then: Box::new(Action::PipelineRollback),
+                    })),
+                    ..retry(1)
+                }))),
+            ],
+        )
+        .when(WhenStatus::All, None)
+        .undone_by(vec![group("undo2", vec![step("v", "echo:v")])]);
+        Arc::new(Script::new(vec![first, second]))
+    };
+    let calm = World::new(1, script(), Faults::default(), Planted::default()).run();
+    assert!(check(&calm).is_empty(), "{}", told(&calm));
+    let decided = |ended: &Ended| {
+        let all = ended.disk.journal.iter().filter_map(|stamped| {
+            let name = |id: &NodeId| id.0.clone();
+            Some(match &stamped.event {
+                Event::NodeFinished { node, status, .. } => format!("{} {status:?}", name(node)),
+                Event::AttemptStarting { step, attempt } => format!("{} {attempt}", name(step)),
+                Event::GroupRetried { group } => format!("again {}", name(group)),
+                Event::RollbackStarted { of, .. } => format!("undo {}", name(of)),
+                Event::Judged { node, answer } => format!("{} {answer:?}", name(node)),
+                _ => return None,
+            })
+        });
+        all.collect::<Vec<_>>()
+    };
+    let wanted = decided(&calm);
+    let undone: Vec<_> = wanted
+        .iter()
+        .filter(|own| own.starts_with("undo"))
+        .collect();
+    assert_eq!(undone, ["undo pipeline.two", "undo pipeline.one"]);
+    for after in 1..calm.disk.journal.len() {
+        let faults = Faults {
+            crash_after: Some(after),
+            ..Faults::default()
+        };
+        let ended = World::new(1, script(), faults, Planted::default()).run();
+        let broken = check(&ended);
+        assert!(
+            broken.is_empty(),
+            "after record {after}: {broken:#?}\n{}",
+            told(&ended)
+        );
+        assert_eq!(
+            decided(&ended),
+            wanted,
+            "after record {after}\n{}",
+            told(&ended)
+        );
+    }
 }
 
 /// The first seed that finds a planted bug, and what it says.

@@ -217,24 +217,16 @@ codes! {
 
     /// A step type that is not run.
     STEP_NOT_RUN = "SY0611";
-    /// A loop.
-    LOOP_NOT_RUN = "SY0612";
-    /// A condition.
-    CONDITION_NOT_RUN = "SY0613";
     /// An infrastructure that is not run.
     INFRA_NOT_RUN = "SY0615";
     /// Windows and macOS.
     OS_NOT_RUN = "SY0616";
     /// A stage type that is not run.
     STAGE_NOT_RUN = "SY0617";
-    /// A failure strategy that would decide otherwise.
-    FAILURE_NOT_RUN = "SY0618";
-    /// A failure strategy without effect.
-    FAILURE_NOT_ACTED_ON = "SY0619";
-    /// Rollback steps.
-    ROLLBACK_NOT_RUN = "SY0620";
     /// A setting that is not acted on.
     SETTING_NOT_RUN = "SY0621";
+    /// A loop that cannot be run.
+    BAD_LOOP = "SY0622";
 
     /// A barrier at which a run would stand for ever.
     BARRIER = "SY0631";

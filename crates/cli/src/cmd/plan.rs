@@ -21,6 +21,7 @@ use crate::planner::{Options, Part, Written};
 use crate::problem::{Exit, Problem};
 use crate::screen::line::{Line, Tone};
 use crate::screen::show::Terminal;
+use crate::screen::words;
 use crate::secrets::Secrets;
 use crate::target::Target;
 use crate::texts;
@@ -243,6 +244,15 @@ fn rows(planner: &Written, node: &Node, depth: usize, out: &mut Vec<Line>) -> Re
         Kind::StepGroup { pod: true } => ("group".to_owned(), "one pod".to_owned()),
         Kind::StepGroup { pod: false } => ("group".to_owned(), String::new()),
         Kind::Parallel => ("parallel".to_owned(), String::new()),
+        Kind::Loop => {
+            let count = words::count(children(planner, &node.id)?.len() as u64, "iteration");
+            let note = match node.limit {
+                Some(limit) => format!("{count}, {limit} at once"),
+                None => count,
+            };
+            ("loop".to_owned(), note)
+        }
+        Kind::Rollback => ("rollback".to_owned(), String::new()),
         Kind::Initialize => ("Initialize".to_owned(), String::new()),
         Kind::Step(step) => (
             step.r#type.clone(),

@@ -1,10 +1,11 @@
 //! The facts of a run as the pipeline's expressions see them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use engine::event::Status;
 use engine::facts::{Facts, Value as Output};
-use pipeline::plan::NodeId;
+use pipeline::plan::{Iteration, NodeId};
 use pipeline::resolve::{Fact, Nodes, SecretRef};
 use syntax::expr::Value;
 
@@ -43,6 +44,32 @@ impl Nodes for Seen<'_> {
             }
         }
         (fact != Fact::default()).then_some(fact)
+    }
+
+    fn iteration(&self, node: &NodeId) -> Option<Arc<Iteration>> {
+        self.facts.iterations.get(node).cloned()
+    }
+
+    fn iterations(&self, node: &NodeId) -> Option<Vec<Arc<Iteration>>> {
+        let mut all: Vec<_> = self
+            .facts
+            .iterations(node)
+            .map(|(_, iteration)| iteration.clone())
+            .collect();
+        all.sort_by_key(|own| own.index);
+        (!all.is_empty()).then_some(all)
+    }
+
+    fn below(&self, node: &NodeId) -> Vec<String> {
+        let over = self.facts.iterations(node).filter_map(|(id, _)| {
+            let status = self.facts.nodes.get(id)?.status?;
+            Some(word(status).to_owned())
+        });
+        over.collect()
+    }
+
+    fn over_before(&self, node: &NodeId, group: &NodeId) -> bool {
+        self.facts.over_before(node, group)
     }
 }
 

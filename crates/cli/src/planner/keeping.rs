@@ -37,6 +37,10 @@ impl Planner for Keeping {
         self.inner.expand(node, facts)
     }
 
+    fn judge(&self, node: &NodeId, condition: &str, facts: &Facts) -> Result<bool, Failure> {
+        self.inner.judge(node, condition, facts)
+    }
+
     fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<pod::Spec, Failure> {
         let spec = self.inner.pod(group, facts, suffix)?;
         extras::limits(

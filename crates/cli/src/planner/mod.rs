@@ -21,7 +21,7 @@ use driver::planner::Planner;
 use engine::event::{ErrorKind, Failure};
 use engine::facts::Facts;
 use pipeline::model::{Entities, Pipeline};
-use pipeline::plan::{self, Kind, Node, NodeId, Order, Wait};
+use pipeline::plan::{self, Kind, Node, NodeId, Wait};
 use pipeline::pod::{self, Network, Spec};
 use pipeline::resolve::{self, Known, Tree, World};
 use syntax::{Diagnostic, Sources};
@@ -183,14 +183,9 @@ impl Planner for Written {
         let id = NodeId::from(plan::ROOT);
         // A root that cannot be resolved fails as soon as it is entered.
         self.ask(&id, &Facts::default(), plan::root)
-            .unwrap_or_else(|_| Node {
-                id,
-                kind: Kind::Pipeline,
-                identifier: self.pipeline.identifier.to_string(),
-                name: self.pipeline.title().to_owned(),
-                order: Order::Sequence,
-                timeout_ms: None,
-                skip: None,
+            .unwrap_or_else(|_| {
+                let identifier = self.pipeline.identifier.as_str();
+                Node::new(id, Kind::Pipeline, identifier, self.pipeline.title())
             })
     }
 
@@ -201,6 +196,10 @@ impl Planner for Written {
             }
             plan::expand(world, node)
         })
+    }
+
+    fn judge(&self, node: &NodeId, condition: &str, facts: &Facts) -> Result<bool, Failure> {
+        self.ask(node, facts, |world| plan::judge(world, node, condition))
     }
 
     fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<Spec, Failure> {

@@ -213,6 +213,10 @@ impl Planner for Select {
         Ok(nodes)
     }
 
+    fn judge(&self, node: &NodeId, condition: &str, facts: &Facts) -> Result<bool, Failure> {
+        self.inner.judge(node, condition, facts)
+    }
+
     fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<pod::Spec, Failure> {
         let mut spec = self.inner.pod(group, facts, suffix)?;
         let pipeline = self.inner.pipeline();

@@ -6,6 +6,7 @@
 //! on a live one, and `inspect` uses it so.
 
 pub(crate) mod ansi;
+pub(crate) mod handling;
 pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use driver::backend::EventKind;
-use engine::event::{Event, Status};
-use pipeline::plan::NodeId;
+use engine::event::{Event, Handling, Status};
+use pipeline::plan::{Kind, NodeId};
 
 use super::tail::Lines;
 use super::view::{Seen, View};
-use super::{tree, waits, words};
+use super::{handling, tree, waits, words};
 
 /// Writes what is seen, line by line.
 #[derive(Debug)]
@@ -127,16 +127,43 @@ impl Plain {
             Event::PodLost { group, reason } => {
                 say(self, group, &format!("the pod was lost: {reason}"))
             }
+            Event::FailureHandled {
+                node,
+                failure,
+                handling: what,
+                by,
+                ..
+            } => {
+                let decided = handling::decided(view, what, by, at_ms);
+                say(self, node, &format!("{}; {decided}", failure.message))?;
+                if matches!(what, Handling::Ask { .. }) {
+                    let path = view.path(node);
+                    let help = format!(
+                        "decide with: stepyard intervene {} {path} retry | ignore | mark-as-success | mark-as-failure | stage-rollback | abort",
+                        view.run
+                    );
+                    say(self, node, &help)?;
+                }
+                Ok(())
+            }
+            Event::GroupRetried { group } => say(self, group, "begins again"),
+            Event::RollbackStarted { of, .. } => say(self, of, "rolling back"),
+            Event::Interrupted { interrupt } => {
+                let root = view.root.clone().unwrap_or_else(|| NodeId(String::new()));
+                say(self, &root, &handling::interrupt(view, interrupt))
+            }
             Event::NodeFinished {
                 node,
                 status,
                 failure,
+                why,
             } => {
                 let Some(item) = view.items.get(node) else {
                     return Ok(());
                 };
                 // The summary tells of the whole; what was never entered has nothing to tell.
-                if item.parent.is_none() || (item.node.identifier.is_empty() && !item.is_leaf()) {
+                let unnamed = item.node.kind == Kind::Loop || item.node.identifier.is_empty();
+                if item.parent.is_none() || (unnamed && !item.is_leaf()) {
                     return Ok(());
                 }
                 let mut text = tree::status_word(*status).to_owned();
@@ -151,12 +178,8 @@ impl Plain {
                 {
                     text = format!("{text}: {}", failure.message);
                 }
-                if let Some(reason) = item
-                    .node
-                    .skip
-                    .as_ref()
-                    .filter(|_| *status == Status::Skipped)
-                {
+                let skip = item.node.skip.as_ref();
+                if let Some(reason) = why.as_ref().or(skip.filter(|_| *status == Status::Skipped)) {
                     text = format!("{text}: {reason}");
                 }
                 say(self, node, &text)

@@ -1,9 +1,10 @@
 //! The tree of a run as it stands, in as many rows as there are.
 
-use engine::event::Status;
+use engine::event::{Handling, Status};
 use pipeline::plan::{Kind, NodeId};
 
 use super::ansi;
+use super::handling;
 use super::line::{Line, Tone};
 use super::view::{Item, View};
 use super::words;
@@ -211,11 +212,13 @@ enum Fold {
 /// The mark of a node's state.
 pub(crate) fn glyph(item: &Item) -> (&'static str, Tone) {
     match item.status {
+        Some(Status::Success) if item.why.is_some() => ("!", Tone::Warn),
         Some(Status::Success) => ("✓", Tone::Good),
         Some(Status::Failed | Status::Expired) => ("✗", Tone::Bad),
         Some(Status::IgnoreFailed) => ("!", Tone::Warn),
         Some(Status::Aborted) => ("■", Tone::Bad),
         Some(Status::Skipped) => ("↷", Tone::Dim),
+        None if matches!(item.handling, Some(Handling::Ask { .. })) => ("?", Tone::Warn),
         None if item.began_ms.is_some() => ("●", Tone::Busy),
         None => ("·", Tone::Dim),
     }
@@ -230,13 +233,24 @@ pub(crate) fn note(item: &Item) -> String {
     }
     if item.attempts.len() > 1 {
         notes.push(format!("try {}", item.attempts.len()));
+    } else if item.retries > 0 {
+        notes.push(format!("try {}", item.retries + 1));
+    }
+    if let (None, Some(pending)) = (
+        item.status,
+        item.handling.as_ref().and_then(handling::pending),
+    ) {
+        notes.push(pending);
+        return notes.join(", ");
     }
     match item.status {
+        Some(Status::Success) if item.why.is_some() => notes.push("marked as success".to_owned()),
         Some(Status::Success) => {}
         Some(Status::Skipped) => notes.push(
-            item.node
-                .skip
-                .clone()
+            item.why
+                .as_ref()
+                .or(item.node.skip.as_ref())
+                .cloned()
                 .unwrap_or_else(|| "skipped".to_owned()),
         ),
         Some(status) => notes.push(status_word(status).to_owned()),

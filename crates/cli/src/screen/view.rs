@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use addon::frame::Record;
 use driver::backend::{EventKind, PodEvent};
-use engine::event::{Event, Failure, Interrupt, Stamped, Status};
+use engine::event::{Event, Failure, Handling, Interrupt, Stamped, Status};
 use pipeline::plan::{Kind, Node, NodeId, Step};
 
 use super::tail::Tail;
@@ -48,8 +48,8 @@ pub(crate) struct View {
     pub(crate) now_ms: u64,
     /// The end of the run.
     pub(crate) end: Option<(Status, u64)>,
-    /// What was asked of the run, if anything.
-    pub(crate) interrupt: Option<Interrupt>,
+    /// Nothing more begins until it is resumed.
+    pub(crate) paused: bool,
 }
 
 /// A node and what became of it so far.
@@ -69,6 +69,12 @@ pub(crate) struct Item {
     pub(crate) status: Option<Status>,
     /// Why.
     pub(crate) failure: Option<Failure>,
+    /// What else is to be said of its end.
+    pub(crate) why: Option<String>,
+    /// What becomes of its failure, until it is tried again or over.
+    pub(crate) handling: Option<Handling>,
+    /// How often it was tried again.
+    pub(crate) retries: u32,
     /// The times of its attempts, in order.
     pub(crate) attempts: Vec<Try>,
     /// A Background step that is ready.
@@ -115,6 +121,9 @@ impl Item {
             ended_ms: None,
             status: None,
             failure: None,
+            why: None,
+            handling: None,
+            retries: 0,
             attempts: Vec::new(),
             ready: false,
             waits: None,
@@ -122,6 +131,17 @@ impl Item {
             tail: Tail::default(),
             container: Making::default(),
         }
+    }
+
+    /// As if it had not been entered; what it did before stays told by its attempts.
+    fn again(&mut self) {
+        self.began_ms = None;
+        self.ended_ms = None;
+        self.status = None;
+        self.failure = None;
+        self.why = None;
+        self.handling = None;
+        self.ready = false;
     }
 
     /// The step that it is.
@@ -255,11 +275,14 @@ impl View {
                 node,
                 status,
                 failure,
+                why,
             } => {
                 if let Some(item) = self.items.get_mut(node) {
                     item.ended_ms = Some(*at_ms);
                     item.status = Some(*status);
                     item.failure.clone_from(failure);
+                    item.why.clone_from(why);
+                    item.handling = None;
                 }
             }
             Event::PodLost { group, reason } => {
@@ -267,7 +290,51 @@ impl View {
                     init.warnings.push(format!("the pod was lost: {reason}"));
                 }
             }
-            Event::Interrupted { interrupt } => self.interrupt = Some(interrupt.clone()),
+            Event::FailureHandled {
+                node,
+                failure,
+                handling,
+                ..
+            } => {
+                if let Some(item) = self.items.get_mut(node) {
+                    item.failure = Some(failure.clone());
+                    item.handling = Some(handling.clone());
+                }
+            }
+            Event::RetryBegun { node } => {
+                if let Some(item) = self.items.get_mut(node) {
+                    item.handling = None;
+                    item.retries += 1;
+                }
+            }
+            Event::GroupRetried { group } => {
+                for id in self.below(group) {
+                    if let Some(item) = self.items.get_mut(&id) {
+                        item.again();
+                    }
+                }
+                if let Some(item) = self.items.get_mut(group) {
+                    item.retries += 1;
+                }
+            }
+            Event::RollbackStarted { of, node } => {
+                let active = self.items.get(of).is_some_and(Item::is_running);
+                let parent = match &self.root {
+                    Some(root) if !active => root.clone(),
+                    _ => of.clone(),
+                };
+                let mut item = Item::new(node.clone(), Some(parent.clone()));
+                item.began_ms = Some(*at_ms);
+                self.items.insert(node.id.clone(), item);
+                if let Some(parent) = self.items.get_mut(&parent) {
+                    parent.children.push(node.id.clone());
+                }
+            }
+            Event::Interrupted { interrupt } => match interrupt {
+                Interrupt::Pause => self.paused = true,
+                Interrupt::Resume => self.paused = false,
+                _ => {}
+            },
             Event::RunFinished { status } => self.end = Some((*status, *at_ms)),
             // What is of no interest to a screen.
             _ => {}
@@ -354,7 +421,7 @@ impl View {
         let mut at = Some(node);
         while let Some(item) = at.and_then(|id| self.items.get(id)) {
             match item.node.kind {
-                Kind::Pipeline | Kind::Parallel => {}
+                Kind::Pipeline | Kind::Parallel | Kind::Loop => {}
                 Kind::Initialize => parts.push("Initialize"),
                 _ => parts.push(&item.node.identifier),
             }

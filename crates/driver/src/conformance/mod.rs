@@ -80,6 +80,7 @@ impl World<'_> {
             agent_image: None,
             overlay: None,
             network: pod::Network::Private,
+            notes: Vec::new(),
         }
     }
 

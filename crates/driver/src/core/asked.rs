@@ -11,10 +11,13 @@ impl Core {
     /// Decides it and says what became of it. `by` is who asks; `executor`: they started the run.
     pub(super) fn hear(&mut self, number: u64, by: String, executor: bool, ask: Ask, now_ms: u64) {
         let reply = match ask {
-            // Asked again it means nothing more, which is as well.
             Ask::Interrupt(interrupt) => {
-                self.decide(Input::Interrupt(interrupt), now_ms);
-                Reply::Done
+                if let Some(why) = engine::refusal(&self.state, &interrupt) {
+                    Reply::Refused(why)
+                } else {
+                    self.decide(Input::Interrupt(interrupt), now_ms);
+                    Reply::Done
+                }
             }
             Ask::Answer {
                 node,

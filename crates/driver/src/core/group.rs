@@ -216,9 +216,7 @@ fn first_containers(state: &State, id: &NodeId, into: &mut Vec<String>) {
     let Some(place) = state.nodes.get(id) else {
         return;
     };
-    if let Kind::Step(step) = &place.node.kind {
-        into.extend(step.container.clone());
-    }
+    into.extend(state.container(id));
     let begins = place.children.iter().flatten().filter(|child| {
         let child = state.nodes.get(child);
         child.is_some_and(|c| c.node.kind != Kind::Initialize && c.node.skip.is_none())

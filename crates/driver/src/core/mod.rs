@@ -25,7 +25,7 @@ use addon::link::Frame;
 use engine::event::{ErrorKind, Failure, Interrupt, Stamped, Status};
 use engine::facts::Facts;
 use engine::{Effect, Illegal, Input, State};
-use pipeline::plan::{Kind, NodeId};
+use pipeline::plan::NodeId;
 use pipeline::pod;
 
 use crate::backend::{self, Created, Deleted, ImageFacts, PodRef};
@@ -539,6 +539,10 @@ impl Core {
                     let children = self.planner.expand(&node, &self.facts);
                     self.decide(Input::Expanded { node, children }, now_ms);
                 }
+                Effect::Judge { node, condition } => {
+                    let answer = self.planner.judge(&node, &condition, &self.facts);
+                    self.decide(Input::Judged { node, answer }, now_ms);
+                }
                 Effect::NamePod { group, .. } => self.name_pod(group, now_ms),
                 Effect::MakePod { group, pod } => self.make_pod(&group, &pod, now_ms),
                 Effect::KeepPod { group, pod } => self.keep_pod(&group, &pod, now_ms),
@@ -603,10 +607,7 @@ impl Core {
     /// The group and the container of a step.
     fn whereabouts(&self, step: &NodeId) -> Option<(NodeId, String)> {
         let place = self.state.nodes.get(step)?;
-        match &place.node.kind {
-            Kind::Step(written) => Some((place.group.clone()?, written.container.clone()?)),
-            _ => None,
-        }
+        Some((place.group.clone()?, self.state.container(step)?))
     }
 
     fn next_connection(&mut self) -> u32 {

@@ -1,6 +1,6 @@
 //! Records: taken in, completed by what belongs to them, applied once, settled.
 
-use addon::frame::{Record, Request};
+use addon::frame::{Attempt, Record, Request};
 use engine::event::{Event as Happened, Stamped};
 use pipeline::plan::NodeId;
 
@@ -122,7 +122,12 @@ impl Core {
         };
         let settle = std::mem::take(&mut session.settle);
         for attempt in settle {
-            if let Some(session) = self.session(group, container) {
+            // A record that came twice is settled twice; the next attempt may be under way by then.
+            let next = |own: &Attempt| *own != attempt;
+            if let Some(session) = self
+                .session(group, container)
+                .filter(|session| !session.streaming.as_ref().is_some_and(next))
+            {
                 // The channel keeps its order: a start sent after this finds the addon idle.
                 session.idle = true;
                 session.start = None;

@@ -517,6 +517,8 @@ impl Core {
             return;
         };
         session.idle = false;
+        // What the attempt before it was told does not hold for this one.
+        session.stop = None;
         session.streaming = Some(key);
         if twice {
             session.again = Some(start.clone());

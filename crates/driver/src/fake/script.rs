@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use addon::frame::{Attempt, Program, Start};
 use engine::event::{ErrorKind, Failure};
 use engine::facts::{Facts, Value};
-use pipeline::plan::{Approval, Kind, Node, NodeId, Order, Step, Wait};
+use pipeline::plan::{
+    Approval, Kind, Node, NodeId, Order, ROLLBACK, Step, Strategy, Wait, When, WhenStatus,
+};
 use pipeline::pod;
 
 use crate::backend::ImageFacts;
@@ -22,23 +24,21 @@ pub struct Leaf {
     pub words: Vec<String>,
     /// Globs of its reports.
     pub reports: Vec<String>,
+    /// Its rollback steps.
+    pub rollback: Vec<Leaf>,
 }
 
 /// A node of this kind; [`Script::new`] gives it its place.
 pub fn node(name: &str, kind: Kind, order: Order, children: Vec<Leaf>) -> Leaf {
     Leaf {
         node: Node {
-            id: NodeId(String::new()),
-            kind,
-            identifier: name.to_owned(),
-            name: name.to_owned(),
             order,
-            timeout_ms: None,
-            skip: None,
+            ..Node::new(NodeId(String::new()), kind, name, name)
         },
         children,
         words: Vec::new(),
         reports: Vec::new(),
+        rollback: Vec::new(),
     }
 }
 
@@ -118,6 +118,36 @@ impl Leaf {
         self
     }
 
+    /// With failure strategies.
+    #[must_use]
+    pub fn failing(mut self, strategies: Vec<Strategy>) -> Self {
+        self.node.strategies = strategies;
+        self
+    }
+
+    /// Entered when this was before it, and this holds: `yes`, `no`, or the text of an output as `{ID.NAME}`.
+    #[must_use]
+    pub fn when(mut self, status: WhenStatus, condition: Option<&str>) -> Self {
+        let condition = condition.map(str::to_owned);
+        self.node.when = Some(When { status, condition });
+        self
+    }
+
+    /// With so many of its children at once.
+    #[must_use]
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.node.limit = Some(limit);
+        self
+    }
+
+    /// With what undoes it.
+    #[must_use]
+    pub fn undone_by(mut self, steps: Vec<Leaf>) -> Self {
+        self.node.rollback = true;
+        self.rollback = steps;
+        self
+    }
+
     /// With report files.
     #[must_use]
     pub fn reports(mut self, glob: &str) -> Self {
@@ -134,15 +164,41 @@ impl Leaf {
         for child in &mut self.children {
             child.place(&id);
         }
+        for child in &mut self.rollback {
+            child.place(&format!("{id}.{ROLLBACK}"));
+        }
         self.node.id = NodeId(id);
     }
 
     fn flatten(self, into: &mut BTreeMap<NodeId, Leaf>) {
-        for child in &self.children {
+        for child in self.children.iter().chain(&self.rollback) {
             child.clone().flatten(into);
         }
         into.insert(self.node.id.clone(), self);
     }
+}
+
+/// A text with its `{ID.NAME}` replaced.
+fn fill(text: &str, facts: &Facts) -> Result<String, Failure> {
+    let mut text = text.to_owned();
+    for (id, fact) in &facts.nodes {
+        let identifier = id.0.rsplit('.').next().unwrap_or_default();
+        for (name, value) in &fact.outputs {
+            let pattern = format!("{{{identifier}.{name}}}");
+            text = match value {
+                Value::Plain(value) | Value::Secret(value) => text.replace(&pattern, value),
+                Value::Forgotten if text.contains(&pattern) => {
+                    return Err(Failure {
+                        error: ErrorKind::ConfigurationFailure,
+                        message: format!("the secret output {name} of {id} is not kept"),
+                        help: None,
+                    });
+                }
+                Value::Forgotten => text,
+            };
+        }
+    }
+    Ok(text)
 }
 
 /// The planner.
@@ -188,7 +244,7 @@ impl Script {
                 share: pod::Amounts::default(),
             });
         }
-        for child in &leaf.children {
+        for child in leaf.children.iter().chain(&leaf.rollback) {
             Self::containers(child, into);
         }
     }
@@ -200,8 +256,25 @@ impl Planner for Script {
     }
 
     fn expand(&self, node: &NodeId, _: &Facts) -> Result<Vec<Node>, Failure> {
+        let undone = node.0.strip_suffix(ROLLBACK);
+        if let Some(of) = undone.and_then(|of| of.strip_suffix('.')) {
+            let leaf = self.leaf(&NodeId(of.to_owned()))?;
+            return Ok(leaf.rollback.iter().map(|c| c.node.clone()).collect());
+        }
         let leaf = self.leaf(node)?;
         Ok(leaf.children.iter().map(|c| c.node.clone()).collect())
+    }
+
+    fn judge(&self, _: &NodeId, condition: &str, facts: &Facts) -> Result<bool, Failure> {
+        let filled = fill(condition, facts)?;
+        match filled.as_str() {
+            "broken" => Err(Failure {
+                error: ErrorKind::ConfigurationFailure,
+                message: "the condition cannot be evaluated".to_owned(),
+                help: None,
+            }),
+            text => Ok(!matches!(text, "" | "no")),
+        }
     }
 
     fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<pod::Spec, Failure> {
@@ -232,6 +305,7 @@ impl Planner for Script {
             agent_image: None,
             overlay: None,
             network: pod::Network::Private,
+            notes: Vec::new(),
         })
     }
 
@@ -245,25 +319,7 @@ impl Planner for Script {
         let leaf = self.leaf(step)?;
         let mut argv = Vec::new();
         for word in &leaf.words {
-            let mut word = word.clone();
-            for (id, fact) in &facts.nodes {
-                let identifier = id.0.rsplit('.').next().unwrap_or_default();
-                for (name, value) in &fact.outputs {
-                    let pattern = format!("{{{identifier}.{name}}}");
-                    word = match value {
-                        Value::Plain(value) | Value::Secret(value) => word.replace(&pattern, value),
-                        Value::Forgotten if word.contains(&pattern) => {
-                            return Err(Failure {
-                                error: ErrorKind::ConfigurationFailure,
-                                message: format!("the secret output {name} of {id} is not kept"),
-                                help: None,
-                            });
-                        }
-                        Value::Forgotten => word,
-                    };
-                }
-            }
-            argv.push(word);
+            argv.push(fill(word, facts)?);
         }
         Ok(Start {
             attempt: Attempt {

@@ -94,6 +94,19 @@ model! {
     }
 }
 
+impl Strategy {
+    /// How many run at once, as far as it is written out.
+    pub fn limit(&self) -> Option<u32> {
+        let own = match &self.looping {
+            Looping::Matrix(own) => own.literal()?.max_concurrency.as_ref(),
+            Looping::Repeat(own) => own.literal()?.max_concurrency.as_ref(),
+            Looping::Parallelism(_) => None,
+        };
+        let limit = own.or(self.max_concurrency.as_ref())?.literal().copied();
+        limit.filter(|limit| *limit > 0)
+    }
+}
+
 /// The three ways to repeat.
 const WAYS: [&str; 3] = ["matrix", "parallelism", "repeat"];
 

@@ -4,30 +4,57 @@ use syntax::Diagnostic;
 
 use crate::model::StepSpec;
 use crate::pod;
-use crate::resolve::{Values, World};
+use crate::resolve::{AsOf, Values, World};
 
-use super::{Kind, Node, NodeId, Order, Place, Runs, Step, What, runs};
+use super::{Kind, Node, NodeId, Place, Runs, Step, What, condition, failure, looping, runs};
+
+/// Problems that are told of one place.
+const MOST_DIAGNOSTICS: usize = 20;
 
 /// How long a step may take where nothing is said: 10 hours.
 pub const STEP_TIMEOUT_MS: u64 = 36_000_000;
 
 /// The root of a run's tree.
 pub fn root(world: &World<'_>) -> Result<Node, Vec<Diagnostic>> {
-    node(&Place::root(world.pipeline), world, &[])
+    node(&Place::root(world.pipeline), world, None)
 }
 
-/// The children of a node that is entered now, in order. Unknown ids and leaves have none.
+/// The children of a node that is entered now, in order. Unknown ids and leaves have none. Inside a containerized group
+/// all is as it was known when the group was entered, like its pod.
 pub fn expand(world: &World<'_>, id: &NodeId) -> Result<Vec<Node>, Vec<Diagnostic>> {
-    let Some(place) = Place::find(world.pipeline, id) else {
+    let Some(place) = Place::of(world, id) else {
         return Ok(Vec::new());
     };
-    let containers = pod::containers_around(world.pipeline, &place);
+    let Some((_, group)) = place.pod() else {
+        return children(world, &place, None);
+    };
+    let entered = AsOf {
+        inner: world.nodes,
+        group,
+    };
+    let world = World {
+        nodes: &entered,
+        ..*world
+    };
+    let layout = pod::layout_around(&world, &place)?;
+    children(&world, &place, layout.as_ref())
+}
+
+fn children(
+    world: &World<'_>,
+    place: &Place<'_>,
+    layout: Option<&pod::Layout<'_>>,
+) -> Result<Vec<Node>, Vec<Diagnostic>> {
     let mut nodes = Vec::new();
     let mut diagnostics = Vec::new();
-    for child in place.children() {
-        match node(&child, world, &containers) {
+    for child in place.children_in(world)? {
+        match node(&child, world, layout) {
             Ok(node) => nodes.push(node),
             Err(more) => diagnostics.extend(more),
+        }
+        // What is wrong with one iteration is wrong with all of them.
+        if diagnostics.len() > MOST_DIAGNOSTICS {
+            break;
         }
     }
     if diagnostics.is_empty() {
@@ -40,7 +67,7 @@ pub fn expand(world: &World<'_>, id: &NodeId) -> Result<Vec<Node>, Vec<Diagnosti
 fn node(
     place: &Place<'_>,
     world: &World<'_>,
-    containers: &[(Place<'_>, String)],
+    layout: Option<&pod::Layout<'_>>,
 ) -> Result<Node, Vec<Diagnostic>> {
     let values = Values::new(world, place);
     let limit = |timeout| {
@@ -66,32 +93,51 @@ fn node(
             pod: place.makes_pod(),
         },
         What::Stages(_) | What::Elements(_) => Kind::Parallel,
+        What::Loop(_) => Kind::Loop,
+        What::Rollback(_) => Kind::Rollback,
         What::Initialize(_) => Kind::Initialize,
         What::Step(step) => Kind::Step(Step {
             r#type: step.step_type().to_owned(),
             background: matches!(step.spec, StepSpec::Background(_)),
             container: match runs(step.step_type()) {
                 Runs::Process => Some(pod::PROCESS.to_owned()),
-                _ => containers
-                    .iter()
-                    .find(|(own, _)| own.id == place.id)
-                    .map(|(_, name)| name.clone()),
+                _ => layout.and_then(|layout| layout.container(place)),
             },
         }),
     };
-    let order = if kind == Kind::Parallel {
-        Order::Parallel
-    } else {
-        Order::Sequence
+    // Of an iteration the identifier and the name go on with its suffix.
+    let own = place.iterations.last().filter(|_| place.is_iteration());
+    let suffixed = |text: &str| match own {
+        Some((_, iteration)) => format!("{text}{}", iteration.suffix),
+        None => text.to_owned(),
     };
-    values.finish(Node {
-        id: place.id.clone(),
-        kind,
-        identifier: place.identifier().to_owned(),
-        name: place.title().to_owned(),
-        order,
+    let mut node = Node {
         timeout_ms,
-        // Whoever runs only some steps says which are passed over.
-        skip: None,
-    })
+        when: condition::when(place.when(), &values),
+        strategies: failure::strategies(place.failures(), &values),
+        rollback: place.rollback().is_some(),
+        iteration: own.map(|(_, iteration)| Box::new((**iteration).clone())),
+        ..Node::new(
+            place.id.clone(),
+            kind,
+            &suffixed(place.identifier()),
+            &suffixed(place.title()),
+        )
+    };
+    if node.kind == Kind::Loop {
+        let manner = looping::manner(world, place)?;
+        node.limit = match layout.and_then(|layout| layout.slots(place)) {
+            Some(slots) => Some(manner.limit.unwrap_or(slots).min(slots)),
+            None => manner.limit,
+        };
+        node.skip_queued = manner.skip_queued;
+        node.slots = layout.and_then(|layout| layout.slots(place));
+    }
+    if place.pod().is_some()
+        && let Some(text) = node.when.as_ref().and_then(|when| when.condition.as_ref())
+        && condition::known_false(world, place, text)
+    {
+        node.skip = Some(condition::does_not_hold(text));
+    }
+    values.finish(node)
 }

@@ -1,11 +1,21 @@
 //! From a pipeline as it is written to the ids of its nodes, and back.
 
-use crate::model::{Element, Pipeline, Stage, StageEntry, Step, StepGroup};
+use std::sync::Arc;
 
-use super::NodeId;
+use syntax::{Diagnostic, Span};
+
+use crate::model::{
+    Element, FailureStrategy, Param, Pipeline, Stage, StageEntry, Step, StepGroup, Strategy, When,
+};
+use crate::resolve::World;
+
+use super::looping::{self, Iteration};
+use super::{Level, NodeId};
 
 /// The id of the root.
 pub const ROOT: &str = "pipeline";
+/// The last part of the id of what undoes a stage or a group.
+pub const ROLLBACK: &str = "rollbackSteps";
 
 /// What stands at a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,6 +34,63 @@ pub enum What<'m> {
     Initialize(&'m StepGroup),
     /// A step.
     Step(&'m Step),
+    /// What has a `strategy`: its children are the iterations.
+    Loop(Body<'m>),
+    /// The `rollbackSteps` of a stage or a group.
+    Rollback(Body<'m>),
+}
+
+/// What is repeated, or undone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Body<'m> {
+    /// A stage.
+    Stage(&'m Stage),
+    /// A step group.
+    Group(&'m StepGroup),
+    /// A step.
+    Step(&'m Step),
+}
+
+impl<'m> Body<'m> {
+    fn what(self) -> What<'m> {
+        match self {
+            Self::Stage(stage) => What::Stage(stage),
+            Self::Group(group) => What::Group(group),
+            Self::Step(step) => What::Step(step),
+        }
+    }
+
+    pub(crate) const fn level(self) -> Level {
+        match self {
+            Self::Stage(_) => Level::Stage,
+            Self::Group(_) => Level::Group,
+            Self::Step(_) => Level::Step,
+        }
+    }
+
+    pub(crate) fn strategy(self) -> Option<&'m Param<Strategy>> {
+        match self {
+            Self::Stage(stage) => stage.common.strategy.as_ref(),
+            Self::Group(group) => group.strategy.as_ref(),
+            Self::Step(step) => step.strategy.as_ref(),
+        }
+    }
+
+    pub(crate) fn identifier(self) -> &'m str {
+        match self {
+            Self::Stage(stage) => stage.identifier().as_str(),
+            Self::Group(group) => group.identifier.as_str(),
+            Self::Step(step) => step.identifier.as_str(),
+        }
+    }
+
+    pub(crate) fn title(self) -> &'m str {
+        match self {
+            Self::Stage(stage) => stage.title(),
+            Self::Group(group) => group.title(),
+            Self::Step(step) => step.title(),
+        }
+    }
 }
 
 /// A node's id, what stands there, and what is around it.
@@ -37,6 +104,9 @@ pub struct Place<'m> {
     pub stage: Option<(&'m Stage, NodeId)>,
     /// The step groups that it is in, or is, outermost first, with their ids.
     pub groups: Vec<(&'m StepGroup, NodeId)>,
+    /// The iterations that it is in, or is, outermost first. Where a pipeline is looked at as it is written there are none,
+    /// and what is repeated is there once.
+    pub iterations: Vec<(Level, Arc<Iteration>)>,
 }
 
 impl<'m> Place<'m> {
@@ -47,24 +117,115 @@ impl<'m> Place<'m> {
             what: What::Pipeline(pipeline),
             stage: None,
             groups: Vec::new(),
+            iterations: Vec::new(),
         }
     }
 
-    /// The place of an id; none for an id that the pipeline does not have.
+    /// The place of an id as it is written; none for an id that the pipeline does not have.
     pub fn find(pipeline: &'m Pipeline, id: &NodeId) -> Option<Self> {
         Self::way(pipeline, id)?.pop()
     }
 
+    /// The place of a node of a run: in loops, with the iterations that it is in.
+    pub fn of(world: &World<'m>, id: &NodeId) -> Option<Self> {
+        Self::towards(world.pipeline, id, |at| at.iteration_towards(world, id))?.pop()
+    }
+
     /// The places from the root to an id, both included; none for an id that the pipeline does not have.
     pub fn way(pipeline: &'m Pipeline, id: &NodeId) -> Option<Vec<Self>> {
+        Self::towards(pipeline, id, |_| None)
+    }
+
+    fn towards(
+        pipeline: &'m Pipeline,
+        id: &NodeId,
+        iteration: impl Fn(&Self) -> Option<Self>,
+    ) -> Option<Vec<Self>> {
         let mut at = Self::root(pipeline);
         let mut way = Vec::new();
         while at.id != *id {
-            let next = at.children().into_iter().find(|child| child.leads_to(id))?;
+            let next = iteration(&at).or_else(|| {
+                let mut children = at.children().into_iter().chain(at.rollback());
+                children.find(|child| child.leads_to(id))
+            })?;
             way.push(std::mem::replace(&mut at, next));
         }
         way.push(at);
         Some(way)
+    }
+
+    /// The iteration of this loop on the way to an id.
+    fn iteration_towards(&self, world: &World<'m>, id: &NodeId) -> Option<Self> {
+        let What::Loop(body) = self.what else {
+            return None;
+        };
+        let rest = id.0.strip_prefix(&self.id.0)?.strip_prefix('.')?;
+        let part = rest.split('.').next()?;
+        self.iteration(world, body, part)
+    }
+
+    /// The iteration of this loop whose identifier is this.
+    fn iteration(&self, world: &World<'m>, body: Body<'m>, identifier: &str) -> Option<Self> {
+        let known = NodeId(format!("{}.{identifier}", self.id));
+        let iteration = world.nodes.iteration(&known).or_else(|| {
+            let suffix = identifier.strip_prefix(body.identifier())?;
+            let all = looping::iterations(world, self).ok()?;
+            all.into_iter()
+                .find(|own| own.suffix == suffix)
+                .map(Arc::new)
+        })?;
+        Some(self.iterated(body, iteration))
+    }
+
+    /// What this loop's body is in one iteration.
+    pub(crate) fn iterated(&self, body: Body<'m>, iteration: Arc<Iteration>) -> Self {
+        let id = NodeId(format!(
+            "{}.{}{}",
+            self.id,
+            body.identifier(),
+            iteration.suffix
+        ));
+        let mut place = self.body(body, id);
+        place.iterations.push((body.level(), iteration));
+        place
+    }
+
+    /// What this loop's body is at an id.
+    pub(crate) fn body(&self, body: Body<'m>, id: NodeId) -> Self {
+        let mut place = Self {
+            id,
+            what: body.what(),
+            stage: self.stage.clone(),
+            groups: self.groups.clone(),
+            iterations: self.iterations.clone(),
+        };
+        match body {
+            Body::Stage(stage) => place.stage = Some((stage, place.id.clone())),
+            Body::Group(group) => place.groups.push((group, place.id.clone())),
+            Body::Step(_) => {}
+        }
+        place
+    }
+
+    /// What undoes it: a stage's, or a group's, `rollbackSteps`.
+    pub fn rollback(&self) -> Option<Self> {
+        let (body, empty) = match self.what {
+            What::Stage(stage) => (
+                Body::Stage(stage),
+                stage
+                    .execution()
+                    .is_none_or(|own| own.rollback_steps.is_empty()),
+            ),
+            What::Group(group) => (Body::Group(group), group.rollback_steps.is_empty()),
+            _ => return None,
+        };
+        (!empty).then(|| Self {
+            id: NodeId(format!("{}.{ROLLBACK}", self.id)),
+            what: What::Rollback(body),
+            stage: self.stage.clone(),
+            groups: self.groups.clone(),
+            iterations: self.iterations.clone(),
+        })
     }
 
     /// Whether it is the place of `id`, or holds it.
@@ -76,9 +237,57 @@ impl<'m> Place<'m> {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
+    /// The loop that this iteration is of.
+    pub(crate) fn loop_place(&self, pipeline: &'m Pipeline) -> Option<Self> {
+        let (id, _) = self.id.0.rsplit_once('.')?;
+        if !self.is_iteration() {
+            return None;
+        }
+        let body = match self.what {
+            What::Stage(stage) => Body::Stage(stage),
+            What::Group(group) => Body::Group(group),
+            What::Step(step) => Body::Step(step),
+            _ => return None,
+        };
+        let mut place = Self::root(pipeline);
+        place.id = NodeId(id.to_owned());
+        place.what = What::Loop(body);
+        place.stage.clone_from(&self.stage);
+        place.groups.clone_from(&self.groups);
+        place.iterations.clone_from(&self.iterations);
+        place.iterations.pop();
+        match body {
+            Body::Stage(_) => place.stage = None,
+            Body::Group(_) => {
+                place.groups.pop();
+            }
+            Body::Step(_) => {}
+        }
+        Some(place)
+    }
+
+    /// It is an iteration of a loop, not only in one.
+    pub fn is_iteration(&self) -> bool {
+        self.iterations.last().is_some_and(|(level, iteration)| {
+            let suffix = iteration.suffix.as_str();
+            match (level, self.what) {
+                (Level::Stage, What::Stage(_))
+                | (Level::Group, What::Group(_))
+                | (Level::Step, What::Step(_)) => {
+                    let last = self.id.0.rsplit('.').next();
+                    last.and_then(|last| last.strip_prefix(self.identifier())) == Some(suffix)
+                }
+                _ => false,
+            }
+        })
+    }
+
     /// Its children run side by side.
     pub fn is_parallel(&self) -> bool {
-        matches!(self.what, What::Stages(_) | What::Elements(_))
+        matches!(
+            self.what,
+            What::Stages(_) | What::Elements(_) | What::Loop(_)
+        )
     }
 
     /// Where it is, in identifiers: `build/compile_group/compile`. Of the root it is empty.
@@ -86,13 +295,14 @@ impl<'m> Place<'m> {
         let way = Self::way(pipeline, &self.id).unwrap_or_default();
         way.iter()
             .skip(1)
+            .filter(|place| !matches!(place.what, What::Loop(_)))
             .map(Self::identifier)
             .filter(|identifier| !identifier.is_empty())
             .collect::<Vec<_>>()
             .join("/")
     }
 
-    /// Every place of a pipeline, parents first, in the order of the text.
+    /// Every place of a pipeline as it is written, rollback steps included, parents first, in the order of the text.
     pub fn all(pipeline: &'m Pipeline) -> Vec<Self> {
         Self::root(pipeline).below()
     }
@@ -102,17 +312,43 @@ impl<'m> Place<'m> {
         let mut found = Vec::new();
         let mut open = vec![self];
         while let Some(place) = open.pop() {
+            open.extend(place.rollback());
             open.extend(place.children().into_iter().rev());
             found.push(place);
         }
         found
     }
 
-    /// What it becomes when it is entered. Rollback steps are no part of a forward run.
+    /// What it becomes when it is entered in a run: of a loop, its iterations.
+    pub fn children_in(&self, world: &World<'m>) -> Result<Vec<Self>, Vec<Diagnostic>> {
+        let What::Loop(body) = self.what else {
+            return Ok(self.children());
+        };
+        let iterations = self.iterations_in(world)?;
+        Ok(iterations
+            .into_iter()
+            .map(|iteration| self.iterated(body, iteration))
+            .collect())
+    }
+
+    /// The iterations of this loop: as they are in the run, else by what is known now.
+    pub(crate) fn iterations_in(
+        &self,
+        world: &World<'m>,
+    ) -> Result<Vec<Arc<Iteration>>, Vec<Diagnostic>> {
+        if let Some(known) = world.nodes.iterations(&self.id) {
+            return Ok(known);
+        }
+        let made = looping::iterations(world, self)?;
+        Ok(made.into_iter().map(Arc::new).collect())
+    }
+
+    /// What it becomes when it is entered, as it is written. Rollback steps are no part of a forward run; of a loop it is
+    /// what is repeated, once.
     pub fn children(&self) -> Vec<Self> {
         match self.what {
-            What::Pipeline(pipeline) => Self::stages("stages", &pipeline.stages),
-            What::Stages(entries) => Self::stages(&self.id.0, entries),
+            What::Pipeline(pipeline) => self.stages("stages", &pipeline.stages),
+            What::Stages(entries) => self.stages(&self.id.0, entries),
             What::Stage(stage) => stage.execution().map_or_else(Vec::new, |execution| {
                 self.elements(&format!("{}.steps", self.id), &execution.steps)
             }),
@@ -124,42 +360,58 @@ impl<'m> Place<'m> {
                         what: What::Initialize(group),
                         stage: self.stage.clone(),
                         groups: self.groups.clone(),
+                        iterations: self.iterations.clone(),
                     });
                 }
                 children.extend(self.elements(&format!("{}.steps", self.id), &group.steps));
                 children
             }
             What::Elements(elements) => self.elements(&self.id.0, elements),
-            What::Initialize(_) | What::Step(_) => Vec::new(),
+            What::Rollback(Body::Stage(stage)) => {
+                stage.execution().map_or_else(Vec::new, |execution| {
+                    self.elements(&self.id.0, &execution.rollback_steps)
+                })
+            }
+            What::Rollback(Body::Group(group)) => self.elements(&self.id.0, &group.rollback_steps),
+            What::Loop(body) => {
+                let id = NodeId(format!("{}.{}", self.id, body.identifier()));
+                vec![self.body(body, id)]
+            }
+            What::Initialize(_) | What::Step(_) | What::Rollback(Body::Step(_)) => Vec::new(),
         }
     }
 
-    fn stages(head: &str, entries: &'m [StageEntry]) -> Vec<Self> {
+    /// An element of the text: itself, or the loop around it.
+    fn element(&self, head: &str, body: Body<'m>) -> Self {
+        let id = NodeId(format!("{head}.{}", body.identifier()));
+        if body.strategy().is_none() {
+            return self.body(body, id);
+        }
+        Self {
+            id,
+            what: What::Loop(body),
+            stage: self.stage.clone(),
+            groups: self.groups.clone(),
+            iterations: self.iterations.clone(),
+        }
+    }
+
+    fn stages(&self, head: &str, entries: &'m [StageEntry]) -> Vec<Self> {
         let mut places = Vec::new();
         for (at, entry) in entries.iter().enumerate() {
             match entry {
-                StageEntry::Stage(stage) => {
-                    let id = NodeId(format!("{head}.{}", stage.identifier()));
-                    places.push(Self {
-                        stage: Some((stage, id.clone())),
-                        id,
-                        what: What::Stage(stage),
-                        groups: Vec::new(),
-                    });
-                }
+                StageEntry::Stage(stage) => places.push(self.element(head, Body::Stage(stage))),
                 StageEntry::Parallel(block) => places.push(Self {
                     id: NodeId(format!("{head}.parallel{}", at + 1)),
                     what: What::Stages(&block.stages),
                     stage: None,
                     groups: Vec::new(),
+                    iterations: Vec::new(),
                 }),
                 StageEntry::Insert(insert) => {
-                    let inner = insert
-                        .stages
-                        .as_ref()
-                        .and_then(crate::model::Param::literal);
+                    let inner = insert.stages.as_ref().and_then(Param::literal);
                     let head = format!("{head}.{}", insert.identifier);
-                    places.extend(inner.map_or_else(Vec::new, |inner| Self::stages(&head, inner)));
+                    places.extend(inner.map_or_else(Vec::new, |inner| self.stages(&head, inner)));
                 }
             }
         }
@@ -169,27 +421,16 @@ impl<'m> Place<'m> {
     fn elements(&self, head: &str, elements: &'m [Element]) -> Vec<Self> {
         let mut places = Vec::new();
         for (at, element) in elements.iter().enumerate() {
-            let place = |id: NodeId, what: What<'m>| Self {
-                id,
-                what,
-                stage: self.stage.clone(),
-                groups: self.groups.clone(),
-            };
             match element {
-                Element::Step(step) => places.push(place(
-                    NodeId(format!("{head}.{}", step.identifier)),
-                    What::Step(step),
-                )),
-                Element::Group(group) => {
-                    let id = NodeId(format!("{head}.{}", group.identifier));
-                    let mut inner = place(id.clone(), What::Group(group));
-                    inner.groups.push((group, id));
-                    places.push(inner);
-                }
-                Element::Parallel(block) => places.push(place(
-                    NodeId(format!("{head}.parallel{}", at + 1)),
-                    What::Elements(&block.elements),
-                )),
+                Element::Step(step) => places.push(self.element(head, Body::Step(step))),
+                Element::Group(group) => places.push(self.element(head, Body::Group(group))),
+                Element::Parallel(block) => places.push(Self {
+                    id: NodeId(format!("{head}.parallel{}", at + 1)),
+                    what: What::Elements(&block.elements),
+                    stage: self.stage.clone(),
+                    groups: self.groups.clone(),
+                    iterations: self.iterations.clone(),
+                }),
                 Element::Insert(insert) => {
                     let head = format!("{head}.{}", insert.identifier);
                     places.extend(self.elements(&head, element.children()));
@@ -213,14 +454,19 @@ impl<'m> Place<'m> {
             .find(|(group, _)| group.is_containerized())
     }
 
-    /// The nearest place below with this identifier; parallel blocks have none and are looked through.
-    pub fn child(&self, identifier: &str) -> Option<Self> {
+    /// The nearest place below with this identifier, or the iteration of that name; parallel blocks have none and are
+    /// looked through. Of a loop whose own identifier it is, it is the loop.
+    pub fn child(&self, world: &World<'m>, identifier: &str) -> Option<Self> {
         self.children()
             .into_iter()
             .find_map(|child| match child.what {
-                What::Stages(_) | What::Elements(_) => child.child(identifier),
+                What::Stages(_) | What::Elements(_) => child.child(world, identifier),
                 What::Initialize(_) => None,
-                _ => (child.identifier() == identifier).then_some(child),
+                _ if child.identifier() == identifier => Some(child),
+                What::Loop(body) if identifier.starts_with(body.identifier()) => {
+                    child.iteration(world, body, identifier)
+                }
+                _ => None,
             })
     }
 
@@ -232,8 +478,48 @@ impl<'m> Place<'m> {
             What::Group(group) => group.identifier.as_str(),
             What::Step(step) => step.identifier.as_str(),
             What::Initialize(_) => "Initialize",
+            What::Loop(body) => body.identifier(),
+            What::Rollback(_) => ROLLBACK,
             What::Stages(_) | What::Elements(_) => "",
         }
+    }
+
+    /// `when` as written; a loop leaves it to its iterations.
+    pub(crate) fn when(&self) -> Option<&'m Param<When>> {
+        match self.what {
+            What::Stage(stage) => stage.common.when.as_ref(),
+            What::Group(group) => group.when.as_ref(),
+            What::Step(step) => step.when.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// `failureStrategies` as written; a loop leaves them to its iterations.
+    pub(crate) fn failures(&self) -> Option<&'m Param<Vec<FailureStrategy>>> {
+        match self.what {
+            What::Stage(stage) => stage.common.failure_strategies.as_ref(),
+            What::Group(group) => group.failure_strategies.as_ref(),
+            What::Step(step) => step.failure_strategies.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Where it is written; a `parallel` block has no place of its own.
+    pub(crate) fn span(&self) -> Option<Span> {
+        Some(match self.what {
+            What::Pipeline(pipeline) => pipeline.span,
+            What::Stage(stage)
+            | What::Loop(Body::Stage(stage))
+            | What::Rollback(Body::Stage(stage)) => stage.span(),
+            What::Group(group)
+            | What::Initialize(group)
+            | What::Loop(Body::Group(group))
+            | What::Rollback(Body::Group(group)) => group.span,
+            What::Step(step) | What::Loop(Body::Step(step)) | What::Rollback(Body::Step(step)) => {
+                step.span
+            }
+            What::Stages(_) | What::Elements(_) => return None,
+        })
     }
 
     /// Its name for people.
@@ -244,6 +530,8 @@ impl<'m> Place<'m> {
             What::Group(group) => group.title(),
             What::Step(step) => step.title(),
             What::Initialize(_) => "Initialize",
+            What::Loop(body) => body.title(),
+            What::Rollback(_) => "Rollback",
             What::Stages(_) | What::Elements(_) => "",
         }
     }

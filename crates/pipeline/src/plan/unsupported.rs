@@ -1,13 +1,12 @@
 //! What the format can express and a run does not do yet: refused by name before anything runs.
 //!
-//! Errors are what would make a run green or red wrongly, or run less or more than is written. What only makes a failure
-//! less well looked after (a retry that does not happen, a rollback) is a warning by name.
+//! Errors are what would make a run green or red wrongly, or run less or more than is written.
 
 use syntax::{Diagnostic, Span, Spanned, code};
 
 use crate::model::{
-    ActionType, FailureStrategy, Looping, Os, Param, Pipeline, RunModeType, Shell, Stage,
-    StageSpec, Status, Step, StepGroup, StepGroupInfra, StepSpec, Strategy, When,
+    Os, Param, Pipeline, RunModeType, Shell, Stage, StageSpec, Step, StepGroup, StepGroupInfra,
+    StepSpec,
 };
 
 use super::{Place, What, delegate};
@@ -51,9 +50,6 @@ fn stage(stage: &Stage, found: &mut Vec<Diagnostic>) {
             "Deployment and Custom stages are",
         )),
     }
-    looped(stage.common.strategy.as_ref(), &what, found);
-    condition(stage.common.when.as_ref(), &what, found);
-    failures(stage.common.failure_strategies.as_ref(), &what, found);
     if let Some(mode) = &stage.common.run_mode {
         let by_itself = mode.literal().and_then(|mode| mode.kind.as_ref());
         if by_itself.is_none_or(|kind| kind.value == RunModeType::Manual) {
@@ -65,34 +61,10 @@ fn stage(stage: &Stage, found: &mut Vec<Diagnostic>) {
             ));
         }
     }
-    if let Some(execution) = stage.execution()
-        && let Some(first) = execution.rollback_steps.first()
-    {
-        rollback(first.span(), &what, found);
-    }
-}
-
-fn rollback(at: Span, what: &str, found: &mut Vec<Diagnostic>) {
-    found.push(
-        Diagnostic::warning(
-            code::ROLLBACK_NOT_RUN,
-            format!(
-                "{what}: its rollback steps are not run yet, also where a failure asks for them"
-            ),
-        )
-        .at(at, "")
-        .help("undo by hand what a failed run leaves behind"),
-    );
 }
 
 fn group(group: &StepGroup, found: &mut Vec<Diagnostic>) {
     let what = format!("step group `{}`", group.identifier);
-    looped(group.strategy.as_ref(), &what, found);
-    condition(group.when.as_ref(), &what, found);
-    failures(group.failure_strategies.as_ref(), &what, found);
-    if let Some(first) = group.rollback_steps.first() {
-        rollback(first.span(), &what, found);
-    }
     match &group.infra {
         None => {}
         Some(Param::Literal(Spanned { value, span })) => match value {
@@ -203,9 +175,6 @@ fn step(step: &Step, place: &Place<'_>, found: &mut Vec<Diagnostic>) {
             "remove it; no policy is asked here",
         ));
     }
-    looped(step.strategy.as_ref(), &what, found);
-    condition(step.when.as_ref(), &what, found);
-    failures(step.failure_strategies.as_ref(), &what, found);
 }
 
 fn setting(at: Span, what: &str, key: &str, help: &str) -> Diagnostic {
@@ -215,88 +184,4 @@ fn setting(at: Span, what: &str, key: &str, help: &str) -> Diagnostic {
         format!("{what}: `{key}` is not acted on yet"),
         help,
     )
-}
-
-fn looped(strategy: Option<&Param<Strategy>>, what: &str, found: &mut Vec<Diagnostic>) {
-    let Some(strategy) = strategy else { return };
-    let kind = match strategy.literal().map(|strategy| &strategy.looping) {
-        Some(Looping::Matrix(_)) => "a `matrix`",
-        Some(Looping::Parallelism(_)) => "`parallelism`",
-        Some(Looping::Repeat(_)) => "`repeat`",
-        _ => "a `strategy`",
-    };
-    found.push(refuse(
-        code::LOOP_NOT_RUN,
-        strategy.span().head(1),
-        format!("{what}: {kind} is not run yet"),
-        "write the iterations out, or remove `strategy`",
-    ));
-}
-
-/// Only what everything does anyway is acted on: run when nothing before it failed.
-fn condition(when: Option<&Param<When>>, what: &str, found: &mut Vec<Diagnostic>) {
-    let Some(when) = when else { return };
-    let says = match when.literal() {
-        None => "`when` from an expression".to_owned(),
-        Some(own) => {
-            let always = own
-                .condition
-                .as_ref()
-                .is_none_or(|condition| matches!(condition.text().trim(), "" | "true" | "<+true>"));
-            match &own.status {
-                _ if !always => "a `condition`".to_owned(),
-                Some(status) if status.value != Status::Success => {
-                    format!("`when` with the status {}", status.value)
-                }
-                _ => return,
-            }
-        }
-    };
-    found.push(refuse(
-        code::CONDITION_NOT_RUN,
-        when.span().head(1),
-        format!("{what}: {says} is not acted on yet"),
-        "remove `when`: it then runs where nothing before it failed",
-    ));
-}
-
-fn failures(
-    strategies: Option<&Param<Vec<FailureStrategy>>>,
-    what: &str,
-    found: &mut Vec<Diagnostic>,
-) {
-    let list = match strategies {
-        None => return,
-        Some(Param::Literal(list)) => &list.value,
-        Some(other) => {
-            found.push(refuse(
-                code::FAILURE_NOT_RUN,
-                other.span(),
-                format!("{what}: `failureStrategies` from an expression are not acted on yet"),
-                "write them out",
-            ));
-            return;
-        }
-    };
-    for action in list.iter().filter_map(|strategy| strategy.action.as_ref()) {
-        let kind = action.kind.action_type();
-        match kind {
-            // A failing step stops what follows: that is what they come to, but for rollback steps, which are told apart.
-            ActionType::Abort | ActionType::StageRollback | ActionType::MarkAsFailure => {}
-            ActionType::Ignore | ActionType::MarkAsSuccess => found.push(refuse(
-                code::FAILURE_NOT_RUN,
-                action.span.head(1),
-                format!("{what}: the failure strategy {kind} is not acted on yet, so a failure that does not matter would stop the run"),
-                "remove it, or let the command itself succeed (`… || true`)",
-            )),
-            _ => found.push(
-                Diagnostic::warning(
-                    code::FAILURE_NOT_ACTED_ON,
-                    format!("{what}: the failure strategy {kind} is not acted on yet: a failure stops what follows"),
-                )
-                .at(action.span.head(1), "")
-                .help("run it again by hand with `--from`"),
-            ),
-        }
-    }
 }

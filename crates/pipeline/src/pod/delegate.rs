@@ -32,7 +32,7 @@ pub fn delegate(
     step: &NodeId,
     suffix: &str,
 ) -> Result<Option<Spec>, Vec<Diagnostic>> {
-    let Some(place) = Place::find(world.pipeline, step) else {
+    let Some(place) = Place::of(world, step) else {
         return Err(Vec::new());
     };
     let What::Step(own) = place.what else {

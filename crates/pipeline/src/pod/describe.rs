@@ -9,7 +9,7 @@ use crate::model::{
     VolumeSource,
 };
 use crate::plan::{NodeId, Place, What};
-use crate::resolve::{Values, World, needs_privileges, pull_of, reference, stand_in};
+use crate::resolve::{AsOf, Values, World, needs_privileges, pull_of, reference, stand_in};
 
 use super::{
     Amounts, Container, Image, Network, RESERVED_PATHS, Resources, Security, Source, Spec,
@@ -44,7 +44,15 @@ pub fn describe(
     suffix: &str,
     options: &Options,
 ) -> Result<Spec, Vec<Diagnostic>> {
-    let Some(place) = Place::find(world.pipeline, group) else {
+    let entered = AsOf {
+        inner: world.nodes,
+        group,
+    };
+    let world = &World {
+        nodes: &entered,
+        ..*world
+    };
+    let Some(place) = Place::of(world, group) else {
         return Err(Vec::new());
     };
     let What::Group(own) = place.what else {
@@ -82,13 +90,19 @@ pub fn describe(
     let mut diagnostics = Vec::new();
     let mut containers = Vec::new();
     let mut volumes = volumes(own, infra, &values);
-    for (step, name) in names::containers(&place) {
+    let layout = super::layout(world, &place)?;
+    for (step, name) in layout.containers() {
         let around = (&security, run_as_user.as_ref());
-        match container(world, &step, name, around, options) {
-            Ok(made) => containers.push(made),
+        match container(world, step, name.clone(), around, options) {
+            Ok(made) => {
+                if layout.container(step).is_some_and(|base| base != *name) {
+                    alike(world, step, &made, around, options, &mut diagnostics);
+                }
+                containers.push(made);
+            }
             Err(more) => diagnostics.extend(more),
         }
-        trees(world, &step, &mut volumes);
+        trees(world, step, &mut volumes);
     }
     let text = |param: &Option<Param<String>>, name| {
         values
@@ -137,6 +151,7 @@ pub fn describe(
         overlay: text(&infra.pod_spec_overlay, "podSpecOverlay")
             .and_then(|text| parsed(&text, infra, &values)),
         network: options.network,
+        notes: layout.notes().to_vec(),
     };
     requests::set(&mut spec, &place);
     match values.finish(spec) {
@@ -276,6 +291,55 @@ fn context(written: &ContainerSecurityContext, values: &Values<'_, '_>) -> Secur
         add: names(capabilities.as_ref().and_then(|own| own.add.as_ref())),
         drop: names(capabilities.as_ref().and_then(|own| own.drop.as_ref())),
         proc_mount: values.get(written.proc_mount.as_ref(), "procMount"),
+    }
+}
+
+/// Iterations that take turns need the same container: where an image is put together from an axis, they do not.
+fn alike(
+    world: &World<'_>,
+    place: &Place<'_>,
+    made: &Container,
+    around: (&Security, Option<&User>),
+    options: &Options,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let What::Step(step) = place.what else { return };
+    let Some(image) = image_of(step).filter(|image| image.literal().is_none()) else {
+        return;
+    };
+    let Some(own) = place.loop_place(world.pipeline) else {
+        return;
+    };
+    let differs = own.children_in(world).is_ok_and(|all| {
+        all.iter().any(|other| {
+            container(world, other, made.name.clone(), around, options)
+                .is_ok_and(|other| other.image != made.image)
+        })
+    });
+    if differs && diagnostics.iter().all(|own| own.code != code::BAD_LOOP) {
+        diagnostics.push(
+            Diagnostic::error(
+                code::BAD_LOOP,
+                format!(
+                    "the iterations of `{}` have different images, and there are too many for a container each",
+                    step.identifier
+                ),
+            )
+            .at(image.span(), "")
+            .help(format!(
+                "loop over the images in the step group: each iteration has a pod then; a pod has at most {} step containers",
+                super::MOST
+            )),
+        );
+    }
+}
+
+fn image_of(step: &Step) -> Option<&Param<String>> {
+    match &step.spec {
+        StepSpec::Run(run) => run.container.image.as_ref(),
+        StepSpec::Background(background) => background.container.image.as_ref(),
+        StepSpec::Plugin(plugin) => plugin.container.image.as_ref(),
+        _ => None,
     }
 }
 

@@ -1,43 +1,15 @@
-//! Which container a step runs in, and what it is called.
+//! What a pod and its containers are called.
 
 use std::collections::BTreeSet;
 
-use crate::model::{Pipeline, StepSpec};
-use crate::plan::{NodeId, Place, What};
-
-use super::LITE_ENGINE;
+use crate::model::StepSpec;
+use crate::plan::NodeId;
 
 /// The longest name of a container.
-const LONGEST: usize = 63;
-
-/// The steps of a containerized group that run in its pod, with the names of their containers, in the order of the text.
-pub fn containers<'m>(group: &Place<'m>) -> Vec<(Place<'m>, String)> {
-    let mut taken: BTreeSet<String> = [LITE_ENGINE.to_owned()].into();
-    let mut found = Vec::new();
-    for place in group.clone().below() {
-        if let What::Step(step) = place.what
-            && runs_in_container(&step.spec)
-        {
-            let name = name(step.identifier.as_str(), &mut taken);
-            found.push((place, name));
-        }
-    }
-    found
-}
-
-/// The containers of the pod that a place is in; none outside of a pod.
-pub fn containers_around<'m>(
-    pipeline: &'m Pipeline,
-    place: &Place<'_>,
-) -> Vec<(Place<'m>, String)> {
-    place
-        .pod()
-        .and_then(|(_, id)| Place::find(pipeline, id))
-        .map_or_else(Vec::new, |group| containers(&group))
-}
+pub(super) const LONGEST: usize = 63;
 
 /// The types that have a container here.
-fn runs_in_container(spec: &StepSpec) -> bool {
+pub(super) fn runs_in_container(spec: &StepSpec) -> bool {
     matches!(
         spec,
         StepSpec::Run(_) | StepSpec::Background(_) | StepSpec::Plugin(_) | StepSpec::GitClone(_)
@@ -45,7 +17,7 @@ fn runs_in_container(spec: &StepSpec) -> bool {
 }
 
 /// `step-<id>`: lowercase, `_` removed, cut with a hash of the whole; a name that is taken gets `-2`, `-3`, ….
-fn name(identifier: &str, taken: &mut BTreeSet<String>) -> String {
+pub(super) fn name(identifier: &str, longest: usize, taken: &mut BTreeSet<String>) -> String {
     let id: String = identifier
         .to_ascii_lowercase()
         .chars()
@@ -59,11 +31,11 @@ fn name(identifier: &str, taken: &mut BTreeSet<String>) -> String {
         } else {
             format!("-{number}")
         };
-        let name = if base.len() + tail.len() <= LONGEST {
+        let name = if base.len() + tail.len() <= longest {
             format!("{base}{tail}")
         } else {
             let hash = format!("-{:08x}", hash(identifier));
-            let cut = LONGEST - hash.len() - tail.len();
+            let cut = longest - hash.len() - tail.len();
             format!("{}{hash}{tail}", &base[..cut])
         };
         if taken.insert(name.clone()) {
@@ -109,7 +81,7 @@ mod tests {
         let longer = format!("{long}b");
         let made: Vec<String> = ["Build_It", "buildit", "BUILDIT", &long, &longer, &long]
             .into_iter()
-            .map(|id| name(id, &mut taken))
+            .map(|id| name(id, LONGEST, &mut taken))
             .collect();
         assert_eq!(
             made[..3],

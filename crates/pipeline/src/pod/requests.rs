@@ -1,6 +1,7 @@
 //! What a pod asks for: the most that is needed at one time.
 
-use crate::plan::{Place, What};
+use crate::model::{Param, Strategy};
+use crate::plan::{Body, NodeId, Place, What};
 
 use super::{Amounts, Container, Spec};
 
@@ -88,8 +89,39 @@ fn below(containers: &[Container], place: &Place<'_>, of: Of) -> Need {
             .map(|child| below(containers, child, of))
             .fold(Need::default(), sum),
         What::Group(_) => serial(containers, place, of),
+        What::Loop(body) => looped(containers, place, body, of),
         _ => Need::default(),
     }
+}
+
+/// Iterations run side by side, as many as may at once; those that need the most are taken.
+fn looped(containers: &[Container], place: &Place<'_>, body: Body<'_>, of: Of) -> Need {
+    let head = format!("{}.", place.id);
+    let mut parts: Vec<&str> = Vec::new();
+    for step in containers.iter().flat_map(|own| &own.steps) {
+        let part = step
+            .strip_prefix(&head)
+            .and_then(|rest| rest.split('.').next());
+        if let Some(part) = part
+            && !parts.contains(&part)
+        {
+            parts.push(part);
+        }
+    }
+    let mut each: Vec<Need> = parts
+        .iter()
+        .map(|part| {
+            let id = NodeId(format!("{head}{part}"));
+            below(containers, &place.body(body, id), of)
+        })
+        .collect();
+    each.sort_by_key(|own| std::cmp::Reverse(own.amount));
+    let limit = body
+        .strategy()
+        .and_then(Param::literal)
+        .and_then(Strategy::limit)
+        .map_or(usize::MAX, |limit| limit as usize);
+    each.into_iter().take(limit).fold(Need::default(), sum)
 }
 
 fn one(at: usize, amount: Option<u64>) -> Need {

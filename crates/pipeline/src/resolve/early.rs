@@ -533,6 +533,12 @@ impl Walk<'_, '_> {
             match place.what {
                 What::Stages(_) | What::Elements(_) => self.child(*child, identifier),
                 What::Initialize(_) => None,
+                // What is repeated is there once; its iterations are named after it.
+                What::Loop(_) => {
+                    let rest = identifier.strip_prefix(place.identifier())?;
+                    (rest.is_empty() || rest.starts_with('_'))
+                        .then(|| self.order.children[*child].first().copied())?
+                }
                 _ => (place.identifier() == identifier).then_some(*child),
             }
         })

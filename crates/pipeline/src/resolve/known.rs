@@ -6,7 +6,7 @@ use std::sync::Arc;
 use syntax::expr::Value;
 
 use crate::model::{Entities, Pipeline};
-use crate::plan::NodeId;
+use crate::plan::{Iteration, NodeId};
 
 /// Everything that an answer of this crate depends on.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,54 @@ pub struct World<'m> {
 pub trait Nodes: std::fmt::Debug + Sync {
     /// Of one node; none for one that was not entered yet.
     fn fact(&self, node: &NodeId) -> Option<Fact>;
+
+    /// Of the iteration that a node is; none for any other, or while its loop was not entered.
+    fn iteration(&self, node: &NodeId) -> Option<Arc<Iteration>> {
+        let _ = node;
+        None
+    }
+
+    /// The iterations of a loop, in order; none while it was not entered.
+    fn iterations(&self, node: &NodeId) -> Option<Vec<Arc<Iteration>>> {
+        let _ = node;
+        None
+    }
+
+    /// What became of the iterations of a loop that are over.
+    fn below(&self, node: &NodeId) -> Vec<String> {
+        let _ = node;
+        Vec::new()
+    }
+
+    /// A node was over when a group was entered, or is over while the group was not entered yet. What a group's pod is made
+    /// of depends on such nodes alone, so that it is the same whenever it is asked for.
+    fn over_before(&self, node: &NodeId, group: &NodeId) -> bool {
+        let _ = group;
+        self.fact(node).is_some_and(|fact| fact.status.is_some())
+    }
+}
+
+/// What was known when a group was entered.
+#[derive(Debug)]
+pub(crate) struct AsOf<'n> {
+    pub(crate) inner: &'n dyn Nodes,
+    pub(crate) group: &'n NodeId,
+}
+
+impl Nodes for AsOf<'_> {
+    fn fact(&self, node: &NodeId) -> Option<Fact> {
+        self.inner
+            .over_before(node, self.group)
+            .then(|| self.inner.fact(node))?
+    }
+
+    fn iteration(&self, node: &NodeId) -> Option<Arc<Iteration>> {
+        self.inner.iteration(node)
+    }
+
+    fn iterations(&self, node: &NodeId) -> Option<Vec<Arc<Iteration>>> {
+        self.inner.iterations(node)
+    }
 }
 
 impl Nodes for BTreeMap<NodeId, Fact> {

@@ -8,10 +8,10 @@ use crate::model::{Param, Ref, StepGroup, Variable, VariableType, Variables};
 use crate::plan::{Place, What};
 
 use super::known::World;
-use super::{deployed, functions};
+use super::{deployed, functions, looped};
 
 /// The roots that a run knows.
-const ROOTS: [&str; 11] = [
+const ROOTS: [&str; 14] = [
     "pipeline",
     "stage",
     "stepGroup",
@@ -23,6 +23,9 @@ const ROOTS: [&str; 11] = [
     "project",
     "variable",
     "secrets",
+    "matrix",
+    "repeat",
+    "strategy",
 ];
 
 /// The world as it is seen from one place.
@@ -56,10 +59,13 @@ pub(super) fn optional(value: Option<impl Into<Value>>, used: usize) -> Lookup {
 impl Scope for At<'_, '_> {
     fn lookup(&self, path: &[&str]) -> Lookup {
         let pipeline = self.world.pipeline;
+        if let Some(found) = looped::lookup(self, path) {
+            return found;
+        }
         match path[0] {
             "pipeline" => self.pipeline(path),
             "stage" => match &self.place.stage {
-                Some((_, id)) => match Place::find(pipeline, id) {
+                Some((_, id)) => match Place::of(self.world, id) {
                     Some(place) => self.stage(&place, path, 1),
                     None => unknown(0, ROOTS),
                 },
@@ -203,7 +209,7 @@ impl<'m> At<'_, 'm> {
             Some(&"delegateSelectors") => selectors(pipeline.delegate_selectors.as_ref()),
             Some(&"stages") => {
                 let root = Place::root(pipeline);
-                match path.get(2).and_then(|id| root.child(id)) {
+                match path.get(2).and_then(|id| root.child(self.world, id)) {
                     Some(stage) => self.stage(&stage, path, 3),
                     None => unknown(2.min(path.len() - 1), names(&root)),
                 }
@@ -291,7 +297,7 @@ impl<'m> At<'_, 'm> {
             Some(&"identifier") => found(group.identifier.as_str(), at + 1),
             Some(&"variables") => variables(group.variables.as_ref(), path, at + 1),
             Some(&"getParentStepGroup") => self.group(depth, path, at + 1),
-            Some(&"steps") => match Place::find(self.world.pipeline, id) {
+            Some(&"steps") => match Place::of(self.world, id) {
                 Some(place) => self.step_in(&place, path, at + 1),
                 None => unknown(at, []),
             },
@@ -313,10 +319,13 @@ impl<'m> At<'_, 'm> {
         let mut known = Vec::new();
         let around = self.place.groups.iter().rev().map(|(_, id)| id);
         for id in around.chain(self.place.stage.as_ref().map(|(_, id)| id)) {
-            let Some(place) = Place::find(self.world.pipeline, id) else {
+            let Some(place) = Place::of(self.world, id) else {
                 continue;
             };
-            if path.get(1).is_some_and(|own| place.child(own).is_some()) {
+            if path
+                .get(1)
+                .is_some_and(|own| place.child(self.world, own).is_some())
+            {
                 return self.step_in(&place, path, 1);
             }
             known.extend(names(&place));
@@ -330,7 +339,7 @@ impl<'m> At<'_, 'm> {
             .place
             .stage
             .as_ref()
-            .and_then(|(_, id)| Place::find(self.world.pipeline, id));
+            .and_then(|(_, id)| Place::of(self.world, id));
         match (stage, path.get(1)) {
             (Some(stage), Some(&"steps")) => self.step_in(&stage, path, 2),
             _ => unknown(1.min(path.len() - 1), ["steps"]),
@@ -339,7 +348,7 @@ impl<'m> At<'_, 'm> {
 
     /// A step or group below a place, by its identifier in part `at`, and what is asked of it.
     fn step_in(&self, parent: &Place<'m>, path: &[&str], at: usize) -> Lookup {
-        let Some(place) = path.get(at).and_then(|id| parent.child(id)) else {
+        let Some(place) = path.get(at).and_then(|id| parent.child(self.world, id)) else {
             return unknown(at.min(path.len() - 1), names(parent));
         };
         let fact = self.world.nodes.fact(&place.id);

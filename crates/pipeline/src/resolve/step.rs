@@ -7,7 +7,7 @@ use syntax::{Diagnostic, Spanned, code};
 use crate::model::{
     self, Background, Container, OutputType, OutputVariable, Param, Plugin, Reports, Run, StepSpec,
 };
-use crate::plan::{NodeId, Place, Runs, STEP_TIMEOUT_MS, What, runs};
+use crate::plan::{Level, NodeId, Place, Runs, STEP_TIMEOUT_MS, What, runs};
 use crate::pod::WORKSPACE;
 
 use super::image::{docker_in_docker, reference};
@@ -125,7 +125,7 @@ const PERIOD_MS: u64 = 1000;
 
 /// What an attempt of a step executes, by what is known now.
 pub fn prepare(world: &World<'_>, step: &NodeId) -> Result<Prepared, Vec<Diagnostic>> {
-    let Some(place) = Place::find(world.pipeline, step) else {
+    let Some(place) = Place::of(world, step) else {
         return Err(Vec::new());
     };
     let What::Step(own) = place.what else {
@@ -220,9 +220,26 @@ fn environment(world: &World<'_>, place: &Place<'_>) -> Vec<(String, Text)> {
         ("DRONE_BUILD_NUMBER", sequence.as_deref()),
         ("CI", Some("true")),
     ];
-    all.into_iter()
+    let mut env: Vec<(String, Text)> = all
+        .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), plain(value?))))
-        .collect()
+        .collect();
+    // Of each level the innermost loop, and of any level the innermost of all.
+    for (level, iteration) in &place.iterations {
+        let heads: &[&str] = match level {
+            Level::Stage => &["HARNESS_STAGE", "HARNESS_NODE"],
+            Level::Group => &["HARNESS_NODE"],
+            Level::Step => &["HARNESS_STEP", "HARNESS_NODE"],
+        };
+        for head in heads {
+            for (tail, number) in [("INDEX", iteration.index), ("TOTAL", iteration.total)] {
+                let name = format!("{head}_{tail}");
+                env.retain(|(own, _)| *own != name);
+                env.push((name, plain(&number.to_string())));
+            }
+        }
+    }
+    env
 }
 
 /// What the user wrote goes last: it wins over what is computed.

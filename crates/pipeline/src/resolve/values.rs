@@ -94,6 +94,53 @@ impl<'w, 'm> Values<'w, 'm> {
             .collect()
     }
 
+    /// The items that an expression or an input stands for: a list, a JSON list, or a text with commas. None where the
+    /// list is written out.
+    pub(crate) fn listed<T>(&self, param: &Param<T>, name: &str) -> Option<Vec<Node>> {
+        let (value, span) = match param {
+            Param::Literal(_) => return None,
+            Param::Input(input) => {
+                let Some(default) = &input.value.default else {
+                    self.missing(input.span, name);
+                    return Some(Vec::new());
+                };
+                (expr::Value::from(default.as_str()), input.span)
+            }
+            Param::Expr(text) => (
+                self.evaluate(text, name).unwrap_or(expr::Value::Null),
+                text.span,
+            ),
+        };
+        let value = match &value {
+            expr::Value::Text(text) if text.trim_start().starts_with('[') => {
+                serde_json::from_str(text)
+                    .map_or(value.clone(), |json| expr::Value::from_json(&json))
+            }
+            _ => value,
+        };
+        Some(match &value {
+            expr::Value::List(items) => {
+                let nodes: Option<Vec<_>> = items.iter().map(|item| node(item, span)).collect();
+                nodes.unwrap_or_else(|| {
+                    self.secret(span, name);
+                    Vec::new()
+                })
+            }
+            expr::Value::Null => Vec::new(),
+            other => {
+                let Some(text) = other.to_text() else {
+                    self.secret(span, name);
+                    return Some(Vec::new());
+                };
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty())
+                    .map(|item| scalar(item, span))
+                    .collect()
+            }
+        })
+    }
+
     /// A map of texts.
     pub fn map(&self, param: &TextMap, name: &str) -> BTreeMap<String, String> {
         let map = self.get(param.as_ref(), name).unwrap_or_default();
@@ -135,7 +182,7 @@ impl<'w, 'm> Values<'w, 'm> {
             .ok()
     }
 
-    fn failed(&self, text: &Spanned<String>, name: &str, error: &expr::Error) {
+    pub(crate) fn failed(&self, text: &Spanned<String>, name: &str, error: &expr::Error) {
         use expr::Problem;
         let (code, help) = match &error.problem {
             Problem::Unknown { path, .. } if super::deployed::ROOTS.contains(&path.as_str()) => (
@@ -218,7 +265,7 @@ impl<'w, 'm> Values<'w, 'm> {
     }
 
     /// A secret where none may be.
-    pub(super) fn secret(&self, at: Span, name: &str) {
+    pub(crate) fn secret(&self, at: Span, name: &str) {
         self.push(
             Diagnostic::error(code::SECRET_PLACE, format!("`{name}` cannot hold a secret"))
                 .at(at, "")

@@ -10,7 +10,7 @@ use super::values::Values;
 
 /// What a step waits for; none for a step that does not.
 pub fn wait(world: &World<'_>, step: &NodeId) -> Result<Option<Wait>, Vec<Diagnostic>> {
-    let Some(place) = Place::find(world.pipeline, step) else {
+    let Some(place) = Place::of(world, step) else {
         return Err(Vec::new());
     };
     let What::Step(own) = place.what else {

@@ -25,13 +25,8 @@ fn node(id: &str, kind: Kind, name: &str, order: Order) -> Node {
         identifier
     };
     Node {
-        id: id.into(),
-        kind,
-        identifier: identifier.to_owned(),
-        name: name.to_owned(),
         order,
-        timeout_ms: None,
-        skip: None,
+        ..Node::new(id.into(), kind, identifier, name)
     }
 }
 
@@ -121,6 +116,7 @@ impl Story {
             node: id.into(),
             status,
             failure: None,
+            why: None,
         })
     }
 
@@ -134,6 +130,7 @@ impl Story {
             node: id.into(),
             status: Status::Failed,
             failure,
+            why: None,
         })
     }
 

@@ -1,0 +1,83 @@
+//! What a person may ask of a run while it goes, and why not.
+
+use super::fail;
+use crate::event::{Event, Interrupt, Intervention};
+use crate::phase::{Phase, Sort};
+use crate::state::State;
+
+/// The events that an interrupt means; none where [`refusal`] has a reason.
+pub(super) fn interrupted(state: &State, interrupt: Interrupt, now: u64) -> Vec<Event> {
+    if refusal(state, &interrupt).is_some() {
+        return Vec::new();
+    }
+    if let Interrupt::Node { node, action } = &interrupt
+        && let Some(place) = state.nodes.get(node)
+        && place.phase == Phase::Asking
+    {
+        let now = now.max(state.at_ms);
+        return fail::by_person(state, node, place, *action, now)
+            .into_iter()
+            .collect();
+    }
+    vec![Event::Interrupted { interrupt }]
+}
+
+/// Why an interrupt means nothing now; none: it is acted on.
+pub fn refusal(state: &State, interrupt: &Interrupt) -> Option<String> {
+    if state.finished.is_some() {
+        return Some("the run is over".to_owned());
+    }
+    if state.root.is_none() {
+        return Some("the run has not begun".to_owned());
+    }
+    match interrupt {
+        Interrupt::Abort if state.interrupt.is_some() => Some("it ends already".to_owned()),
+        Interrupt::Kill if matches!(state.interrupt, Some((Interrupt::Kill, _))) => {
+            Some("it ends already".to_owned())
+        }
+        Interrupt::Pause if state.paused.is_some() => Some("it is paused already".to_owned()),
+        Interrupt::Pause if state.interrupt.is_some() => Some("it ends".to_owned()),
+        Interrupt::Resume if state.paused.is_none() => Some("it is not paused".to_owned()),
+        Interrupt::Node { node, action } => {
+            let Some(place) = state.nodes.get(node) else {
+                return Some(format!("the run has no {node} yet"));
+            };
+            match place.phase {
+                Phase::Waiting => Some(format!("{node} has not begun")),
+                Phase::Finished(_) => Some(format!("{node} is over")),
+                Phase::Asking => match action {
+                    // The same container, in the same pod.
+                    Intervention::Retry if !may_retry(state, place) => Some(format!(
+                        "the pod of {node} is gone: it cannot be tried again there"
+                    )),
+                    Intervention::RetryStepGroup
+                        if fail::by_person(state, node, place, *action, 0).is_none() =>
+                    {
+                        Some(format!("{node} is in no step group"))
+                    }
+                    _ => None,
+                },
+                _ if place.order.is_some() => Some(format!("{node} ends already")),
+                _ => match action {
+                    Intervention::Abort => None,
+                    Intervention::MarkAsFailure
+                        if matches!(place.sort(), Sort::Step | Sort::Wait) =>
+                    {
+                        None
+                    }
+                    Intervention::MarkAsFailure => Some(format!(
+                        "{node} is no step; only a step is marked as failed"
+                    )),
+                    _ => Some(format!("{node} does not wait for a decision")),
+                },
+            }
+        }
+        _ => None,
+    }
+}
+
+fn may_retry(state: &State, place: &crate::state::Place) -> bool {
+    place.sort() != Sort::Step
+        || crate::delegate::is_own(&place.node)
+        || super::pod_is_ready(state, place)
+}

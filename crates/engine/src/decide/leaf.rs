@@ -1,0 +1,202 @@
+//! What follows for a step and for an Initialize.
+
+use addon::frame::{Exit, Record};
+use pipeline::plan::NodeId;
+
+use super::halt::outside;
+use super::{configuration, fail, finished, left, pod_is_ready};
+use crate::classify;
+use crate::delegate;
+use crate::event::{Event, Failure, Intervention, Status};
+use crate::phase::Phase;
+use crate::state::{Place, PodPhase, State};
+use crate::waits;
+use crate::wanted::{POD_ATTEMPTS, stop};
+
+pub(super) fn initialize(state: &State, id: &NodeId, place: &Place, now: u64) -> Vec<Event> {
+    if place.phase == Phase::Recorded {
+        return vec![finished(id, Status::Success, None)];
+    }
+    if let Some(halt) = outside(state, id) {
+        return vec![finished(id, halt.status, Some(halt.failure))];
+    }
+    if let Some((status, failure)) = fail::own(place) {
+        return fail::failed(state, id, place, status, &failure, now);
+    }
+    if place.order.is_some() {
+        return vec![finished(id, Status::Aborted, Some(classify::aborted()))];
+    }
+    let Some(group) = &place.group else {
+        return unable(
+            id,
+            configuration("it stands outside a containerized step group"),
+        );
+    };
+    let until = state.nodes.get(group).map_or(0, |group| group.pods_until);
+    match state.pods.get(group) {
+        Some(pod) if pod.phase == PodPhase::Left => {
+            let why = pod.reason.as_deref().unwrap_or_default();
+            unable(id, left(&pod.name, why))
+        }
+        Some(pod) if pod.phase == PodPhase::Deleted && pod.attempt + 1 >= until => {
+            let why = pod.reason.as_deref().unwrap_or("it was removed");
+            let text =
+                format!("{POD_ATTEMPTS} pods were lost before any step began; the last: {why}");
+            unable(id, classify::infrastructure(text))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A step that runs nowhere.
+pub(super) fn waiting(state: &State, id: &NodeId, place: &Place, now: u64) -> Vec<Event> {
+    if let Some(halt) = outside(state, id) {
+        return vec![finished(id, halt.status, Some(halt.failure))];
+    }
+    match asked(place) {
+        Some(Intervention::Abort) => {
+            return vec![finished(id, Status::Aborted, Some(classify::aborted()))];
+        }
+        Some(_) if place.phase == Phase::Entered => return unable(id, classify::marked()),
+        _ => {}
+    }
+    if let Some((status, failure)) = fail::own(place) {
+        return fail::failed(state, id, place, status, &failure, now);
+    }
+    if let Some(Err(failure)) = &place.judged {
+        return unable(id, failure.clone());
+    }
+    if place.timed_out.is_some() {
+        return unable(id, classify::expired());
+    }
+    waits::follows(state, id, place, now)
+}
+
+fn unable(id: &NodeId, failure: Failure) -> Vec<Event> {
+    vec![Event::Failed {
+        node: id.clone(),
+        failure,
+    }]
+}
+
+pub(super) fn step(
+    state: &State,
+    id: &NodeId,
+    place: &Place,
+    has_container: bool,
+    now: u64,
+) -> Vec<Event> {
+    match (place.phase, &place.end) {
+        (Phase::Recorded, Some(Ok(record))) => return recorded(state, id, place, record, now),
+        (Phase::Lost, _) => {
+            if let Some(halt) = outside(state, id) {
+                return vec![finished(id, halt.status, Some(halt.failure))];
+            }
+            if asked(place) == Some(Intervention::Abort) {
+                return vec![finished(id, Status::Aborted, Some(classify::aborted()))];
+            }
+            return match fail::own(place) {
+                Some((status, failure)) => fail::failed(state, id, place, status, &failure, now),
+                None => Vec::new(),
+            };
+        }
+        _ => {}
+    }
+    let Some(group) = place.group.as_ref().filter(|_| has_container) else {
+        return unable_now(
+            place,
+            id,
+            configuration("steps outside a containerized step group are not executed"),
+        );
+    };
+    if place.phase == Phase::Entered {
+        if let Some(halt) = outside(state, id) {
+            return vec![finished(id, halt.status, Some(halt.failure))];
+        }
+        match asked(place) {
+            Some(Intervention::Abort) => {
+                return vec![finished(id, Status::Aborted, Some(classify::aborted()))];
+            }
+            Some(_) => return unable(id, classify::marked()),
+            None => {}
+        }
+        if let Some(Err(failure)) = &place.judged {
+            return unable(id, failure.clone());
+        }
+        if place.timed_out.is_some() {
+            return unable(id, classify::expired());
+        }
+        if state
+            .nodes
+            .get(group)
+            .is_some_and(|group| group.ending.is_some())
+        {
+            return vec![finished(id, Status::Skipped, None)];
+        }
+        if delegate::awaits_pod(place) {
+            return match delegate::no_pod(state, id) {
+                Some(failure) => unable(id, failure),
+                None => Vec::new(),
+            };
+        }
+        if !pod_is_ready(state, place) {
+            let why = state.pods.get(group).and_then(|pod| pod.reason.clone());
+            let why = why.unwrap_or_else(|| "its pod is gone".to_owned());
+            return unable(id, classify::infrastructure(why));
+        }
+    }
+    match stop(state, id) {
+        Some(stop) if now >= stop.deadline_ms && pod_is_ready(state, place) => {
+            vec![Event::PodLost {
+                group: group.clone(),
+                reason: format!(
+                    "{id} was told to end {} s ago and left no record",
+                    now.saturating_sub(stop.since_ms) / 1000
+                ),
+            }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn unable_now(place: &Place, id: &NodeId, failure: Failure) -> Vec<Event> {
+    if place.phase == Phase::Entered {
+        unable(id, failure)
+    } else {
+        Vec::new()
+    }
+}
+
+/// What a person asked of the step itself.
+fn asked(place: &Place) -> Option<Intervention> {
+    place.order.map(|(intervention, _)| intervention)
+}
+
+/// The end of a step with its record. One that ended by itself although it was never told to is a Background step that ended
+/// early.
+fn recorded(state: &State, id: &NodeId, place: &Place, record: &Record, now: u64) -> Vec<Event> {
+    let Some((status, failure)) = fail::own(place) else {
+        return vec![finished(id, Status::Success, None)];
+    };
+    let outside = outside(state, id);
+    let signalled = matches!(record.exit, Exit::Signal(_)) && !place.is_background();
+    match status {
+        // Told to end: by its group that begins again, or by whoever ended it or the run.
+        Status::Aborted => {
+            let failure = match outside {
+                Some(halt) if halt.status == Status::Aborted => halt.failure,
+                _ => failure,
+            };
+            vec![finished(id, Status::Aborted, Some(failure))]
+        }
+        Status::Expired if outside.is_some() => vec![finished(id, status, Some(failure))],
+        // The addon's record says nothing of a stop that reached it too late or through its container's end.
+        Status::Failed if signalled && let Some(halt) = outside => {
+            vec![finished(id, halt.status, Some(halt.failure))]
+        }
+        Status::Failed if signalled && asked(place) == Some(Intervention::Abort) => {
+            vec![finished(id, Status::Aborted, Some(classify::aborted()))]
+        }
+        _ => fail::failed(state, id, place, status, &failure, now),
+    }
+}

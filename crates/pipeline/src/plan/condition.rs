@@ -1,0 +1,176 @@
+//! `when`: whether a node is entered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+use syntax::expr::{self, Lookup, Scope, SecretRef, Value};
+use syntax::{Diagnostic, Span, Spanned};
+
+use crate::model::{self, Param};
+use crate::resolve::{At, Fact, Nodes, Values, World};
+
+use super::{Iteration, NodeId, Place};
+
+/// `when`, resolved as far as it can be before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct When {
+    /// What must have become of what was before.
+    pub status: WhenStatus,
+    /// An expression that must also hold, as it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+/// What must have become of what was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WhenStatus {
+    /// Nothing failed.
+    Success,
+    /// Something failed.
+    Failure,
+    /// Either way.
+    All,
+}
+
+/// The `when` that is written at a place.
+pub(super) fn when(written: Option<&Param<model::When>>, values: &Values<'_, '_>) -> Option<When> {
+    let own = values.get(written, "when")?;
+    let condition = own.condition.as_ref().map(|own| own.text().trim());
+    Some(When {
+        status: match own.status.map_or(model::Status::Success, |own| own.value) {
+            model::Status::Success => WhenStatus::Success,
+            model::Status::Failure => WhenStatus::Failure,
+            model::Status::All => WhenStatus::All,
+        },
+        condition: condition
+            .filter(|text| !matches!(*text, "" | "true" | "<+true>"))
+            .map(str::to_owned),
+    })
+}
+
+/// Whether an expression holds at a node, by what is known. What is not known is null here, as in every condition
+/// (`reference/behaviour.md` §13); what is no truth value holds unless it is empty or says `false` (§10).
+pub fn judge(world: &World<'_>, node: &NodeId, text: &str) -> Result<bool, Vec<Diagnostic>> {
+    match Place::of(world, node) {
+        Some(place) => holds(world, &place, text),
+        None => Err(Vec::new()),
+    }
+}
+
+fn holds(world: &World<'_>, place: &Place<'_>, text: &str) -> Result<bool, Vec<Diagnostic>> {
+    let values = Values::new(world, place);
+    let value = expr::parse_condition(text)
+        .and_then(|condition| condition.value(&Lenient(At { world, place })));
+    let holds = match value {
+        Ok(value) if value.has_secret() => {
+            values.secret(span(world, place, text), "condition");
+            false
+        }
+        Ok(value) => value.holds(),
+        Err(error) => {
+            let text = Spanned::new(text.to_owned(), span(world, place, text));
+            values.failed(&text, "condition", &error);
+            false
+        }
+    };
+    values.finish(holds)
+}
+
+/// Why a node whose condition is this is not run.
+pub fn does_not_hold(text: &str) -> String {
+    let short: String = text.chars().take(80).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    format!("its condition does not hold: {short}{more}")
+}
+
+/// Where a condition of a place is written; a retry's is told by the place itself.
+fn span(world: &World<'_>, place: &Place<'_>, text: &str) -> Span {
+    let own = place.when().and_then(Param::literal);
+    own.and_then(|when| when.condition.as_ref())
+        .filter(|own| own.text().trim() == text)
+        .map_or_else(
+            || place.span().unwrap_or(world.pipeline.span).head(1),
+            Param::span,
+        )
+}
+
+/// What is unknown is null.
+struct Lenient<'w, 'm>(At<'w, 'm>);
+
+impl Scope for Lenient<'_, '_> {
+    fn lookup(&self, path: &[&str]) -> Lookup {
+        match self.0.lookup(path) {
+            Lookup::Unknown { .. } => Lookup::Found {
+                value: Value::Null,
+                used: path.len(),
+            },
+            found => found,
+        }
+    }
+
+    fn secret(&self, id: &str) -> Result<SecretRef, String> {
+        self.0.secret(id)
+    }
+
+    fn call(
+        &self,
+        functor: &str,
+        method: &str,
+        arguments: &[Value],
+    ) -> Option<Result<Value, String>> {
+        self.0.call(functor, method, arguments)
+    }
+
+    fn now_ms(&self) -> Option<i64> {
+        self.0.now_ms()
+    }
+}
+
+/// Whether the condition of a place is known to be false when its group is entered: it needs no container then. A
+/// condition that reads what is not over by then is not known.
+pub(super) fn known_false(world: &World<'_>, place: &Place<'_>, text: &str) -> bool {
+    let early = Early {
+        inner: world.nodes,
+        missed: AtomicBool::new(false),
+    };
+    let world = World {
+        nodes: &early,
+        ..*world
+    };
+    let holds = holds(&world, place, text);
+    holds == Ok(false) && !early.missed.load(Ordering::Relaxed)
+}
+
+/// Whether what is written as the condition of a place is known to be false, by a world as of the group's entry.
+pub(crate) fn known_false_at(world: &World<'_>, place: &Place<'_>) -> bool {
+    let values = Values::new(world, place);
+    when(place.when(), &values)
+        .and_then(|when| when.condition)
+        .is_some_and(|text| known_false(world, place, &text))
+}
+
+/// Remembers whether it was asked for what is not over.
+#[derive(Debug)]
+struct Early<'n> {
+    inner: &'n dyn Nodes,
+    missed: AtomicBool,
+}
+
+impl Nodes for Early<'_> {
+    fn fact(&self, node: &NodeId) -> Option<Fact> {
+        let fact = self.inner.fact(node);
+        if fact.as_ref().is_none_or(|fact| fact.status.is_none()) {
+            self.missed.store(true, Ordering::Relaxed);
+        }
+        fact
+    }
+
+    fn iteration(&self, node: &NodeId) -> Option<Arc<Iteration>> {
+        self.inner.iteration(node)
+    }
+
+    fn iterations(&self, node: &NodeId) -> Option<Vec<Arc<Iteration>>> {
+        self.inner.iterations(node)
+    }
+}
