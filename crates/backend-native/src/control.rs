@@ -60,6 +60,9 @@ pub(crate) struct Volume {
     pub(crate) read_only: bool,
     /// A tmpfs is mounted at `source` first, with this bound in bytes (0: the kernel's own).
     pub(crate) memory: Option<u64>,
+    /// A file system in a file, mounted at `source` first: it is full when the volume is.
+    #[serde(default)]
+    pub(crate) image: Option<PathBuf>,
 }
 
 /// A container as the keeper makes it.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use driver::backend::{Failure, FailureKind};
 use pipeline::pod::{Source, Spec, Volume as Wanted, WORKSPACE};
@@ -27,6 +28,7 @@ pub(crate) fn prepare(
             target: WORKSPACE.to_owned(),
             read_only: false,
             memory: None,
+            image: None,
         });
     }
     for volume in &spec.volumes {
@@ -50,16 +52,18 @@ fn prepare_one(
         target: path.clone(),
         read_only: false,
         memory: None,
+        image: None,
     };
     match &wanted.source {
         Source::EmptyDir { memory, size_bytes } => {
             open_dir(&volume.source).map_err(|e| failed(path, &e))?;
             if *memory {
                 volume.memory = Some(size_bytes.unwrap_or(0));
-            } else if size_bytes.is_some() {
-                warnings.push(format!(
-                    "the size of the volume at {path} is not limited here: only a volume in memory has a bound (medium: Memory)"
-                ));
+            } else if let Some(size) = size_bytes {
+                match bounded(&volume.source, *size) {
+                    Ok(image) => volume.image = Some(image),
+                    Err(why) => warnings.push(unlimited(path, &why)),
+                }
             }
         }
         Source::HostPath { path: host, kind } => {
@@ -84,6 +88,47 @@ fn prepare_one(
         }
     }
     Ok(Some(volume))
+}
+
+/// What is said of a volume whose size cannot be held.
+pub(crate) fn unlimited(path: &str, why: &str) -> String {
+    format!(
+        "the size of the volume at {path} is not limited here: {why} (a volume in memory, `medium: Memory`, has a bound everywhere)"
+    )
+}
+
+/// Bytes for one inode: small files fit, and the tables take little.
+const PER_INODE: u64 = 16 * 1024;
+
+/// A file beside a volume's directory with a file system that holds this many bytes. `Err` says what is missing.
+fn bounded(dir: &Path, size: u64) -> Result<PathBuf, String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("only root may mount a disk of its own size".to_owned());
+    }
+    let image = dir.with_extension("disk");
+    // The tables of the file system come on top, so that what was asked for fits.
+    let whole = size + size / 32 + (512 << 10);
+    let made = fs::File::create(&image).and_then(|file| file.set_len(whole));
+    made.map_err(|e| format!("{}: {e}", image.display()))?;
+    let out = Command::new("mkfs.ext4")
+        .args(["-q", "-F", "-m", "0", "-O", "^has_journal,^resize_inode"])
+        .args(["-E", "lazy_itable_init=1,nodiscard", "-i"])
+        .arg(PER_INODE.to_string())
+        .arg(&image)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => {
+                "mkfs.ext4 is not installed (apt-get install e2fsprogs)".to_owned()
+            }
+            _ => format!("mkfs.ext4 does not start ({e})"),
+        })?;
+    if out.status.success() {
+        Ok(image)
+    } else {
+        let said = String::from_utf8_lossy(&out.stderr);
+        Err(format!("mkfs.ext4 failed: {}", said.trim()))
+    }
 }
 
 /// A ConfigMap or Secret as a directory of files beside the pipeline.

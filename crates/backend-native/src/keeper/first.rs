@@ -143,6 +143,11 @@ impl<'a> First<'a> {
                 tmpfs(&volume.source, size)
                     .map_err(|e| failed(&format!("mount the volume {}", volume.target), &e))?;
             }
+            if let Some(image) = &volume.image
+                && let Err(why) = disk(image, &volume.source)
+            {
+                warnings.push(crate::volumes::unlimited(&volume.target, &why));
+            }
         }
         let listener = crate::store::near(&pod.dir, "control")
             .and_then(|(_dir, path)| UnixListener::bind(path))
@@ -564,7 +569,10 @@ impl<'a> First<'a> {
         if told {
             return Ok(());
         }
-        for volume in self.pod.volumes.iter().filter(|v| v.memory.is_some()) {
+        for volume in &self.pod.volumes {
+            if volume.memory.is_none() && volume.image.is_none() {
+                continue;
+            }
             let _ = umount2(&volume.source, MntFlags::MNT_DETACH);
         }
         let _ = umount2(&self.pod.dir.join("shm"), MntFlags::MNT_DETACH);
@@ -647,6 +655,22 @@ fn tmpfs(at: &Path, size: u64) -> nix::Result<()> {
         flags,
         Some(options.as_str()),
     )
+}
+
+/// Mounts a file system in a file; its device goes with the mount.
+fn disk(image: &Path, at: &Path) -> Result<(), String> {
+    let out = Command::new("mount")
+        .args(["-t", "ext4", "-o", "loop,nosuid,nodev"])
+        .args([image, at])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| format!("mount does not start ({e})"))?;
+    if !out.status.success() {
+        return Err(String::from_utf8_lossy(&out.stderr).trim().to_owned());
+    }
+    // As an empty directory is, and as the kubelet opens it.
+    let _ = fs::remove_dir(at.join("lost+found"));
+    fs::set_permissions(at, fs::Permissions::from_mode(0o777)).map_err(|e| e.to_string())
 }
 
 /// A container that is no more.

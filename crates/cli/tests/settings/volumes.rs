@@ -56,6 +56,47 @@ fn every_kind_of_volume() {
 }
 
 #[test]
+fn a_volume_on_disk_holds_its_size() {
+    let home = Home::new();
+    let text = Group::new()
+        .infra("volumes: [{type: EmptyDir, mountPath: /bounded, spec: {size: 8Mi}}]")
+        .run(
+            "a",
+            "ls -A /bounded | wc -l; head -c 8388608 /dev/zero > /bounded/fits && echo fits; head -c 4000000 /dev/zero > /bounded/more || echo full; rm /bounded/more; stat -f -c %T /bounded",
+        )
+        .step("b", "host:/", "shell: Sh, runAsUser: 1234", "test -s /bounded/fits && rm /bounded/fits && touch /bounded/mine && echo shared")
+        .text();
+    let seen = home.run(&text);
+    if root() {
+        seen.says(
+            "bounded",
+            0,
+            &[
+                "[s/g/a] 0\n",
+                "[s/g/a] fits\n",
+                "No space left on device",
+                "[s/g/a] full\n",
+                "ext2/ext3",
+                "[s/g/b] shared\n",
+            ],
+        );
+        assert_eq!(seen.times("not limited"), 0, "{}", seen.out);
+    } else {
+        seen.says(
+            "told",
+            0,
+            &["the size of the volume at /bounded is not limited here"],
+        );
+    }
+    let devices = std::fs::read_dir("/sys/block").expect("devices").flatten();
+    let ours: Vec<_> = devices
+        .filter_map(|d| std::fs::read_to_string(d.path().join("loop/backing_file")).ok())
+        .filter(|file| file.contains(&*home.path().to_string_lossy()))
+        .collect();
+    assert_eq!(ours, Vec::<String>::new(), "a device is left");
+}
+
+#[test]
 fn volumes_that_cannot_be() {
     let home = Home::new();
     for (name, volume, says) in [
