@@ -541,6 +541,9 @@ impl Backend for Native {
             {
                 return Err(failure);
             }
+        } else {
+            // Nobody listens: it is being made by a command that may be gone, or it is over.
+            store::end_keeper(&self.dir(&pod.name));
         }
         // No container runs any more: their files go while the kernel takes namespaces and mounts apart. What cannot be removed
         // here is removed by the sweep, or it says why not.

@@ -9,7 +9,11 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 /// Removes a tree, also directories whose owner may not write them. Links are not followed.
 pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
@@ -51,6 +55,29 @@ pub(crate) fn clear(dir: &Path, keep: &[&str]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Kills the keeper of a pod whose control socket nobody listens at; with it goes all of the pod. Nothing happens where it is not there.
+pub(crate) fn end_keeper(dir: &Path) {
+    let path = dir.join("lock");
+    let Ok(text) = fs::read_to_string(&path) else {
+        return;
+    };
+    let held = fs::File::open(&path).is_ok_and(|file| file.try_lock().is_err());
+    let Some(pid) = text.trim().parse().ok().filter(|_| held) else {
+        return;
+    };
+    // The number may be another process's by now: the keeper is who has the lock open.
+    let open = fs::read_dir(format!("/proc/{pid}/fd"));
+    let keeper = open.into_iter().flatten().flatten().any(|fd| {
+        fs::metadata(fd.path()).is_ok_and(|its| {
+            fs::metadata(&path).is_ok_and(|ours| (its.dev(), its.ino()) == (ours.dev(), ours.ino()))
+        })
+    });
+    if keeper {
+        // One that has just ended is what is wanted.
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
 }
 
 /// A path of `name` in `dir` that is short enough for a socket (107 bytes), as long as the file is kept.

@@ -74,9 +74,12 @@ fn run(connection: &UnixStream) -> Result<(), Failure> {
 /// Makes the namespaces, lets the first process run in them, and cleans up behind it.
 fn hold(connection: &UnixStream, pod: &Pod) -> Result<(), Failure> {
     // Held for life, by the first process too: who gets this lock knows that no process of the pod is left.
-    let lock =
+    // Who it is stands in it before: that is for who wants the pod to end while nobody listens yet.
+    let mut lock =
         File::create(pod.dir.join("lock")).map_err(|e| failed("create the pod's lock", &e))?;
-    lock.lock().map_err(|e| failed("lock the pod", &e))?;
+    write!(lock, "{}", std::process::id())
+        .and_then(|()| lock.lock())
+        .map_err(|e| failed("lock the pod", &e))?;
     let mut warnings = Vec::new();
     let cgroups = Cgroups::for_pod(&pod.name, pod.limited, &mut warnings);
     let child = split(pod.network, &mut warnings, |warnings, network| {

@@ -44,6 +44,7 @@ checks! {
     a_killed_driver_leaves_a_pod_to_adopt
     a_killed_keeper_ends_the_pod
     a_killed_addon_is_told
+    a_pod_that_does_not_listen_yet_is_removed
     a_pod_that_nobody_wants_ends
     the_state_directory_is_hidden
     host_paths_and_entities
@@ -211,6 +212,19 @@ async fn a_killed_keeper_ends_the_pod(own: Own<'_>) -> Result<(), String> {
     let listed = own.native.list().await.map_err(|f| f.message)?;
     same("what is listed", &listed, &vec![reference])?;
     pod.delete().await
+}
+
+async fn a_pod_that_does_not_listen_yet_is_removed(own: Own<'_>) -> Result<(), String> {
+    // As one that is just being made by a command that was killed: there is a keeper, and no socket of it.
+    let pod = own
+        .world
+        .running(own.world.spec("early", &["step-a"]))
+        .await?;
+    let control = own.state.join("pods").join(&pod.spec.name).join("control");
+    fs::remove_file(control).map_err(|e| e.to_string())?;
+    let other = Native::new(super::config(own.state));
+    let deleted = other.delete(&pod.pod_ref(), Duration::from_secs(10)).await;
+    same("its sweep", &deleted, &Ok(Deleted::Deleted))
 }
 
 async fn a_pod_that_nobody_wants_ends(own: Own<'_>) -> Result<(), String> {
