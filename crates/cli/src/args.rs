@@ -192,6 +192,9 @@ pub(crate) struct Validate {
     /// Files, or directories whose `*.yaml` and `*.yml` are meant; `-` is standard input.
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// A directory of further templates and entities, which are not validated themselves. May be given again.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) entities: Vec<PathBuf>,
     /// Refuse what runs only here, not in the oldest Harness.
     #[arg(long)]
     pub(crate) portable: bool,

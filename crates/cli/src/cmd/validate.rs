@@ -1,17 +1,22 @@
-//! `stepyard validate`: every error of every file at once.
+//! `stepyard validate`: every error of every file at once, and of a folder, what of it would run here.
 
+mod report;
+
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use pipeline::model::{self, Options};
+use pipeline::model::{self, Options, tree};
 use serde::Serialize;
-use syntax::Sources;
-use syntax::diagnostic::Report;
+use syntax::diagnostic::Report as Told;
+use syntax::yaml::Node;
+use syntax::{Diagnostic, Sources};
 
 use crate::args::{Output, Validate};
 use crate::out;
 use crate::problem::{Exit, Problem};
 use crate::screen::words;
 use crate::texts;
+use report::{Judged, Lack};
 
 /// What `--output json` writes.
 #[derive(Serialize)]
@@ -20,40 +25,91 @@ struct Json {
     files: usize,
     errors: usize,
     warnings: usize,
-    diagnostics: Vec<Report>,
+    diagnostics: Vec<Told>,
+    /// Every pipeline, and whether it would run here.
+    pipelines: Vec<Judged>,
+    /// What is missing, the most often first.
+    missing: Vec<Lack>,
+}
+
+/// A file with what was read from it.
+struct Read {
+    name: String,
+    documents: Vec<Node>,
+    /// The text is YAML.
+    whole: bool,
+}
+
+impl Read {
+    fn is_pipeline(&self) -> bool {
+        self.documents
+            .iter()
+            .any(|own| tree::get(own, "pipeline").is_some())
+    }
 }
 
 /// Validates the files, and those of the directories.
 pub(crate) fn run(args: &Validate, output: Output) -> Result<Exit, Problem> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for path in &args.files {
-        if path.is_dir() {
-            let found = texts::yaml_files(path)?;
-            if found.is_empty() {
-                return Err(
-                    Problem::invalid(format!("{} holds no YAML file", path.display()))
-                        .help("files end in .yaml or .yml"),
-                );
-            }
-            files.extend(found);
-        } else {
-            files.push(path.clone());
-        }
-    }
+    let files = files(&args.files)?;
     let mut sources = Sources::new();
     let mut diagnostics = Vec::new();
+    let mut read = |file: &PathBuf, told: &mut Vec<Diagnostic>| -> Result<Read, Problem> {
+        let name = file.display().to_string();
+        let (mut documents, mut whole) = (Vec::new(), false);
+        match texts::read(file, &mut sources)? {
+            Ok(id) => {
+                let parsed = syntax::yaml::parse(&sources, id);
+                whole = !parsed.diagnostics.iter().any(Diagnostic::is_error);
+                documents = parsed.documents;
+                told.extend(parsed.diagnostics);
+            }
+            Err(diagnostic) => told.push(diagnostic),
+        }
+        Ok(Read {
+            name,
+            documents,
+            whole,
+        })
+    };
+    let mut all = Vec::new();
+    for file in &files {
+        all.push(read(file, &mut diagnostics)?);
+    }
+    // Those beside are only looked things up in.
+    let mut beside = Vec::new();
+    for dir in &args.entities {
+        for file in texts::yaml_files(dir)? {
+            beside.push(read(&file, &mut Vec::new())?);
+        }
+    }
     let options = Options {
         portable: args.portable,
     };
-    for file in &files {
-        match texts::read(file, &mut sources)? {
-            Ok(id) => diagnostics.extend(model::read(&sources, [id], options).diagnostics),
-            Err(diagnostic) => diagnostics.push(diagnostic),
+    let mut judged = Vec::new();
+    for (at, file) in all.iter().enumerate() {
+        let documents = if file.is_pipeline() {
+            with_entities(at, &all, &beside)
+        } else {
+            file.documents.clone()
+        };
+        let (documents, mut told) = model::expand(documents);
+        let loaded = model::load(&documents, options);
+        told.extend(loaded.diagnostics);
+        if file.is_pipeline() {
+            judged.push(Judged::new(
+                &file.name,
+                loaded.pipeline.as_ref(),
+                &told,
+                file.whole,
+            ));
         }
+        diagnostics.extend(told);
     }
     syntax::diagnostic::sort(&mut diagnostics);
+    diagnostics.dedup();
     let errors = diagnostics.iter().filter(|d| d.is_error()).count();
     let warnings = diagnostics.len() - errors;
+    let missing = report::missing(&judged);
     if output == Output::Json {
         out::json(&Json {
             valid: errors == 0,
@@ -61,6 +117,8 @@ pub(crate) fn run(args: &Validate, output: Output) -> Result<Exit, Problem> {
             errors,
             warnings,
             diagnostics: texts::reports(&diagnostics, &sources),
+            pipelines: judged,
+            missing,
         })?;
     } else {
         texts::tell(&diagnostics, &sources);
@@ -75,10 +133,76 @@ pub(crate) fn run(args: &Validate, output: Output) -> Result<Exit, Problem> {
         } else {
             eprintln!("{}{warned} in {what}", words::count(errors as u64, "error"));
         }
+        // Of one file its own diagnostics say it.
+        if judged.len() > 1 || judged.iter().any(|own| !own.runs && own.errors == 0) {
+            out::text(&report::text(&judged, &missing))?;
+        }
     }
     Ok(if errors == 0 {
         Exit::Success
     } else {
         Exit::Invalid
     })
+}
+
+fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let found = texts::yaml_files(path)?;
+        if found.is_empty() {
+            return Err(
+                Problem::invalid(format!("{} holds no YAML file", path.display()))
+                    .help("files end in .yaml or .yml"),
+            );
+        }
+        files.extend(found);
+    }
+    Ok(files)
+}
+
+/// The documents of a pipeline's file, and the entities of the others. Where an entity is in several files, its own counts:
+/// the folders of several projects often each have one.
+fn with_entities(at: usize, all: &[Read], beside: &[Read]) -> Vec<Node> {
+    let mut documents = all[at].documents.clone();
+    let mut seen: HashSet<Key> = documents.iter().filter_map(key).collect();
+    let others = all
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| *n != at)
+        .map(|(_, own)| own)
+        .chain(beside);
+    for document in others.flat_map(|own| &own.documents) {
+        let Some(key) = key(document) else { continue };
+        if key.0 != "pipeline" && (key.1.is_empty() || seen.insert(key)) {
+            documents.push(document.clone());
+        }
+    }
+    documents
+}
+
+/// The root of a document, its identifier, and what else tells it from others.
+type Key = (String, String, String);
+
+fn key(document: &Node) -> Option<Key> {
+    let entry = document.as_mapping()?.entries.first()?;
+    let text = |key: &str| {
+        let own = tree::get(&entry.value, key).and_then(Node::as_text);
+        own.unwrap_or_default().to_owned()
+    };
+    let more = [
+        "versionLabel",
+        "orgIdentifier",
+        "projectIdentifier",
+        "environmentRef",
+    ]
+    .map(text);
+    Some((
+        entry.key.text.to_string(),
+        text("identifier"),
+        more.join("/"),
+    ))
 }
