@@ -67,6 +67,10 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Explain a diagnostic code.
     Explain(Explain),
+    /// Print the JSON Schema of everything that a pipeline's files may hold.
+    Schema,
+    /// Serve an editor by the language server protocol, over standard input and output.
+    Lsp,
     /// Print the completions of a shell.
     Completions(Completions),
 }

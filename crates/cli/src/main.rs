@@ -15,10 +15,12 @@ mod documents;
 mod drive;
 mod extras;
 mod file_store;
+mod folder;
 mod home;
 mod inputs;
 mod interrupts;
 mod local;
+mod lsp;
 mod meta;
 mod out;
 mod past;
@@ -81,6 +83,8 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<Exit, Problem> {
     match &cli.command {
         Command::Validate(args) => cmd::validate::run(args, cli.output),
+        Command::Schema => cmd::schema::run(),
+        Command::Lsp => lsp::run(),
         Command::Explain(args) => cmd::explain::run(args, cli.output),
         Command::Completions(args) => cmd::completions::run(args),
         Command::Run(args) => cmd::run::run(args, cli.output),

@@ -18,6 +18,7 @@ mod entity;
 mod execution;
 mod expand;
 mod failure;
+mod form;
 mod group;
 mod infra;
 mod load;
@@ -54,6 +55,7 @@ pub use expand::expand;
 pub use failure::{
     Action, ActionKind, ActionType, ErrorKind, FailureStrategy, Manual, Next, Retry,
 };
+pub use form::{Choice, Form, Forms, Key, Object};
 pub use group::{Arch, Os, Platform, StepGroup};
 pub use infra::{
     Capabilities, ConfigMap, ContainerSecurityContext, EcsDirect, Effect, EmptyDir, HostPath,

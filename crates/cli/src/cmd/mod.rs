@@ -10,5 +10,6 @@ pub(crate) mod plan;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schema;
 pub(crate) mod sweep;
 pub(crate) mod validate;

@@ -2,16 +2,15 @@
 
 mod report;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
-use pipeline::model::{self, Options, tree};
+use pipeline::model::{self, Options};
 use serde::Serialize;
 use syntax::diagnostic::Report as Told;
-use syntax::yaml::Node;
 use syntax::{Diagnostic, Sources};
 
 use crate::args::{Output, Validate};
+use crate::folder;
 use crate::out;
 use crate::problem::{Exit, Problem};
 use crate::screen::words;
@@ -35,17 +34,9 @@ struct Json {
 /// A file with what was read from it.
 struct Read {
     name: String,
-    documents: Vec<Node>,
+    documents: folder::Documents,
     /// The text is YAML.
     whole: bool,
-}
-
-impl Read {
-    fn is_pipeline(&self) -> bool {
-        self.documents
-            .iter()
-            .any(|own| tree::get(own, "pipeline").is_some())
-    }
 }
 
 /// Validates the files, and those of the directories.
@@ -87,15 +78,18 @@ pub(crate) fn run(args: &Validate, output: Output) -> Result<Exit, Problem> {
     };
     let mut judged = Vec::new();
     for (at, file) in all.iter().enumerate() {
-        let documents = if file.is_pipeline() {
-            with_entities(at, &all, &beside)
+        let is_pipeline = folder::is_pipeline(&file.documents);
+        let documents = if is_pipeline {
+            let others = all.iter().enumerate().filter(|(n, _)| *n != at);
+            let others = others.map(|(_, own)| own).chain(&beside);
+            folder::with_entities(&file.documents, others.map(|own| &own.documents))
         } else {
             file.documents.clone()
         };
         let (documents, mut told) = model::expand(documents);
         let loaded = model::load(&documents, options);
         told.extend(loaded.diagnostics);
-        if file.is_pipeline() {
+        if is_pipeline {
             judged.push(Judged::new(
                 &file.name,
                 loaded.pipeline.as_ref(),
@@ -162,47 +156,4 @@ fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
         files.extend(found);
     }
     Ok(files)
-}
-
-/// The documents of a pipeline's file, and the entities of the others. Where an entity is in several files, its own counts:
-/// the folders of several projects often each have one.
-fn with_entities(at: usize, all: &[Read], beside: &[Read]) -> Vec<Node> {
-    let mut documents = all[at].documents.clone();
-    let mut seen: HashSet<Key> = documents.iter().filter_map(key).collect();
-    let others = all
-        .iter()
-        .enumerate()
-        .filter(|(n, _)| *n != at)
-        .map(|(_, own)| own)
-        .chain(beside);
-    for document in others.flat_map(|own| &own.documents) {
-        let Some(key) = key(document) else { continue };
-        if key.0 != "pipeline" && (key.1.is_empty() || seen.insert(key)) {
-            documents.push(document.clone());
-        }
-    }
-    documents
-}
-
-/// The root of a document, its identifier, and what else tells it from others.
-type Key = (String, String, String);
-
-fn key(document: &Node) -> Option<Key> {
-    let entry = document.as_mapping()?.entries.first()?;
-    let text = |key: &str| {
-        let own = tree::get(&entry.value, key).and_then(Node::as_text);
-        own.unwrap_or_default().to_owned()
-    };
-    let more = [
-        "versionLabel",
-        "orgIdentifier",
-        "projectIdentifier",
-        "environmentRef",
-    ]
-    .map(text);
-    Some((
-        entry.key.text.to_string(),
-        text("identifier"),
-        more.join("/"),
-    ))
 }

@@ -3,6 +3,7 @@
 use syntax::yaml::Node;
 use syntax::{Span, Spanned};
 
+use super::form::{self, Form, Forms};
 use super::lower::{Cx, Fields, Lower};
 use super::macros::words;
 use super::param::Param;
@@ -49,6 +50,28 @@ impl Lower for When {
             status,
             key,
             condition,
+        })
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("When", "Whether it runs.", |forms, own| {
+            own.keys = vec![
+                form::key(
+                    STAGE_STATUS,
+                    "Of the steps before it, in a step or a group.",
+                    Status::form(forms),
+                ),
+                form::key(
+                    PIPELINE_STATUS,
+                    "Of the stages before it, in a stage.",
+                    Status::form(forms),
+                ),
+                form::key(
+                    "condition",
+                    "An expression that must also hold.",
+                    Form::Text,
+                ),
+            ];
         })
     }
 }

@@ -3,6 +3,7 @@
 use syntax::yaml::Node;
 use syntax::{Span, Spanned};
 
+use super::form::{self, Form, Forms};
 use super::group::StepGroup;
 use super::lower::{Cx, Fields, Lower};
 use super::macros::model;
@@ -117,5 +118,29 @@ impl Lower for Element {
                 .map(|elements| Self::Parallel(Parallel { span, elements })),
             _ => Lower::lower(value, key, cx).map(Self::Insert),
         }
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("Element", "One of `steps`.", |forms, own| {
+            own.one = true;
+            own.keys = vec![
+                form::key("step", "A step.", Step::form(forms)),
+                form::key(
+                    "stepGroup",
+                    "A group of steps; with `stepGroupInfra` it has a pod of its own.",
+                    StepGroup::form(forms),
+                ),
+                form::key(
+                    "parallel",
+                    "What runs side by side.",
+                    Form::List(Box::new(Self::form(forms))),
+                ),
+                form::key(
+                    "insert",
+                    "A place for steps, in a template.",
+                    Insert::form(forms),
+                ),
+            ];
+        })
     }
 }

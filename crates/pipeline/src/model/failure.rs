@@ -3,6 +3,7 @@
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Span, Spanned, code};
 
+use super::form::{self, Choice, Form, Forms};
 use super::lower::{Cx, Fields, Lower, Slot};
 use super::macros::{model, words};
 use super::param::Param;
@@ -188,6 +189,34 @@ impl Lower for FailureStrategy {
             action,
         })
     }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object(
+            "FailureStrategy",
+            "What becomes of a failure.",
+            |forms, own| {
+                let inner = forms.object(
+                    "OnFailure",
+                    "Which failures, and what is done.",
+                    |forms, own| {
+                        own.keys = vec![
+                            form::required(
+                                "errors",
+                                "What it is for.",
+                                Form::List(Box::new(ErrorKind::form(forms))),
+                            ),
+                            form::required("action", "What is done.", Action::form(forms)),
+                        ];
+                    },
+                );
+                own.keys = vec![form::required(
+                    "onFailure",
+                    "Which failures, and what is done.",
+                    inner,
+                )];
+            },
+        )
+    }
 }
 
 impl Lower for Action {
@@ -231,6 +260,25 @@ impl Lower for Action {
         let span = fields.span;
         fields.finish(cx);
         Some(Self { span, kind: kind? })
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("Action", "What is done.", |forms, own| {
+            own.keys = vec![
+                form::required("type", "What it is.", ActionType::form(forms)),
+                form::key("spec", "What it needs.", Form::Any),
+            ];
+            let (retry, manual) = (Retry::form(forms), Manual::form(forms));
+            own.choice = Some(Choice {
+                by: "type",
+                below: "spec",
+                forms: vec![
+                    ("Retry", retry.clone()),
+                    ("RetryStepGroup", retry),
+                    ("ManualIntervention", manual),
+                ],
+            });
+        })
     }
 }
 

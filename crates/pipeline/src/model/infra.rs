@@ -15,6 +15,7 @@ use indexmap::IndexMap;
 use syntax::yaml::{Kind, Node};
 use syntax::{Diagnostic, Span, Spanned, code};
 
+use super::form::{self, Choice, Form, Forms};
 use super::group::Os;
 use super::lower::{Cx, Fields, Lower, Slot};
 use super::macros::{model, words};
@@ -219,6 +220,28 @@ impl Lower for StepGroupInfra {
         };
         fields.finish(cx);
         infra
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object(
+            "StepGroupInfra",
+            "Where the steps of a group run.",
+            |forms, own| {
+                own.keys = vec![
+                    form::required("type", "What it is.", InfraType::form(forms)),
+                    form::key("spec", "Its settings.", Form::Any),
+                ];
+                own.choice = Some(Choice {
+                    by: "type",
+                    below: "spec",
+                    forms: vec![
+                        ("KubernetesDirect", KubernetesDirect::form(forms)),
+                        ("VM", Vm::form(forms)),
+                        ("ECSDirect", EcsDirect::form(forms)),
+                    ],
+                });
+            },
+        )
     }
 }
 

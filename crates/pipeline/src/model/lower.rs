@@ -7,6 +7,8 @@ use indexmap::IndexMap;
 use syntax::yaml::{Entry, Kind, Mapping, Node, Scalar, Value};
 use syntax::{Diagnostic, Span, Spanned, code};
 
+use super::form::{Form, Forms};
+
 /// What is collected on the way.
 #[derive(Debug, Default)]
 pub(crate) struct Cx {
@@ -22,12 +24,20 @@ pub(crate) trait Lower: Sized {
 
     /// Reads it; `name` is the key it stands under, for messages. `None` is always reported.
     fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self>;
+
+    /// What may be written.
+    fn form(_: &mut Forms) -> Form {
+        Form::Any
+    }
 }
 
 /// A value that a key of a mapping holds, or leaves out.
 pub(crate) trait Slot {
     /// Takes the key out of the mapping.
     fn take(fields: &mut Fields<'_>, key: &'static str, cx: &mut Cx) -> Self;
+
+    /// What may be written.
+    fn form(forms: &mut Forms) -> Form;
 }
 
 /// A mapping while its keys are taken out of it.
@@ -285,6 +295,10 @@ impl<T: Lower> Slot for Option<T> {
         }
         T::lower(node, key, cx)
     }
+
+    fn form(forms: &mut Forms) -> Form {
+        T::form(forms)
+    }
 }
 
 impl<T: Lower> Slot for Vec<T> {
@@ -294,6 +308,10 @@ impl<T: Lower> Slot for Vec<T> {
             .and_then(|node| Self::lower(node, key, cx))
             .unwrap_or_default()
     }
+
+    fn form(forms: &mut Forms) -> Form {
+        <Self as Lower>::form(forms)
+    }
 }
 
 impl<T: Lower> Slot for IndexMap<String, T> {
@@ -302,6 +320,10 @@ impl<T: Lower> Slot for IndexMap<String, T> {
             .node(key)
             .and_then(|node| Self::lower(node, key, cx))
             .unwrap_or_default()
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        <Self as Lower>::form(forms)
     }
 }
 
@@ -317,6 +339,10 @@ impl<T: Lower> Lower for Vec<T> {
                 .filter_map(|item| T::lower(item, name, cx))
                 .collect(),
         )
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        Form::List(Box::new(T::form(forms)))
     }
 }
 
@@ -334,6 +360,10 @@ impl<T: Lower> Lower for IndexMap<String, T> {
         }
         Some(map)
     }
+
+    fn form(forms: &mut Forms) -> Form {
+        Form::Map(Box::new(T::form(forms)))
+    }
 }
 
 impl<T: Lower> Lower for Spanned<T> {
@@ -342,6 +372,10 @@ impl<T: Lower> Lower for Spanned<T> {
     fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
         Some(Self::new(T::lower(node, name, cx)?, node.span))
     }
+
+    fn form(forms: &mut Forms) -> Form {
+        T::form(forms)
+    }
 }
 
 impl<T: Lower> Lower for Box<T> {
@@ -349,6 +383,10 @@ impl<T: Lower> Lower for Box<T> {
 
     fn lower(node: &Node, name: &str, cx: &mut Cx) -> Option<Self> {
         T::lower(node, name, cx).map(Self::new)
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        T::form(forms)
     }
 }
 
@@ -361,6 +399,10 @@ impl Lower for String {
             return Some(Self::new());
         }
         cx.scalar(node, name, "text").map(Self::from)
+    }
+
+    fn form(_: &mut Forms) -> Form {
+        Form::Text
     }
 }
 
@@ -378,6 +420,10 @@ impl Lower for bool {
         cx.wrong_type(node, name, "`true` or `false`");
         None
     }
+
+    fn form(_: &mut Forms) -> Form {
+        Form::Bool
+    }
 }
 
 macro_rules! whole_number {
@@ -393,6 +439,10 @@ macro_rules! whole_number {
                     cx.wrong_type(node, name, $wanted);
                 }
                 number
+            }
+
+            fn form(_: &mut Forms) -> Form {
+                Form::Whole
             }
         }
     )*};

@@ -7,21 +7,21 @@
 /// called with the mapping, `after` with what came of it, for what the types cannot say.
 macro_rules! model {
     (
-        $(#[$meta:meta])*
+        $(#[doc = $doc:literal])*
         $name:ident {
             $( flat $flat:ident : $flat_ty:ty; )*
-            $( $(#[$field_meta:meta])+ $field:ident : $ty:ty = $key:literal $($required:ident)?; )*
+            $( $(#[doc = $field_doc:literal])+ $field:ident : $ty:ty = $key:literal $($required:ident)?; )*
         }
         $(before $before:path;)?
         $(after $after:path;)?
     ) => {
-        $(#[$meta])*
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq)]
         pub struct $name {
             /// Where it is written.
             pub span: syntax::Span,
             $( #[doc = concat!("The keys of [`", stringify!($flat_ty), "`], in the same mapping.")] pub $flat: $flat_ty, )*
-            $( $(#[$field_meta])+ pub $field: $ty, )*
+            $( $(#[doc = $field_doc])+ pub $field: $ty, )*
         }
 
         impl $name {
@@ -54,6 +54,32 @@ macro_rules! model {
                 fields.finish(cx);
                 $( $after(&lowered, cx); )?
                 Some(lowered)
+            }
+
+            fn form(forms: &mut $crate::model::form::Forms) -> $crate::model::form::Form {
+                forms.object(stringify!($name), concat!($($doc),*), |forms, own| {
+                    Self::keys(forms, &mut own.keys);
+                })
+            }
+        }
+
+        impl $name {
+            /// Its keys, also as a part of another mapping.
+            #[allow(clippy::allow_attributes, unused_variables, reason = "a struct may have no keys yet")]
+            pub(crate) fn keys(
+                forms: &mut $crate::model::form::Forms,
+                keys: &mut Vec<$crate::model::form::Key>,
+            ) {
+                $( <$flat_ty>::keys(forms, keys); )*
+                $(
+                    let form = <$ty as $crate::model::lower::Slot>::form(forms);
+                    keys.push($crate::model::form::Key {
+                        name: $key,
+                        doc: $crate::model::form::sentence(concat!($($field_doc),*)),
+                        required: false $( || stringify!($required) == "required" )?,
+                        form,
+                    });
+                )*
             }
         }
     };
@@ -102,6 +128,10 @@ macro_rules! words {
                     cx.unknown_word(node.span, name, word, Self::WORDS);
                 }
                 found
+            }
+
+            fn form(_: &mut $crate::model::form::Forms) -> $crate::model::form::Form {
+                $crate::model::form::Form::Words(Self::WORDS.to_vec())
             }
         }
     };

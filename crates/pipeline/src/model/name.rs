@@ -5,6 +5,7 @@ use std::fmt;
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Span, Spanned, code};
 
+use super::form::{Form, Forms};
 use super::lower::{Cx, Fields, Lower, Slot};
 
 /// The longest identifier, name or variable name.
@@ -109,6 +110,10 @@ impl Slot for Identifier {
         }
         Self(Spanned::new(text.to_owned(), node.span))
     }
+
+    fn form(_: &mut Forms) -> Form {
+        Form::Like("^[a-zA-Z_][0-9a-zA-Z_]{0,127}$")
+    }
 }
 
 /// `name`: what people read. Falls back to the identifier where it is missing.
@@ -126,6 +131,10 @@ impl Lower for Name {
             );
         }
         Some(Self(Spanned::new(text.to_owned(), node.span)))
+    }
+
+    fn form(_: &mut Forms) -> Form {
+        Form::Text
     }
 }
 
@@ -192,6 +201,10 @@ impl Lower for Ref {
             );
         }
         found
+    }
+
+    fn form(_: &mut Forms) -> Form {
+        Form::Like("^(?:(?:account|org|project)\\.)?[0-9a-zA-Z_$-]{1,128}$")
     }
 }
 

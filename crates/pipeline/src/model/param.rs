@@ -3,6 +3,7 @@
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Span, Spanned, code};
 
+use super::form::{Form, Forms};
 use super::lower::{Cx, Lower};
 
 /// A value that may be a literal, a runtime input (`<+input>…`) or hold an expression (`<+…>`).
@@ -95,6 +96,10 @@ impl<T: Lower> Lower for Param<T> {
             T::lower(node, name, cx)?,
             node.span,
         )))
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        Form::Param(Box::new(T::form(forms)))
     }
 }
 

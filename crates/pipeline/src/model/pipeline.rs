@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Span, Spanned, code};
 
+use super::form::{self, Form, Forms};
 use super::lower::{Cx, Fields, Lower};
 use super::macros::model;
 use super::name::{Identifier, Name};
@@ -157,6 +158,25 @@ impl Lower for StageEntry {
                 .map(|stages| Self::Parallel(ParallelStages { span, stages })),
             _ => Lower::lower(value, key, cx).map(Self::Insert),
         }
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("StageEntry", "One of `stages`.", |forms, own| {
+            own.one = true;
+            own.keys = vec![
+                form::key("stage", "A stage.", Stage::form(forms)),
+                form::key(
+                    "parallel",
+                    "Stages side by side.",
+                    Form::List(Box::new(Self::form(forms))),
+                ),
+                form::key(
+                    "insert",
+                    "A place for stages, in a template.",
+                    InsertStages::form(forms),
+                ),
+            ];
+        })
     }
 }
 

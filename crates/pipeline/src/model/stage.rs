@@ -8,6 +8,7 @@ use super::condition::When;
 use super::deployment::{Deployment, EnvironmentLink};
 use super::execution::Execution;
 use super::failure::FailureStrategy;
+use super::form::{self, Choice, Form, Forms};
 use super::lower::{Cx, Fields, Lower, Slot};
 use super::macros::{model, words};
 use super::name::{Identifier, Name};
@@ -256,6 +257,29 @@ impl Lower for Stage {
         Some(Self {
             common,
             spec: spec?,
+        })
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("Stage", "A part of a pipeline.", |forms, own| {
+            StageCommon::keys(forms, &mut own.keys);
+            own.keys.extend([
+                form::key("type", "What it is.", Form::Words(STAGE_TYPES.to_vec())),
+                form::key("spec", "What it does.", Form::Any),
+                form::key(
+                    "template",
+                    "In place of type and spec.",
+                    TemplateLink::form(forms),
+                ),
+            ]);
+            own.choice = Some(Choice {
+                by: "type",
+                below: "spec",
+                forms: vec![
+                    ("Deployment", Deployment::form(forms)),
+                    ("Custom", Custom::form(forms)),
+                ],
+            });
         })
     }
 }

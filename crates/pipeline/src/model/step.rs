@@ -53,6 +53,7 @@ use syntax::{Diagnostic, Spanned, code};
 
 use super::condition::When;
 use super::failure::FailureStrategy;
+use super::form::{self, Choice, Form, Forms};
 use super::lower::{Cx, Fields, Lower, Slot, nearest};
 use super::macros::model;
 use super::name::{Identifier, Name};
@@ -238,6 +239,30 @@ impl Lower for Step {
             spec: spec.unwrap_or(StepSpec::Other(None)),
         })
     }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("Step", "A step.", |forms, own| {
+            StepCommon::keys(forms, &mut own.keys);
+            own.keys.extend([
+                form::key(
+                    "type",
+                    "What it is.",
+                    Form::Often(TYPES.iter().map(|own| own.0).collect()),
+                ),
+                form::key("spec", "What it does.", Form::Any),
+                form::key(
+                    "template",
+                    "In place of type and spec.",
+                    TemplateLink::form(forms),
+                ),
+            ]);
+            own.choice = Some(Choice {
+                by: "type",
+                below: "spec",
+                forms: spec_forms(forms),
+            });
+        })
+    }
 }
 
 macro_rules! specs {
@@ -245,6 +270,19 @@ macro_rules! specs {
         /// The types whose spec is read.
         #[cfg(test)]
         const READ: &[&str] = &[$($($pattern),+),*];
+
+        /// The forms of the specs that are read, by type.
+        fn spec_forms(forms: &mut Forms) -> Vec<(&'static str, Form)> {
+            fn of<T: Lower>(_: fn(Box<T>) -> StepSpec, forms: &mut Forms) -> Form {
+                T::form(forms)
+            }
+            let mut found = Vec::new();
+            $(
+                let form = of(StepSpec::$variant, forms);
+                $( found.push(($pattern, form.clone())); )+
+            )*
+            found
+        }
 
         /// The spec of a type. A type whose spec is kept as it is may leave it out.
         fn spec(kind: &Spanned<String>, fields: &mut Fields<'_>, cx: &mut Cx) -> Option<StepSpec> {

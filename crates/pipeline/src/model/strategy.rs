@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Span, code};
 
+use super::form::{self, Form, Forms};
 use super::lower::{Cx, Fields, Lower, Slot};
 use super::macros::{model, words};
 use super::param::Param;
@@ -161,6 +162,40 @@ impl Lower for Strategy {
             max_concurrency,
         })
     }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("Strategy", "It several times.", |forms, own| {
+            let whole = || Form::Param(Box::new(Form::Whole));
+            own.keys = vec![
+                form::key(
+                    "matrix",
+                    "Once for each combination of its axes.",
+                    Form::Param(Box::new(Matrix::form(forms))),
+                ),
+                form::key("parallelism", "So many times at once.", whole()),
+                form::key(
+                    "repeat",
+                    "So many times, or for each item.",
+                    Form::Param(Box::new(Repeat::form(forms))),
+                ),
+                form::key(
+                    "maxConcurrency",
+                    "How many run at once, of `parallelism`.",
+                    whole(),
+                ),
+                form::key(
+                    "when",
+                    "An expression: whether it is repeated at all.",
+                    Form::Text,
+                ),
+                form::key(
+                    "onFailure",
+                    "What becomes of the iterations that wait when one fails.",
+                    OnFailure::form(forms),
+                ),
+            ];
+        })
+    }
 }
 
 impl Lower for Matrix {
@@ -192,6 +227,25 @@ impl Lower for Matrix {
             exclude,
             max_concurrency,
             node_name,
+        })
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("Matrix", "The axes, each with its values.", |_, own| {
+            own.keys = vec![
+                form::key("exclude", "Combinations that are left out.", Form::Any),
+                form::key(
+                    "maxConcurrency",
+                    "How many run at once.",
+                    Form::Param(Box::new(Form::Whole)),
+                ),
+                form::key(
+                    "nodeName",
+                    "What replaces the suffix of each iteration.",
+                    Form::Text,
+                ),
+            ];
+            own.others = Some(Form::Param(Box::new(Form::List(Box::new(Form::Any)))));
         })
     }
 }

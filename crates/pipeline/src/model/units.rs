@@ -3,6 +3,7 @@
 use syntax::yaml::{Kind, Node};
 use syntax::{Diagnostic, code};
 
+use super::form::{Form, Forms};
 use super::lower::{Cx, Lower};
 
 /// A time span such as `10m`, `1h 30m`, `2d`, in milliseconds. The empty text is zero: no limit.
@@ -83,6 +84,10 @@ impl Lower for Duration {
         }
         found
     }
+
+    fn form(_: &mut Forms) -> Form {
+        Form::Like("^\\s*(?:[0-9]+[smhdw]\\s*)+$")
+    }
 }
 
 impl Cpu {
@@ -162,6 +167,10 @@ macro_rules! quantity {
                 }
                 found
             }
+
+            fn form(_: &mut Forms) -> Form {
+                Form::Like("^\\s*[0-9.]+\\s*[a-zA-Z]*\\s*$")
+            }
         }
     )*};
 }
@@ -187,6 +196,10 @@ impl Lower for User {
             return None;
         }
         Some(Self::Name(text.to_owned()))
+    }
+
+    fn form(_: &mut Forms) -> Form {
+        Form::Text
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Span, Spanned, code};
 
+use super::form::{Form, Forms};
 use super::lower::{Cx, Lower};
 use super::macros::{model, words};
 use super::name::is_variable;
@@ -77,6 +78,10 @@ impl Lower for Variables {
             check_value(variable, cx);
         }
         Some(Self(variables))
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        Form::List(Box::new(Variable::form(forms)))
     }
 }
 

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Spanned, code};
 
+use super::super::form::{self, Choice, Form, Forms};
 use super::super::lower::{Cx, Fields, Lower, Slot};
 use super::super::macros::{model, words};
 use super::super::name::{Identifier, Name, Ref};
@@ -226,6 +227,26 @@ impl Lower for Connector {
             common: own,
             spec: spec?,
         })
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object(
+            "Connector",
+            "How something outside is reached.",
+            |forms, own| {
+                ConnectorCommon::keys(forms, &mut own.keys);
+                own.keys
+                    .push(form::required("spec", "Its settings.", Form::Any));
+                own.choice = Some(Choice {
+                    by: "type",
+                    below: "spec",
+                    forms: vec![
+                        ("DockerRegistry", DockerRegistry::form(forms)),
+                        ("K8sCluster", Kubernetes::form(forms)),
+                    ],
+                });
+            },
+        )
     }
 }
 

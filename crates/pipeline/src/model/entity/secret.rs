@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Spanned, code};
 
+use super::super::form::{self, Choice, Form, Forms};
 use super::super::lower::{Cx, Fields, Lower, Slot};
 use super::super::macros::{model, words};
 use super::super::name::{Identifier, Name};
@@ -99,6 +100,32 @@ impl Lower for Secret {
             other => SecretValue::Elsewhere(other.cloned()),
         };
         Some(Self { common: own, value })
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("Secret", "A value that nobody sees.", |forms, own| {
+            SecretCommon::keys(forms, &mut own.keys);
+            let spec = forms.object(
+                "SecretSpec",
+                "Where its value is: in one place.",
+                |_, own| {
+                    own.keys = vec![
+                        form::key("value", "Written here.", Form::Text),
+                        form::key("file", "In a file, by its path from this one.", Form::Text),
+                        form::key("env", "In a variable of the environment.", Form::Text),
+                        form::key("secretManagerIdentifier", "Of other servers.", Form::Any),
+                        form::key("valueType", "`Inline` or `Reference`.", Form::Text),
+                    ];
+                },
+            );
+            own.keys
+                .push(form::required("spec", "Its value.", Form::Any));
+            own.choice = Some(Choice {
+                by: "type",
+                below: "spec",
+                forms: vec![("SecretText", spec.clone()), ("SecretFile", spec)],
+            });
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use syntax::Spanned;
 use syntax::yaml::Node;
 
 use super::super::deployment::DeploymentType;
+use super::super::form::{self, Form, Forms};
 use super::super::lower::{Cx, Fields, Lower};
 use super::super::macros::model;
 use super::super::name::{Identifier, Name};
@@ -179,6 +180,26 @@ impl Lower for Primary {
             sources,
             own,
         })
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object(
+            "Primary",
+            "What is deployed: one of several sources.",
+            |forms, own| {
+                let source = ArtifactSource::form(forms);
+                own.keys = vec![
+                    form::key("primaryArtifactRef", "Which of the sources.", Form::Text),
+                    form::key(
+                        "sources",
+                        "The sources.",
+                        Form::Param(Box::new(Form::List(Box::new(source)))),
+                    ),
+                    form::key("type", "The source itself, in the old form.", Form::Text),
+                    form::key("spec", "Of the source itself, in the old form.", Form::Any),
+                ];
+            },
+        )
     }
 }
 

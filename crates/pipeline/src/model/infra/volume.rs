@@ -3,6 +3,7 @@
 use syntax::yaml::Node;
 use syntax::{Span, Spanned, code};
 
+use super::super::form::{self, Choice, Form, Forms};
 use super::super::lower::{Cx, Fields, Lower, Slot};
 use super::super::macros::{model, words};
 use super::super::param::Param;
@@ -177,6 +178,27 @@ impl Lower for Volume {
             span,
             mount_path,
             source: source?,
+        })
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("Volume", "A directory of every container.", |forms, own| {
+            own.keys = vec![
+                form::required("type", "What it is.", Form::Words(TYPES.to_vec())),
+                form::required("mountPath", "Where it is mounted.", Form::Text),
+                form::key("spec", "Its settings.", Form::Any),
+            ];
+            own.choice = Some(Choice {
+                by: "type",
+                below: "spec",
+                forms: vec![
+                    ("EmptyDir", EmptyDir::form(forms)),
+                    ("HostPath", HostPath::form(forms)),
+                    ("PersistentVolumeClaim", PersistentVolumeClaim::form(forms)),
+                    ("ConfigMap", ConfigMap::form(forms)),
+                    ("Secret", SecretVolume::form(forms)),
+                ],
+            });
         })
     }
 }

@@ -3,6 +3,7 @@
 use syntax::yaml::Node;
 use syntax::{Diagnostic, Span, code};
 
+use super::super::form::{self, Form, Forms};
 use super::super::lower::{Cx, Fields, Lower, Slot};
 use super::super::macros::{model, words};
 use super::super::name::Ref;
@@ -126,5 +127,18 @@ impl Lower for Build {
             );
         }
         Some(Self { span, kind, value })
+    }
+
+    fn form(forms: &mut Forms) -> Form {
+        forms.object("Build", "What is checked out.", |forms, own| {
+            own.keys = vec![
+                form::required("type", "Which kind of thing.", BuildKind::form(forms)),
+                form::required(
+                    "spec",
+                    "Its name or number, below `branch`, `tag`, `number` or `commitSha`.",
+                    Form::Any,
+                ),
+            ];
+        })
     }
 }
