@@ -36,7 +36,10 @@ fn main() -> ExitCode {
         Some("addon") => {
             let words: Vec<_> = words.collect();
             let listening = words.iter().any(|word| word == "--listening");
-            let rest = words.into_iter().filter(|word| word != "--listening");
+            let spooling = words.iter().any(|word| word == "--spooling");
+            let rest = words
+                .into_iter()
+                .filter(|word| word != "--listening" && word != "--spooling");
             match options(rest, &["--dir", "--workspace", "--run", "--abandoned"]) {
                 Err(why) => return misuse(&why),
                 Ok([dir, workspace, run, seconds]) => agent::addon::run(agent::addon::Options {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
                     workspace: workspace.map_or_else(|| PathBuf::from("/harness"), PathBuf::from),
                     run,
                     listening,
+                    spooling,
                     abandoned: match abandoned(seconds) {
                         Ok(abandoned) => abandoned,
                         Err(why) => return misuse(&why),

@@ -76,6 +76,14 @@ pub fn inherited() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Standard output as a file that was made before this process; nothing is printed there, and what is started later does not inherit it.
+pub fn inherited_file() -> io::Result<std::fs::File> {
+    let file = io::stdout().as_fd().try_clone_to_owned()?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    nix::unistd::dup2_stdout(null)?;
+    Ok(file.into())
+}
+
 /// A connection that waits, if one does.
 pub fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
     rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).ok()

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::control::{Answer, Call, Container, First, Pod};
 use crate::images::Images;
-use crate::keeper::{ARGUMENT, failed};
+use crate::keeper::{ARGUMENT, early, failed};
 use crate::{cgroup, store, volumes};
 
 /// The agent that runs in every container.
@@ -112,10 +112,23 @@ pub struct Native {
 
 /// A pod that this process made.
 struct Made {
-    /// Ends when the keeper is reaped.
-    reaped: JoinHandle<()>,
+    keeper: Keeper,
     /// Kept so that the pod is not without a driver.
-    _connection: BufReader<UnixStream>,
+    connection: BufReader<UnixStream>,
+}
+
+/// A keeper that this process started: executed, it is reaped here; forked from another process, its end is that of its connection.
+struct Keeper(Option<JoinHandle<()>>);
+
+impl Keeper {
+    async fn ended(self, mut connection: BufReader<UnixStream>) {
+        match self.0 {
+            Some(reaped) => {
+                let _ = reaped.await;
+            }
+            None => while read_answer(&mut connection).await.is_some() {},
+        }
+    }
 }
 
 /// `pod.json`: enough to find a pod again.
@@ -173,12 +186,23 @@ impl Native {
         }
     }
 
-    /// Executes a keeper and tells it what to do.
-    async fn keeper(
-        &self,
-        first: &First,
-    ) -> Result<(BufReader<UnixStream>, JoinHandle<()>), Failure> {
-        execute(self.config.keeper.as_deref(), first).await
+    /// Starts a keeper and tells it what to do.
+    async fn keeper(&self, first: &First) -> Result<(BufReader<UnixStream>, Keeper), Failure> {
+        if self.config.keeper.is_none() {
+            let what = "start the pod's keeper";
+            let (ours, theirs) =
+                std::os::unix::net::UnixStream::pair().map_err(|e| failed(what, &e))?;
+            if early::fork(&theirs) {
+                drop(theirs);
+                ours.set_nonblocking(true).map_err(|e| failed(what, &e))?;
+                let mut stream = UnixStream::from_std(ours).map_err(|e| failed(what, &e))?;
+                let told = write_line(&mut stream, first).await;
+                told.map_err(|e| failed(what, &e))?;
+                return Ok((BufReader::new(stream), Keeper(None)));
+            }
+        }
+        let (connection, reaped) = execute(self.config.keeper.as_deref(), first).await?;
+        Ok((connection, Keeper(Some(reaped))))
     }
 
     /// Removes what a pod that is no more has left.
@@ -193,9 +217,9 @@ impl Native {
             Err(_) => {}
         }
         // Files of subordinate users: only the root of a user namespace may remove them.
-        let (mut stream, reaped) = self.keeper(&First::Remove(dir.clone())).await?;
+        let (mut stream, keeper) = self.keeper(&First::Remove(dir.clone())).await?;
         let answer = read_answer(&mut stream).await;
-        let _ = reaped.await;
+        keeper.ended(stream).await;
         match answer {
             Some(Answer::Deleted) => Ok(()),
             Some(Answer::Failed(failure)) => Err(failure),
@@ -228,21 +252,9 @@ impl Native {
         warnings: &mut Vec<String>,
     ) -> Result<Pod, Failure> {
         let what = format!("make the pod's directory {}", dir.display());
-        let make = || -> io::Result<()> {
-            for part in ["addon", "containers", "etc", "shm", "volumes"] {
-                fs::create_dir(dir.join(part))?;
-            }
-            // A container that runs as another user passes through to its slice by mounts, not by this path.
-            let etc = dir.join("etc");
-            fs::write(etc.join("hosts"), hosts(spec))?;
-            fs::write(etc.join("hostname"), format!("{}\n", spec.name))?;
-            fs::write(etc.join("resolv.conf"), resolvers(spec.network))?;
-            for file in ["hosts", "hostname", "resolv.conf"] {
-                fs::set_permissions(etc.join(file), fs::Permissions::from_mode(0o644))?;
-            }
-            Ok(())
-        };
-        make().map_err(|e| failed(&what, &e))?;
+        for part in ["run", "disk", "volumes"] {
+            fs::create_dir(dir.join(part)).map_err(|e| failed(&what, &e))?;
+        }
         let volumes = volumes::prepare(
             spec,
             dir,
@@ -254,6 +266,11 @@ impl Native {
             name: spec.name.clone(),
             run: spec.run.clone(),
             dir: dir.to_owned(),
+            etc: vec![
+                ("hosts".to_owned(), hosts(spec)),
+                ("hostname".to_owned(), format!("{}\n", spec.name)),
+                ("resolv.conf".to_owned(), resolvers(spec.network)),
+            ],
             state: self.config.state.clone(),
             agent: self.config.agent.file(&self.config.state)?,
             network: spec.network,
@@ -271,28 +288,24 @@ impl Native {
         let dir = self.dir(&spec.name);
         let mut warnings = Vec::new();
         let pod = self.prepare(spec, &dir, &mut warnings)?;
-        let (mut connection, reaped) = self.keeper(&First::Pod(Box::new(pod))).await?;
+        let (mut connection, keeper) = self.keeper(&First::Pod(Box::new(pod))).await?;
         let answer = read_answer(&mut connection).await;
         match answer {
             Some(Answer::Ready { warnings: more }) => {
                 for text in warnings.into_iter().chain(more) {
                     event(events, None, EventKind::Warning, "NotSupported", text);
                 }
-                let made = Made {
-                    reaped,
-                    _connection: connection,
-                };
+                let made = Made { keeper, connection };
                 self.lock().insert(spec.name.clone(), made);
                 Ok(())
             }
             answer => {
-                let _ = reaped.await;
-                let log = fs::read_to_string(dir.join("lite-engine.log")).unwrap_or_default();
+                keeper.ended(connection).await;
                 Err(match answer {
                     Some(Answer::Failed(failure)) => failure,
                     _ => failed(
                         &format!("start the pod {}", spec.name),
-                        &format!("its keeper ended without an answer {}", log.trim()),
+                        "its keeper ended without an answer",
                     ),
                 })
             }
@@ -340,11 +353,7 @@ impl Backend for Native {
     ) -> Result<Created, Failure> {
         let dir = self.dir(&spec.name);
         let what = || format!("make the pod's directory {}", dir.display());
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(self.pods())
-            .map_err(|e| failed(&what(), &e))?;
+        store::make_pods(&self.pods()).map_err(|e| failed(&what(), &e))?;
         match fs::DirBuilder::new().mode(0o700).create(&dir) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -552,7 +561,7 @@ impl Backend for Native {
         self.released(&pod.name).await?;
         let made = self.lock().remove(&pod.name);
         if let Some(made) = made {
-            let _ = made.reaped.await;
+            made.keeper.ended(made.connection).await;
         }
         let _ = cleared.await;
         self.sweep(&pod.name).await?;

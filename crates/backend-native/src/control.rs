@@ -32,6 +32,9 @@ pub(crate) struct Pod {
     pub(crate) run: String,
     /// Its directory.
     pub(crate) dir: PathBuf,
+    /// Files of `/etc` that its containers share: name and text.
+    #[serde(default)]
+    pub(crate) etc: Vec<(String, String)>,
     /// The state directory: hidden from containers of this machine's own root filesystem.
     pub(crate) state: PathBuf,
     /// The agent, an executable file.
@@ -47,6 +50,44 @@ pub(crate) struct Pod {
     pub(crate) deadline_ms: u64,
     /// Milliseconds without any driver after which a pod whose containers do nothing ends.
     pub(crate) unattended_ms: u64,
+}
+
+/// What only the pod's processes see is in memory, on one filesystem that goes with them; what may be large is on the disk.
+impl Pod {
+    /// Where that filesystem is.
+    pub(crate) fn run(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// The shared memory of its containers.
+    pub(crate) fn shm(&self) -> PathBuf {
+        self.dir.join("run/shm")
+    }
+
+    /// A file of `/etc`.
+    pub(crate) fn etc_file(&self, name: &str) -> PathBuf {
+        self.dir.join("run/etc").join(name)
+    }
+
+    /// The slices of `/addon`, one a container.
+    pub(crate) fn slices(&self) -> PathBuf {
+        self.dir.join("run/addon")
+    }
+
+    /// A container's slice.
+    pub(crate) fn slice(&self, container: &str) -> PathBuf {
+        self.slices().join(container)
+    }
+
+    /// Where a container's root filesystem is put together.
+    pub(crate) fn work(&self, container: &str) -> PathBuf {
+        self.dir.join("run/containers").join(container)
+    }
+
+    /// Of a container on the disk: the directories `upper` and `work`, the file `spool`. No container's name has a dot.
+    pub(crate) fn disk(&self, container: &str, what: &str) -> PathBuf {
+        self.dir.join("disk").join(format!("{container}.{what}"))
+    }
 }
 
 /// A volume, mounted in every container.

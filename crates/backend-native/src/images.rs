@@ -10,10 +10,13 @@ use driver::backend::{Access, EventKind, Events, Failure, ImageFacts};
 use image::backend::{facts, want};
 use image::{Client, Reference, Settings, Store};
 use pipeline::pod::{self, Container, Pull};
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
 
 use crate::backend::event;
 use crate::control::Root;
+use crate::keeper::failed;
 
 /// The image that is this machine itself.
 const HOST: &str = "host:/";
@@ -39,6 +42,51 @@ pub(crate) struct Images {
     client: OnceLock<Result<Client, Failure>>,
     /// By pod.
     cells: Mutex<HashMap<String, HashMap<Key, Cell>>>,
+    workers: Workers,
+}
+
+/// Threads that fetch and unpack: not the one that hands over from step to step. Started for the first image that is not this machine.
+#[derive(Default)]
+struct Workers(OnceLock<Runtime>);
+
+impl Workers {
+    /// Runs it there. It ends early when the future that waits for it is dropped.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(work, &self.start()?);
+        match tasks.join_next().await {
+            Some(Ok(done)) => done,
+            Some(Err(error)) => Err(failed("get an image", &error)),
+            None => Err(failed("get an image", "nobody did it")),
+        }
+    }
+
+    fn start(&self) -> Result<Handle, Failure> {
+        if self.0.get().is_none() {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .thread_name("images")
+                .enable_all()
+                .build()
+                .map_err(|e| failed("start the threads that get images", &e))?;
+            if let Err(second) = self.0.set(runtime) {
+                second.shutdown_background();
+            }
+        }
+        let started = self.0.get().expect("it was set just now");
+        Ok(started.handle().clone())
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Perhaps by a thread that must not wait.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Images {
@@ -48,6 +96,7 @@ impl Images {
             settings,
             client: OnceLock::new(),
             cells: Mutex::default(),
+            workers: Workers::default(),
         }
     }
 
@@ -62,17 +111,22 @@ impl Images {
 
     /// What an image is, without fetching it.
     pub(crate) async fn inspect(
-        &self,
+        self: &Arc<Self>,
         image: &pod::Image,
         access: &Access,
     ) -> Result<ImageFacts, Failure> {
         if image.reference == HOST {
             return Ok(host().facts);
         }
-        let name = reference(&image.reference)?;
-        let found = self.client()?.inspect(&name, &want(image, access)).await;
-        let found = found.map_err(|e| Failure::from(&e))?;
-        Ok(facts(found.digest, found.facts))
+        let (this, image, access) = (Arc::clone(self), image.clone(), access.clone());
+        let work = async move {
+            let name = reference(&image.reference)?;
+            let client = this.client()?;
+            let found = client.inspect(&name, &want(&image, &access)).await;
+            let found = found.map_err(|e| Failure::from(&e))?;
+            Ok(facts(found.digest, found.facts))
+        };
+        self.workers.run(work).await
     }
 
     /// Begins to fetch every image of a pod, beside what its caller does next.
@@ -92,6 +146,22 @@ impl Images {
 
     /// Gets a container's image here, once for all containers of its pod that want the same one.
     pub(crate) async fn ensure(
+        self: &Arc<Self>,
+        pod: &str,
+        container: &Container,
+        access: &Access,
+        events: &Events,
+    ) -> Result<Resolved, Failure> {
+        if container.image.reference == HOST {
+            return Ok(host());
+        }
+        let (this, pod, container) = (Arc::clone(self), pod.to_owned(), container.clone());
+        let (access, events) = (access.clone(), events.clone());
+        let work = async move { this.once(&pod, &container, &access, &events).await };
+        self.workers.run(work).await
+    }
+
+    async fn once(
         &self,
         pod: &str,
         container: &Container,
@@ -99,9 +169,6 @@ impl Images {
         events: &Events,
     ) -> Result<Resolved, Failure> {
         let image = &container.image;
-        if image.reference == HOST {
-            return Ok(host());
-        }
         let policy = match image.pull {
             Pull::Always => "always",
             Pull::IfNotPresent => "if-not-present",

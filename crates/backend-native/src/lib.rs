@@ -17,4 +17,5 @@ mod volumes;
 
 pub use backend::{Agent, Config, Native};
 pub use host::{HELPER, Host, HostConfig, ScriptUser};
+pub use keeper::early::keepers_early;
 pub use keeper::{ARGUMENT, pod_main};

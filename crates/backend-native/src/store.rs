@@ -1,7 +1,11 @@
 //! What pods leave on the disk, and its removal.
 //!
 //! ```text
-//! <state>/pods/<name>/   pod.json lock control socket addon/<container>/ volumes/ containers/ etc/ shm/
+//! <state>/pods/<name>/   pod.json lock control socket
+//!                        volumes/<name>/                   volumes that end with the pod
+//!                        disk/<container>.{upper,work}     what its containers write to their root filesystems
+//!                        run/                              in memory, seen by the pod's processes alone:
+//!                            addon/<container>/ containers/<container>/ etc/ shm/
 //! <state>/claims/<name>/ a PersistentVolumeClaim as a local volume
 //! <state>/agent/<digest> the agent
 //! ```
@@ -14,6 +18,27 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+
+/// Makes the directory of all pods.
+pub(crate) fn make_pods(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
+    // Pods have nothing to do with each other: ext4 then spreads them, and does not look for room among what those before this one
+    // have just left. Other filesystems do not know the word.
+    let flags = rustix::fs::IFlags::TOPDIR;
+    if let Ok(dir) = fs::File::open(dir)
+        && let Ok(have) = rustix::fs::ioctl_getflags(&dir)
+    {
+        let _ = rustix::fs::ioctl_setflags(&dir, have | flags);
+    }
+    Ok(())
+}
 
 /// Removes a tree, also directories whose owner may not write them. Links are not followed.
 pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {

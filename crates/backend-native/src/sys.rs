@@ -101,6 +101,41 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     }
 }
 
+/// Makes a network interface for packets in the current network namespace that stays when who reads it is gone: its removal, for which
+/// the kernel waits long, is then left to that of the namespace.
+///
+/// # Errors
+///
+/// As `open(2)` of `/dev/net/tun`, and its `ioctl`s.
+pub(crate) fn lasting_tap(name: &str) -> io::Result<()> {
+    /// `_IOW('T', 202, int)` and `_IOW('T', 203, int)` of `linux/if_tun.h`.
+    const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
+    const TUNSETPERSIST: libc::Ioctl = 0x4004_54cb;
+    let tun = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")?;
+    // SAFETY: an all-zero ifreq is a valid value: it is plain old data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let room = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..room].iter_mut().zip(name.as_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: the descriptor is open, and the request is a whole ifreq with a terminated name that outlives the call.
+    let made = unsafe { libc::ioctl(tun.as_raw_fd(), TUNSETIFF, &raw const request) };
+    if made != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open; this call takes a number and no memory.
+    let kept = unsafe { libc::ioctl(tun.as_raw_fd(), TUNSETPERSIST, 1) };
+    if kept == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Marks every descriptor from `first` on to be closed by the next exec.
 pub(crate) fn close_on_exec_from(first: u32) {
     // SAFETY: only a flag of this process's descriptors changes; none is closed here. A kernel without the call leaves

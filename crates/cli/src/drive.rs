@@ -61,8 +61,8 @@ pub(crate) fn drive(
             ..Extras::default()
         }
     }));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread: a hand-over is a chain of messages, and to wake another thread for each takes longer than all that is done with it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Problem::system("start", &e))?;

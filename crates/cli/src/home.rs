@@ -113,10 +113,14 @@ impl Home {
         let runs = self.runs();
         let mut builder = fs::DirBuilder::new();
         builder.mode(0o700);
+        let new = !runs.is_dir();
         builder
             .recursive(true)
             .create(&runs)
             .map_err(|e| failed(&runs, e))?;
+        if new {
+            spread(&runs);
+        }
         builder.recursive(false);
         loop {
             let id = new_id().map_err(|e| Problem::system("get random bytes", &e))?;
@@ -211,6 +215,21 @@ fn new_id() -> io::Result<String> {
     }
     Ok(id)
 }
+
+/// Runs have nothing to do with each other: ext4 then does not look for room for one among what others have just left. Other
+/// filesystems do not know the word.
+#[cfg(target_os = "linux")]
+fn spread(dir: &Path) {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    if let Ok(dir) = fs::File::open(dir)
+        && let Ok(flags) = ioctl_getflags(&dir)
+    {
+        let _ = ioctl_setflags(&dir, flags | IFlags::TOPDIR);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn spread(_: &Path) {}
 
 impl RunDir {
     /// A file or directory of the run.

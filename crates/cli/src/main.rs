@@ -57,6 +57,11 @@ fn main() -> ExitCode {
     {
         return delegate::main();
     }
+    #[cfg(target_os = "linux")]
+    if runs_here(std::env::args_os().skip(1)) {
+        // Without it all goes on, only slower.
+        let _ = backend_native::keepers_early();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -78,6 +83,20 @@ fn main() -> ExitCode {
             problem.exit().into()
         }
     }
+}
+
+/// Whether these words may make a pod on this machine: a guess that costs some time where it is wrong.
+#[cfg(target_os = "linux")]
+fn runs_here(words: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let mut runs = false;
+    for word in words {
+        let word = word.to_string_lossy();
+        if word.starts_with("--kube") || word.starts_with("--backend") {
+            return false;
+        }
+        runs |= word == "run" || word == "resume";
+    }
+    runs
 }
 
 fn run(cli: &Cli) -> Result<Exit, Problem> {

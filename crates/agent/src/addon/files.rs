@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use ::addon::frame::Record;
 use ::addon::outputs::{Files, Left};
-use ::addon::spool::Store;
+use ::addon::spool::{SEGMENT, Store};
+use rustix::fs::FallocateFlags;
 
 /// Bytes of a file of outputs that are read: a hundred of the longest values with every byte escaped.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -22,27 +23,17 @@ const RECORD: usize = 64 * 1024;
 pub(super) struct Home {
     dir: PathBuf,
     record: Option<File>,
+    /// This container did not live before.
+    fresh: bool,
 }
 
 impl Home {
     /// Makes what is needed in the slice.
     pub(super) fn prepare(dir: &Path) -> io::Result<Self> {
-        let named = |path: &Path, error: io::Error| {
-            io::Error::new(
-                error.kind(),
-                format!("failed to prepare {}: {error}", path.display()),
-            )
-        };
-        std::fs::create_dir_all(dir).map_err(|e| named(dir, e))?;
-        let dir = dir.canonicalize().map_err(|e| named(dir, e))?;
-        let spool = dir.join("spool");
-        let _ = std::fs::remove_dir_all(&spool);
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&spool)
-            .map_err(|e| named(&spool, e))?;
+        std::fs::create_dir_all(dir).map_err(|e| named(dir, &e))?;
+        let dir = dir.canonicalize().map_err(|e| named(dir, &e))?;
         let tmp = dir.join("tmp");
-        std::fs::create_dir_all(&tmp).map_err(|e| named(&tmp, e))?;
+        std::fs::create_dir_all(&tmp).map_err(|e| named(&tmp, &e))?;
         // As /tmp: a step may become another user.
         let _ = std::fs::set_permissions(&tmp, std::fs::Permissions::from_mode(0o1777));
         let path = dir.join("record");
@@ -53,20 +44,33 @@ impl Home {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(|e| named(&path, e))?;
-        if record.metadata().map_err(|e| named(&path, e))?.len() < RECORD as u64 {
-            record
-                .write_all(&vec![b' '; RECORD])
-                .map_err(|e| named(&path, e))?;
+            .map_err(|e| named(&path, &e))?;
+        let kept = record.metadata().map_err(|e| named(&path, &e))?.len();
+        if kept < RECORD as u64 {
+            let flags = FallocateFlags::empty();
+            if rustix::fs::fallocate(&record, flags, 0, RECORD as u64).is_err() {
+                // Not every filesystem can.
+                record
+                    .write_all(&vec![b' '; RECORD])
+                    .map_err(|e| named(&path, &e))?;
+            }
         }
         Ok(Home {
             dir,
             record: Some(record),
+            fresh: kept == 0,
         })
     }
 
-    pub(super) fn spool(&self) -> PathBuf {
-        self.dir.join("spool")
+    /// Makes the directory of the spool, empty.
+    pub(super) fn spool(&self) -> io::Result<PathBuf> {
+        let spool = self.dir.join("spool");
+        let _ = std::fs::remove_dir_all(&spool);
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&spool)
+            .map_err(|e| named(&spool, &e))?;
+        Ok(spool)
     }
 
     /// Where a step finds its files.
@@ -163,6 +167,9 @@ impl Home {
 
     /// The record that an earlier life of this container left unsettled.
     pub(super) fn record(&self) -> Option<Record> {
+        if self.fresh {
+            return None;
+        }
         let mut file = self.record.as_ref()?;
         file.rewind().ok()?;
         let mut bytes = Vec::new();
@@ -175,6 +182,13 @@ impl Home {
         );
         Some(record)
     }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("failed to prepare {}: {error}", path.display()),
+    )
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -211,25 +225,46 @@ fn bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Segments of the spool as files.
+/// Segments of the spool: files of a directory, or places in one file.
 #[derive(Debug)]
-pub(super) struct Segments {
-    dir: PathBuf,
-    open: BTreeMap<u32, File>,
+pub(super) enum Segments {
+    /// Files by number.
+    Below(PathBuf, BTreeMap<u32, File>),
+    /// A file, and the segment in each of its places.
+    Inside(File, Vec<Option<u32>>),
 }
 
 impl Segments {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        Segments {
-            dir,
-            open: BTreeMap::new(),
-        }
+    pub(super) fn below(dir: PathBuf) -> Self {
+        Segments::Below(dir, BTreeMap::new())
+    }
+
+    pub(super) fn inside(file: File) -> Self {
+        Segments::Inside(file, Vec::new())
     }
 }
 
 impl Store for Segments {
     fn write(&mut self, segment: u32, at: u64, bytes: &[u8]) -> bool {
-        let file = match self.open.entry(segment) {
+        let (dir, open) = match self {
+            Segments::Below(dir, open) => (dir, open),
+            Segments::Inside(file, places) => {
+                let here = |p: &Option<u32>| *p == Some(segment);
+                let place = places
+                    .iter()
+                    .position(here)
+                    .or_else(|| places.iter().position(Option::is_none))
+                    .unwrap_or(places.len());
+                if place == places.len() {
+                    places.push(None);
+                }
+                places[place] = Some(segment);
+                return file
+                    .write_all_at(bytes, place as u64 * SEGMENT + at)
+                    .is_ok();
+            }
+        };
+        let file = match open.entry(segment) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let made = OpenOptions::new()
@@ -238,7 +273,7 @@ impl Store for Segments {
                     .create(true)
                     .truncate(true)
                     .mode(0o600)
-                    .open(self.dir.join(segment.to_string()));
+                    .open(dir.join(segment.to_string()));
                 match made {
                     Ok(file) => entry.insert(file),
                     Err(_) => return false,
@@ -249,13 +284,64 @@ impl Store for Segments {
     }
 
     fn read(&mut self, segment: u32, at: u64, into: &mut [u8]) -> bool {
-        self.open
-            .get(&segment)
-            .is_some_and(|file| file.read_exact_at(into, at).is_ok())
+        match self {
+            Segments::Below(_, open) => open
+                .get(&segment)
+                .is_some_and(|file| file.read_exact_at(into, at).is_ok()),
+            Segments::Inside(file, places) => places
+                .iter()
+                .position(|p| *p == Some(segment))
+                .is_some_and(|place| {
+                    file.read_exact_at(into, place as u64 * SEGMENT + at)
+                        .is_ok()
+                }),
+        }
     }
 
     fn remove(&mut self, segment: u32) {
-        self.open.remove(&segment);
-        let _ = std::fs::remove_file(self.dir.join(segment.to_string()));
+        match self {
+            Segments::Below(dir, open) => {
+                open.remove(&segment);
+                let _ = std::fs::remove_file(dir.join(segment.to_string()));
+            }
+            Segments::Inside(file, places) => {
+                let Some(place) = places.iter().position(|p| *p == Some(segment)) else {
+                    return;
+                };
+                places[place] = None;
+                // Where the filesystem cannot give the room back, the next segment uses it.
+                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                let _ = rustix::fs::fallocate(file, flags, place as u64 * SEGMENT, SEGMENT);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_in_one_file_take_the_places_of_those_that_went() {
+        let file = tempfile::tempfile().unwrap();
+        let length = file.try_clone().unwrap();
+        let mut segments = Segments::inside(file);
+        let mut found = [0; 3];
+        for number in 0..40_u32 {
+            let text = format!("{number:03}");
+            assert!(segments.write(number, 0, text.as_bytes()));
+            assert!(segments.write(number, SEGMENT - 3, b"end"));
+            if number >= 2 {
+                segments.remove(number - 2);
+                assert!(!segments.read(number - 2, 0, &mut found));
+            }
+            for kept in number.saturating_sub(1)..=number {
+                assert!(segments.read(kept, 0, &mut found));
+                assert_eq!(found, *format!("{kept:03}").as_bytes());
+                assert!(segments.read(kept, SEGMENT - 3, &mut found));
+                assert_eq!(&found, b"end");
+            }
+        }
+        assert_eq!(length.metadata().unwrap().len(), 3 * SEGMENT);
     }
 }

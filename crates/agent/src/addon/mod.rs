@@ -48,6 +48,8 @@ pub struct Options {
     pub run: Option<String>,
     /// Standard input is its listening socket already.
     pub listening: bool,
+    /// Standard output is a file for its spool, outside of its slice.
+    pub spooling: bool,
     /// It ends, its step with it, when nobody was connected for so long.
     pub abandoned: Abandoned,
 }
@@ -98,7 +100,11 @@ pub fn run(options: Options) -> io::Result<()> {
     signals.thread_block()?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let home = Home::prepare(&options.dir)?;
-    let segments = Segments::new(home.spool());
+    let segments = if options.spooling {
+        Segments::inside(socket::inherited_file()?)
+    } else {
+        Segments::below(home.spool()?)
+    };
     let machine = match home.record() {
         Some(record) => Machine::restored(options.run, home.step_files(), segments, record),
         None => Machine::new(options.run, home.step_files(), segments),

@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use driver::backend::{Failure, FailureKind};
 use nix::mount::{MntFlags, umount2};
@@ -40,27 +40,27 @@ pub(crate) enum Word {
     Failed(Failure),
 }
 
-/// Makes the directories of a container; returns its slice of `/addon`.
-pub(crate) fn prepare(pod: &Pod, name: &str) -> Result<PathBuf, Failure> {
-    let slice = pod.dir.join("addon").join(name);
-    let work = pod.dir.join("containers").join(name);
+/// Finds out, before there are containers, what is the same for all of them: each begins as a copy of this process.
+pub(crate) fn learn() {
+    crate::keeper::idmap::initial();
+    root::submounts();
+}
+
+/// Makes the directories of a container.
+pub(crate) fn prepare(pod: &Pod, name: &str) -> Result<(), Failure> {
+    let open = |dir: &Path, mode: u32| {
+        fs::create_dir_all(dir)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode))
+    };
     let made = (|| {
+        let (slice, work) = (pod.slice(name), pod.work(name));
         for dir in [&slice, &slice.join("bin"), &slice.join("tmp")] {
-            fs::create_dir_all(dir)?;
             // Whatever user the addon runs as: no other container sees this directory, and the pod's is closed to others.
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o777))?;
+            open(dir, 0o777)?;
         }
-        fs::create_dir_all(&work)?;
-        for dir in ["root", "upper", "work"] {
-            fs::create_dir_all(work.join(dir))?;
-        }
-        // The upper directory is the root directory that a step sees.
-        fs::set_permissions(work.join("upper"), fs::Permissions::from_mode(0o755))
+        fs::create_dir_all(work.join("root"))
     })();
-    made.map_err(|e: std::io::Error| {
-        crate::keeper::failed("make the container's directories", &e)
-    })?;
-    Ok(slice)
+    made.map_err(|e: std::io::Error| crate::keeper::failed("make the container's directories", &e))
 }
 
 /// Builds the container around this process and becomes its addon. Does not return.
@@ -134,9 +134,10 @@ fn build(
         // A kernel without them hides nothing by this: the paths are all that is seen.
         let _ = unshare(CloneFlags::CLONE_NEWCGROUP);
     }
-    let dir = pod.dir.join("containers").join(&plan.name);
+    let dir = pod.work(&plan.name);
     let listener = listen(pod, plan).map_err(|e| failed("listen for the driver", &e))?;
-    let top = root::mount(pod, &dir, &plan.root, privileged, talk)?;
+    let spool = spool(pod, plan).map_err(|e| failed("make the container's spool", &e))?;
+    let top = root::mount(pod, plan, privileged, talk)?;
     mounts::all(pod, plan, groups, &top, talk)?;
     enter_root(&dir.join("root"))?;
     let who = identity::resolve(plan, talk)?;
@@ -159,15 +160,22 @@ fn build(
         .open("/addon/tmp/agent.log")
         .or_else(|_| null.try_clone())
         .map_err(|e| failed("open the addon's log", &e))?;
-    for (fd, to) in [(&listener, 0), (&null, 1), (&log, 2)] {
+    for (fd, to) in [(&listener, 0), (&spool, 1), (&log, 2)] {
         dup(fd, to)?;
     }
     nix::unistd::chdir(pipeline::pod::WORKSPACE).map_err(|e| failed("enter /harness", &e))?;
     let filter = seccomp::program(&who, privileged, crate::keeper::idmap::one_id());
     who.assume(&plan.security, &filter)?;
     sys::close_on_exec_from(3);
-    let argv = [AGENT, "addon", "--listening", "--run", &pod.run]
-        .map(|word| CString::new(word).unwrap_or_default());
+    let argv = [
+        AGENT,
+        "addon",
+        "--listening",
+        "--spooling",
+        "--run",
+        &pod.run,
+    ]
+    .map(|word| CString::new(word).unwrap_or_default());
     let env = environment(plan, &who, &pod.name);
     match nix::unistd::execve(&argv[0], &argv, &env) {
         Ok(never) => Ok(never),
@@ -177,11 +185,27 @@ fn build(
 
 /// The addon's socket in its slice. Drivers may connect from now on: they wait in its queue until the addon is there.
 fn listen(pod: &Pod, plan: &Container) -> std::io::Result<File> {
-    let slice = pod.dir.join("addon").join(&plan.name);
+    let slice = pod.slice(&plan.name);
     let (_dir, path) = crate::store::near(&slice, "socket")?;
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
     Ok(File::from(OwnedFd::from(listener)))
+}
+
+/// A file without a name, on the disk: what a step writes while nobody takes it may be large.
+fn spool(pod: &Pod, plan: &Container) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = pod.disk(&plan.name, "spool");
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    let parent = path.parent().unwrap_or(&path);
+    if let Ok(file) = options.clone().custom_flags(libc::O_TMPFILE).open(parent) {
+        return Ok(file);
+    }
+    // Not every filesystem has such files.
+    let file = options.create(true).truncate(true).open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
 }
 
 fn dup(from: &File, to: i32) -> Result<(), Failure> {

@@ -141,7 +141,7 @@ pub(super) fn all(
         ("hostname", "/etc/hostname"),
         ("resolv.conf", "/etc/resolv.conf"),
     ] {
-        let source = pod.dir.join("etc").join(name);
+        let source = pod.etc_file(name);
         let done = top.file(path).and_then(|to| bind(&source, &to, false));
         if let Err(e) = done {
             talk.warn(format!("{path} of {} is the image's own: {e}", plan.name));
@@ -192,7 +192,7 @@ pub(super) fn all(
 
 /// The container's own slice of `/addon`, with the agent in it.
 fn addon(pod: &Pod, plan: &Container, top: &Top) -> io::Result<()> {
-    let slice = pod.dir.join("addon").join(&plan.name);
+    let slice = pod.slice(&plan.name);
     let agent = slice.join("bin/stepyard-agent");
     File::options().create(true).append(true).open(&agent)?;
     bind(&slice, &top.dir("/addon")?, false)?;
@@ -348,7 +348,7 @@ fn devices(pod: &Pod, top: &Top, privileged: bool) -> Result<(), Failure> {
         }
     }
     let shm = top.dir("/dev/shm").map_err(|e| failed(what, &e))?;
-    bind(&pod.dir.join("shm"), &shm, false).map_err(|e| failed("mount /dev/shm", &e))
+    bind(&pod.shm(), &shm, false).map_err(|e| failed("mount /dev/shm", &e))
 }
 
 /// Hides and protects what the engines do.

@@ -3,15 +3,16 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use driver::backend::Failure;
 use nix::mount::{MsFlags, mount as sys_mount};
 
 use super::mounts::Top;
 use super::{Talk, failed};
-use crate::control::{Pod, Root};
+use crate::control::{Container, Pod, Root};
 
 const NONE: Option<&str> = None;
 
@@ -29,14 +30,14 @@ const NOT_OF_HOST: [&str; 10] = [
     "lost+found",
 ];
 
-/// Mounts the root filesystem at `<dir>/root`.
+/// Mounts the root filesystem of a container where it is put together.
 pub(super) fn mount(
     pod: &Pod,
-    dir: &Path,
-    root: &Root,
+    plan: &Container,
     privileged: bool,
     talk: &mut Talk,
 ) -> Result<Top, Failure> {
+    let dir = &pod.work(&plan.name);
     let at = dir.join("root");
     // A device node that a step makes is of no use to it; those in /dev are mounts of their own. This is what keeps
     // CAP_MKNOD, which is in the engines' default set, from the machine's disks.
@@ -45,14 +46,32 @@ pub(super) fn mount(
     } else {
         MsFlags::MS_NODEV
     };
-    match root {
-        Root::Layers(layers) => layered(dir, &at, layers, flags, talk)?,
+    match &plan.root {
+        Root::Layers(layers) => {
+            on_disk(pod, &plan.name, dir)?;
+            layered(dir, &at, layers, flags, talk)?;
+        }
         Root::Host => {
-            let parts = host(pod, dir, &at, flags, talk)?;
+            let parts = host(pod, &plan.name, dir, &at, flags, talk)?;
             return Top::open(&at, parts);
         }
     }
     Top::open(&at, Vec::new())
+}
+
+/// Lets `<dir>/upper` and `<dir>/work` be directories on the disk.
+fn on_disk(pod: &Pod, container: &str, dir: &Path) -> Result<(), Failure> {
+    let made = (|| {
+        for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
+            let place = pod.disk(container, name);
+            match fs::DirBuilder::new().mode(mode).create(&place) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                _ => symlink(place, dir.join(name))?,
+            }
+        }
+        Ok(())
+    })();
+    made.map_err(|e| failed("make the container's directories", &e))
 }
 
 /// An overlay over unpacked layers; where the kernel refuses, its upper directory in memory, and then a copy.
@@ -144,6 +163,7 @@ fn in_memory(dir: &Path) -> io::Result<()> {
 /// these are: a read-only root filesystem is read-only there too.
 fn host(
     pod: &Pod,
+    container: &str,
     dir: &Path,
     at: &Path,
     flags: MsFlags,
@@ -154,6 +174,7 @@ fn host(
     let submounts = submounts();
     let whole = crate::keeper::idmap::initial() && {
         let layers = [PathBuf::from("/")];
+        on_disk(pod, container, dir)?;
         layered(dir, at, &layers, flags, talk).is_ok()
     };
     if whole {
@@ -161,7 +182,7 @@ fn host(
             parts.extend(nested(dir, at, mount, flags, talk));
         }
     } else {
-        parts = by_directory(pod, dir, at, flags, &submounts, talk)?;
+        parts = by_directory(pod, dir, at, flags, submounts, talk)?;
     }
     for (name, mode) in [("tmp", "mode=1777"), ("run", "mode=0755")] {
         let path = at.join(name);
@@ -280,8 +301,13 @@ fn over(dir: &Path, from: &Path, to: &Path, flags: MsFlags, talk: &mut Talk) {
     }
 }
 
-/// Where other filesystems with files of this machine are mounted.
-fn submounts() -> Vec<PathBuf> {
+/// Where other filesystems with files of this machine are mounted: read once for all containers of a pod, by the first process.
+pub(crate) fn submounts() -> &'static [PathBuf] {
+    static FOUND: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(read_submounts)
+}
+
+fn read_submounts() -> Vec<PathBuf> {
     // Not `overlay`: those are other containers.
     const REAL: [&str; 13] = [
         "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "nfs", "nfs4", "9p",

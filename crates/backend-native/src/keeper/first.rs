@@ -29,6 +29,10 @@ use crate::sys;
 
 /// A router that ends this often within [`ROUTER_TERM`] is broken: the pod ends rather than spin.
 const ROUTER_ENDS: usize = 5;
+/// Bytes of the filesystem of slices: records and outputs of a thousand steps fit, a step that fills it cannot fill memory.
+const RUN_BYTES: u64 = 256 << 20;
+/// Bytes of what lite-engine said that are told when it cannot be kept running.
+const ROUTER_WORDS: u64 = 4096;
 /// See [`ROUTER_ENDS`].
 const ROUTER_TERM: Duration = Duration::from_secs(5);
 
@@ -70,6 +74,8 @@ struct First<'a> {
     builders: usize,
     router: Option<Pid>,
     router_ends: Vec<Instant>,
+    /// What lite-engine writes to its standard error: nothing, unless it breaks.
+    router_said: fs::File,
     /// The keeper's line about the way out of the network, until it came. No step may run before.
     network: Option<fs::File>,
     /// Closed when the pod begins to end.
@@ -119,6 +125,10 @@ impl<'a> First<'a> {
         warnings: &mut Vec<String>,
         link: Link,
     ) -> Result<Self, Failure> {
+        if pod.network == pipeline::pod::Network::Private {
+            // Where it cannot be made, who carries the packets makes it.
+            let _ = sys::lasting_tap(super::network::TAP);
+        }
         // Before anything can end: a signal that is blocked is kept for the descriptor.
         let mut set = SigSet::empty();
         set.add(Signal::SIGCHLD);
@@ -136,8 +146,7 @@ impl<'a> First<'a> {
         if pod.network == pipeline::pod::Network::Private {
             sys::loopback_up().map_err(|e| failed("bring the pod's loopback up", &e))?;
         }
-        tmpfs(&pod.dir.join("shm"), 64 << 20)
-            .map_err(|e| failed("mount the pod's /dev/shm", &e))?;
+        memory(pod).map_err(|e| failed("mount the pod's own filesystem", &e))?;
         for volume in &pod.volumes {
             if let Some(size) = volume.memory {
                 tmpfs(&volume.source, size)
@@ -162,6 +171,10 @@ impl<'a> First<'a> {
             .try_clone()
             .and_then(|stream| stream.set_nonblocking(true).map(|()| stream))
             .map_err(|e| failed("keep the driver's connection", &e))?;
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let router_said = rustix::fs::memfd_create("lite-engine.log", flags)
+            .map(fs::File::from)
+            .map_err(|e| failed("keep what lite-engine says", &e))?;
         let mut this = Self {
             pod,
             cgroups,
@@ -179,6 +192,7 @@ impl<'a> First<'a> {
             builders: std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1)),
             router: None,
             router_ends: Vec::new(),
+            router_said,
             network: Some(link.network),
             lives: Some(link.lives),
             warnings: std::mem::take(warnings),
@@ -187,28 +201,24 @@ impl<'a> First<'a> {
             alone: None,
         };
         this.start_router()?;
+        container::learn();
         Ok(this)
     }
 
     fn start_router(&mut self) -> Result<(), Failure> {
         let socket = self.sockets.try_clone();
         let socket = socket.map_err(|e| failed("give lite-engine its socket", &e))?;
+        let said = self.router_said.try_clone();
         let child = Command::new(&self.pod.agent)
             .arg("lite-engine")
             .arg("--listening")
             .arg("--slices")
-            .arg(self.pod.dir.join("addon"))
+            .arg(self.pod.slices())
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(socket)))
             .stdout(Stdio::null())
-            .stderr(
-                fs::File::options()
-                    .create(true)
-                    .append(true)
-                    .open(self.pod.dir.join("lite-engine.log"))
-                    .map_or_else(|_| Stdio::null(), Stdio::from),
-            )
+            .stderr(said.map_or_else(|_| Stdio::null(), Stdio::from))
             .spawn()
             .map_err(|e| {
                 failed(
@@ -218,6 +228,18 @@ impl<'a> First<'a> {
             })?;
         self.router = Some(Pid::from_raw(child.id() as i32));
         Ok(())
+    }
+
+    /// The end of what lite-engine has said.
+    fn router_words(&self) -> String {
+        use std::os::unix::fs::FileExt as _;
+        let end = self.router_said.metadata().map_or(0, |m| m.len());
+        let from = end.saturating_sub(ROUTER_WORDS);
+        let mut text = vec![0; (end - from) as usize];
+        match self.router_said.read_exact_at(&mut text, from) {
+            Ok(()) if end > 0 => format!(": {}", String::from_utf8_lossy(&text).trim()),
+            _ => String::new(),
+        }
     }
 
     fn serve(&mut self) -> Result<(), Failure> {
@@ -346,7 +368,10 @@ impl<'a> First<'a> {
                     if self.router_ends.len() >= ROUTER_ENDS {
                         return Err(failed(
                             &format!("keep lite-engine of the pod {} running", self.pod.name),
-                            &format!("it {words}, for the fifth time in five seconds"),
+                            &format!(
+                                "it {words}, for the fifth time in five seconds{}",
+                                self.router_words()
+                            ),
                         ));
                     }
                     self.start_router()?;
@@ -575,7 +600,7 @@ impl<'a> First<'a> {
             }
             let _ = umount2(&volume.source, MntFlags::MNT_DETACH);
         }
-        let _ = umount2(&self.pod.dir.join("shm"), MntFlags::MNT_DETACH);
+        let _ = umount2(&self.pod.run(), MntFlags::MNT_DETACH);
         crate::store::clear(&self.pod.dir, &crate::store::LAST)
             .map_err(|e| failed(&format!("remove {}", self.pod.dir.display()), &e))
     }
@@ -639,6 +664,23 @@ struct Ready {
     builds: Vec<String>,
     drivers: Vec<usize>,
     network: bool,
+}
+
+/// Makes what of a pod is in memory.
+fn memory(pod: &Pod) -> io::Result<()> {
+    tmpfs(&pod.run(), RUN_BYTES)?;
+    // The pod's own directory is closed to other users; in here a container finds only what is mounted for it.
+    for dir in [pod.run(), pod.slices(), pod.work(""), pod.etc_file("")] {
+        fs::create_dir_all(&dir)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+    }
+    for (name, text) in &pod.etc {
+        let path = pod.etc_file(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+    }
+    fs::create_dir(pod.shm())?;
+    Ok(tmpfs(&pod.shm(), 64 << 20)?)
 }
 
 fn tmpfs(at: &Path, size: u64) -> nix::Result<()> {

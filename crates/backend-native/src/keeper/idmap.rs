@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use driver::backend::{Failure, FailureKind};
 use nix::unistd::{Pid, User, getegid, geteuid};
@@ -80,18 +81,32 @@ fn tool(tool: &str, pid: Pid, own: u32, (start, count): (u32, u32)) -> io::Resul
     }
 }
 
-/// Whether this process's user namespace knows one user only.
-pub(crate) fn one_id() -> bool {
-    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| {
-        let mut numbers = map.split_whitespace();
-        numbers.nth(2) == Some("1") && numbers.next().is_none()
+/// What the map of this process's user namespace says, read once: it is written before the first process of a pod goes on.
+struct Map {
+    one: bool,
+    initial: bool,
+}
+
+fn map() -> &'static Map {
+    static MAP: OnceLock<Map> = OnceLock::new();
+    MAP.get_or_init(|| {
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let numbers: Vec<&str> = map.split_whitespace().collect();
+        Map {
+            one: numbers.len() == 3 && numbers[2] == "1",
+            initial: numbers == ["0", "0", "4294967295"],
+        }
     })
 }
 
-/// Whether this process is in the machine's first user namespace.
+/// Whether this process's user namespace knows one user only. To be asked in a pod only.
+pub(crate) fn one_id() -> bool {
+    map().one
+}
+
+/// Whether this process is in the machine's first user namespace. To be asked in a pod only.
 pub(crate) fn initial() -> bool {
-    fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"])
+    map().initial
 }
 
 #[cfg(test)]

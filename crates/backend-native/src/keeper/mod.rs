@@ -1,7 +1,7 @@
 //! The process that is the pod.
 //!
-//! `create` executes this program again (`/proc/self/exe __pod`), for a driver has threads and must not fork. What then runs is
-//! two processes of one thread each:
+//! A driver has threads and must not fork: `create` has a keeper forked from a process that was there before them ([`early`]), or
+//! executes this program again (`/proc/self/exe __pod`). What then runs is two processes of one thread each:
 //!
 //! ```text
 //! driver ──spawns──► keeper (session of its own, the host's namespaces: id maps, the way out, cgroups; cleans up last)
@@ -14,6 +14,7 @@
 //! Neither needs the driver to live. If the keeper is killed, the kernel kills the first process with it (parent-death signal),
 //! and with that every process of the pod, its mounts and its namespaces.
 
+pub(crate) mod early;
 mod first;
 pub(crate) mod idmap;
 mod network;
@@ -43,15 +44,18 @@ pub fn pod_main() -> std::process::ExitCode {
     let Ok(connection) = io::stdin().as_fd().try_clone_to_owned() else {
         return std::process::ExitCode::FAILURE;
     };
-    let connection = UnixStream::from(connection);
-    match run(&connection) {
+    match hold_for(&UnixStream::from(connection)) {
         Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(failure) => {
-            // The driver may be gone: then nobody wants to know.
-            let _ = say(&connection, &Answer::Failed(failure));
-            std::process::ExitCode::FAILURE
-        }
+        Err(()) => std::process::ExitCode::FAILURE,
     }
+}
+
+/// Runs a keeper to its end; its driver is told what went wrong.
+fn hold_for(connection: &UnixStream) -> Result<(), ()> {
+    run(connection).map_err(|failure| {
+        // The driver may be gone: then nobody wants to know.
+        let _ = say(connection, &Answer::Failed(failure));
+    })
 }
 
 fn run(connection: &UnixStream) -> Result<(), Failure> {

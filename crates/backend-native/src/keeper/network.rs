@@ -11,6 +11,9 @@ use std::process::{Child, Command, Stdio};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::{AccessFlags, Pid};
 
+/// The interface to it in the pod's network namespace.
+pub(super) const TAP: &str = "tap0";
+
 /// A process that carries packets out of a pod's network; it ends with this value.
 pub(super) struct WayOut {
     child: Child,
@@ -69,7 +72,7 @@ fn start(pid: Pid, user: bool) -> Result<WayOut, String> {
         command.arg(format!("--userns-path=/proc/{pid}/ns/user"));
     }
     let child = command
-        .args([pid.to_string().as_str(), "tap0"])
+        .args([pid.to_string().as_str(), TAP])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

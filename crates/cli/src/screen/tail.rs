@@ -22,16 +22,27 @@ impl Tail {
     /// Takes the next bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+        let mut ends = memchr::memchr_iter(b'\n', bytes).count();
+        // Lines that later ones push out anyway are only counted.
+        if ends > KEPT {
+            let first = memchr::memrchr_iter(b'\n', bytes).nth(KEPT);
+            rest = first.map_or(bytes, |at| &bytes[at + 1..]);
+            self.total += (ends - KEPT) as u64;
+            ends = KEPT;
+            self.open.clear();
+            self.lines.clear();
+        }
+        for _ in 0..ends {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             let (line, after) = rest.split_at(end);
-            rest = &after[1..];
+            rest = after.get(1..).unwrap_or_default();
             self.total += 1;
-            // A line that later ones push out anyway is not copied.
-            let mut line_bytes = std::mem::take(&mut self.open);
+            // The room of the line that goes serves the next one.
+            let gone = (self.lines.len() == KEPT).then(|| self.lines.pop_front());
+            let mut room = gone.flatten().unwrap_or_default();
+            room.clear();
+            let mut line_bytes = std::mem::replace(&mut self.open, room);
             extend(&mut line_bytes, line);
-            if self.lines.len() == KEPT {
-                self.lines.pop_front();
-            }
             self.lines.push_back(line_bytes);
         }
         extend(&mut self.open, rest);
@@ -91,7 +102,7 @@ impl Lines {
     /// Calls `each` with every line that is complete now, its end not included.
     pub(crate) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
         let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', rest) {
             if self.open.is_empty() {
                 each(&rest[..end]);
             } else {

@@ -42,6 +42,8 @@ pub(crate) struct View {
     pub(crate) root: Option<NodeId>,
     /// Every node that is known.
     pub(crate) items: BTreeMap<NodeId, Item>,
+    /// The steps of each container, with the groups that they are in.
+    pub(crate) containers: BTreeMap<String, Vec<NodeId>>,
     /// When the run was accepted.
     pub(crate) began_ms: u64,
     /// The latest time that was seen.
@@ -219,6 +221,14 @@ impl View {
             }
             Event::Expanded { node, children } => {
                 for child in children {
+                    if let Kind::Step(Step {
+                        container: Some(container),
+                        ..
+                    }) = &child.kind
+                    {
+                        let steps = self.containers.entry(container.clone()).or_default();
+                        steps.push(child.id.clone());
+                    }
                     self.items.insert(
                         child.id.clone(),
                         Item::new(child.clone(), Some(node.clone())),
@@ -356,13 +366,15 @@ impl View {
             return;
         };
         let at = event.at_ms;
-        for id in self.below(group) {
+        let steps = self.containers.get(container).cloned().unwrap_or_default();
+        for id in steps {
+            // Containers of other groups may have the same name.
+            if !self.is_in(&id, group) {
+                continue;
+            }
             let Some(item) = self.items.get_mut(&id) else {
                 continue;
             };
-            if item.step().and_then(|s| s.container.as_ref()) != Some(container) {
-                continue;
-            }
             let making = &mut item.container;
             match event.reason.as_str() {
                 "Pulling" => {
@@ -390,13 +402,25 @@ impl View {
 
     /// The Initialize of a group.
     fn initialize(&mut self, group: &NodeId) -> Option<&mut Item> {
-        let children = self.items.get(group)?.children.clone();
-        let id = children.into_iter().find(|id| {
-            self.items
-                .get(id)
-                .is_some_and(|i| i.node.kind == Kind::Initialize)
+        let mut children = self.items.get(group)?.children.iter();
+        let id = children.find(|id| {
+            let child = self.items.get(*id);
+            child.is_some_and(|i| i.node.kind == Kind::Initialize)
         })?;
+        let id = id.clone();
         self.items.get_mut(&id)
+    }
+
+    /// Whether a node is somewhere below another.
+    fn is_in(&self, node: &NodeId, around: &NodeId) -> bool {
+        let mut at = self.items.get(node);
+        while let Some(parent) = at.and_then(|item| item.parent.as_ref()) {
+            if parent == around {
+                return true;
+            }
+            at = self.items.get(parent);
+        }
+        false
     }
 
     /// All nodes below one, depth first.
