@@ -92,10 +92,9 @@ fn below<'m>(place: &Place<'m>, identifier: &str) -> Option<Place<'m>> {
         .children()
         .into_iter()
         .find_map(|child| match child.what {
-            What::Stages(_) | What::Elements(_) => below(&child, identifier),
-            What::Initialize(_) => None,
             // What is repeated is in its loop, under the same identifier.
-            What::Loop(_) => below(&child, identifier),
+            What::Stages(_) | What::Elements(_) | What::Loop(_) => below(&child, identifier),
+            What::Initialize(_) => None,
             _ => (child.identifier() == identifier).then_some(child),
         })
 }
