@@ -431,6 +431,7 @@ impl Backend for Docker {
                     namespace: None,
                     run: labels.get(names::RUN)?.clone(),
                     group: labels.get(names::GROUP)?.clone(),
+                    connector: None,
                 })
             })
             .collect();

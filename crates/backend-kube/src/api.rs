@@ -35,14 +35,14 @@ const REFUSED: [(&str, FailureKind, Option<&str>); 6] = [
     ),
 ];
 
+const CREDENTIALS: &str =
+    "the credentials of the kubeconfig's or the connector's user are missing, wrong or expired";
+
 /// The API server's answer as a failure. `doing` completes "failed to": it names the verb and the object.
 pub(crate) fn failure(doing: &str, error: &Error) -> Failure {
     let (kind, help) = match error {
         Error::Api(status) => match status.code {
-            401 => (
-                FailureKind::Authentication,
-                Some("the credentials of the kubeconfig's user are missing, wrong or expired"),
-            ),
+            401 => (FailureKind::Authentication, Some(CREDENTIALS)),
             403 => forbidden(&status.message),
             404 if status.message.starts_with("namespaces ") => (
                 FailureKind::Configuration,
@@ -88,6 +88,10 @@ fn forbidden(message: &str) -> (FailureKind, Option<&'static str>) {
     let refused = REFUSED.iter().find(|(words, ..)| message.contains(words));
     match refused {
         Some((_, kind, help)) => (*kind, *help),
+        // It took what was shown for nothing at all.
+        None if message.contains("User \"system:anonymous\"") => {
+            (FailureKind::Authentication, Some(CREDENTIALS))
+        }
         None if message.contains("cannot ") => (
             FailureKind::Authorization,
             Some("bind the Role in deploy/kubernetes/role.yaml to this user"),

@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 
 use crate::agent::Agent;
 use crate::api::{failure, violated};
+use crate::carrier::ExecStream;
 use crate::connect::Connection;
 use crate::restricted;
 use crate::watch::{self, Seen, Watch};
@@ -34,6 +35,8 @@ pub struct Kube {
     /// Namespaces that take only restricted pods.
     restricted: Mutex<HashSet<String>>,
     watches: Mutex<HashMap<String, Watch>>,
+    /// Connections that were opened with their pods and that nobody has taken yet.
+    entered: Mutex<HashMap<String, ExecStream>>,
     /// What the preflight of a pod has found.
     facts: restricted::Found,
 }
@@ -49,6 +52,7 @@ impl Kube {
             nodes: OnceCell::new(),
             restricted: Mutex::default(),
             watches: Mutex::default(),
+            entered: Mutex::default(),
             facts: restricted::Found::default(),
         }
     }
@@ -186,10 +190,14 @@ impl Kube {
         let secret = cluster.pull_secret.clone();
         match self.post(spec, cluster, namespace).await {
             Ok(pod) => {
-                if let Some(secret) = &secret {
-                    pull_secret::hand_over(self.client(), namespace, secret, &pod).await?;
+                let Some(secret) = &secret else {
+                    return Ok(Created::Created);
+                };
+                let handed = pull_secret::hand_over(self.client(), namespace, secret, &pod).await;
+                if handed.is_err() {
+                    pull_secret::remove(self.client(), namespace, &spec.name).await;
                 }
-                Ok(Created::Created)
+                handed.map(|()| Created::Created)
             }
             Err(Error::Api(status)) if status.code == 409 => Ok(Created::AlreadyThere),
             Err(error) => {
@@ -213,13 +221,16 @@ impl Kube {
         let mut seen = self.seen(&spec.name, namespace, Some(events));
         let limit = Duration::from_millis(spec.init_timeout_ms);
         let until = seen.wait_for(|s| {
-            s.gone.is_some() || s.started.contains(container) || s.failed.contains_key(container)
+            s.gone.is_some()
+                || s.denied.is_some()
+                || s.started.contains(container)
+                || s.failed.contains_key(container)
         });
         let end = tokio::time::timeout(limit, until)
             .await
             .map(|seen| seen.map(|seen| seen.clone()));
         match end {
-            Ok(Ok(seen)) => match seen.ended.get(container) {
+            Ok(Ok(seen)) => match seen.denied.as_ref().or(seen.ended.get(container)) {
                 Some(failure) => Err(failure.clone()),
                 None if seen.started.contains(container) && seen.gone.is_none() => Ok(()),
                 None => Err(seen
@@ -248,6 +259,12 @@ impl Kube {
                 })
             }
         }
+    }
+
+    /// A connection to lite-engine.
+    async fn enter(&self, pod: &str, namespace: &str) -> Result<ExecStream, Failure> {
+        let pods = Api::namespaced(self.client().clone(), namespace);
+        carrier::exec(&pods, pod, pod::LITE_ENGINE, pod::LITE_ENGINE_SOCKET).await
     }
 
     /// Makes the agent's ConfigMap again where it was removed after the pod was made and before the kubelet had it.
@@ -335,6 +352,17 @@ impl Backend for Kube {
                 failure = self.keep_agent(spec, namespace) => return Err(failure),
             }
         }
+        // The way in is opened here and taken by the first `connect`: who may not go in is told now, and not for ever.
+        match self.enter(&spec.name, namespace).await {
+            Ok(stream) => {
+                if let Ok(mut entered) = self.entered.lock() {
+                    entered.insert(spec.name.clone(), stream);
+                }
+            }
+            Err(failure) if failure.kind == FailureKind::Authorization => return Err(failure),
+            // It is tried again.
+            Err(_) => {}
+        }
         Ok(created)
     }
 
@@ -356,7 +384,15 @@ impl Backend for Kube {
         if lost(&seen.borrow()) {
             return Ok(direct::open(pods, pod.name.clone()));
         }
-        match carrier::exec(&pods, &pod.name, pod::LITE_ENGINE, pod::LITE_ENGINE_SOCKET).await {
+        let entered = self
+            .entered
+            .lock()
+            .ok()
+            .and_then(|mut e| e.remove(&pod.name));
+        if let Some(stream) = entered {
+            return Ok(Box::new(stream));
+        }
+        match self.enter(&pod.name, namespace).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(_) if lost(&seen.borrow()) => Ok(direct::open(pods, pod.name.clone())),
             // There is no such pod: the watch may know why.
@@ -390,6 +426,9 @@ impl Backend for Kube {
             .expect("no panic while the watches are held")
             .remove(&pod.name);
         self.facts.forget(&pod.name);
+        if let Ok(mut entered) = self.entered.lock() {
+            entered.remove(&pod.name);
+        }
         let params = DeleteParams {
             grace_period_seconds: Some(u32::try_from(grace.as_secs()).unwrap_or(30)),
             ..DeleteParams::default()
@@ -438,5 +477,6 @@ pub(crate) fn reference(pod: Pod) -> Option<PodRef> {
             .get(GROUP_ANNOTATION)
             .cloned()
             .unwrap_or_default(),
+        connector: None,
     })
 }

@@ -3,10 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use driver::backend::Failure;
+use driver::backend::{Failure, FailureKind};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
+use kube::client::UpgradeConnectionError;
 use pipeline::pod::agent_binary;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -34,11 +35,30 @@ pub(crate) async fn exec(
     let process = pods
         .exec(pod, command, &params)
         .await
-        .map_err(|e| failure(&doing(), &e))?;
+        .map_err(|e| refused(&doing(), &e))?;
     ExecStream::new(process).ok_or_else(|| {
         let error = kube::Error::Service("the answer has no streams".into());
         failure(&doing(), &error)
     })
+}
+
+/// The answer to an exec that is forbidden does not say what is missing: servers ask for its right apart.
+fn refused(doing: &str, error: &kube::Error) -> Failure {
+    let mut failure = failure(doing, error);
+    let status = match error {
+        kube::Error::Api(status) => status.code,
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
+            status.as_u16()
+        }
+        _ => 0,
+    };
+    if status == 403 && !failure.message.contains("cannot ") {
+        failure.kind = FailureKind::Authorization;
+        failure.message =
+            format!("failed to {doing}: this user cannot create resource \"pods/exec\" there");
+        failure.help = Some("bind the Role in deploy/kubernetes/role.yaml to this user".to_owned());
+    }
+    failure
 }
 
 /// The two directions of an exec. Dropping it ends the exec; what it led to goes on.

@@ -15,6 +15,7 @@ use tower::timeout::TimeoutLayer;
 use tower_http::timeout::ResponseBodyTimeoutLayer;
 
 use crate::api::failure;
+use crate::oidc::Oidc;
 
 /// The oldest server that pods are made in: the oldest that its client library supports.
 pub const OLDEST: u32 = 33;
@@ -73,6 +74,8 @@ pub enum Credentials {
         /// The password.
         password: String,
     },
+    /// With an id token that an issuer gives for a name and a password.
+    Oidc(Box<Oidc>),
 }
 
 impl std::fmt::Debug for Manual {
@@ -128,7 +131,12 @@ pub async fn connect(target: &Target) -> Result<Connection, Failure> {
             .unwrap_or_else(|| config.default_namespace.clone()),
         wins: target.namespace.is_some(),
     };
-    let client = client(config).map_err(|e| failure("use the kubeconfig", &e))?;
+    let plugin = config.auth_info.exec.as_ref();
+    let using = match plugin.and_then(|exec| exec.command.as_ref()) {
+        Some(command) => format!("get credentials from `{command}`"),
+        None => "use the kubeconfig".to_owned(),
+    };
+    let client = client(config).map_err(|e| failure(&using, &e))?;
     let doing = format!("reach the API server {url}");
     let version = client
         .apiserver_version()
@@ -243,6 +251,7 @@ async fn from_manual(manual: &Manual) -> Result<Config, Failure> {
             user.username = Some(username.clone());
             user.password = Some(password.clone().into());
         }
+        Credentials::Oidc(oidc) => user.auth_provider = Some(oidc.provider().await?),
     }
     let cluster = Cluster {
         server: Some(manual.url.clone()),

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::api::failure;
+
 /// A pod that is being deleted and is still there so long after its grace: its node does not answer.
 const LATE: Duration = Duration::from_secs(15);
 
@@ -32,6 +34,8 @@ pub(crate) struct Seen {
     pub(crate) failed: BTreeMap<String, Failure>,
     /// Containers whose process is over, with how it ended.
     pub(crate) ended: BTreeMap<String, Failure>,
+    /// It may not be watched.
+    pub(crate) denied: Option<Failure>,
     /// The pod is no more, or over.
     pub(crate) gone: Option<Failure>,
     /// The last thing that stands in the way of the whole pod: unschedulable, a volume that does not mount.
@@ -93,8 +97,11 @@ async fn follow_events(api: Api<Event>, pod: String, tell: watch::Sender<Seen>, 
                 all.sort_by_key(events::at_ms);
                 all
             }
-            // An error is a connection that the watcher makes anew; what was missed comes with its next list.
-            _ => continue,
+            Err(error) => {
+                refused("events", &error, &tell);
+                continue;
+            }
+            Ok(_) => continue,
         };
         for event in fresh {
             // A server may say one thing by two events, and counts one up that comes again.
@@ -146,9 +153,27 @@ async fn follow_pod(api: Api<Pod>, name: String, tell: watch::Sender<Seen>) {
             // It was there and a fresh list no longer has it: it was removed while nobody watched.
             Some(Ok(watcher::Event::InitDone)) if there && !listed => tell.send_modify(removed),
             Some(Ok(watcher::Event::Delete(_))) => tell.send_modify(removed),
-            Some(Ok(watcher::Event::InitDone) | Err(_)) => {}
+            Some(Ok(watcher::Event::InitDone)) => {}
+            Some(Err(error)) => refused("pods", &error, &tell),
             None => return,
         }
+    }
+}
+
+/// An error is a connection that the watcher makes anew; what was missed comes with its next list. But who may not watch will not.
+fn refused(what: &str, error: &watcher::Error, tell: &watch::Sender<Seen>) {
+    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) =
+        error
+    else {
+        return;
+    };
+    if let kube::Error::Api(status) = error
+        && status.code == 403
+    {
+        let denied = failure(&format!("watch {what}"), error);
+        tell.send_modify(|seen| {
+            seen.denied.get_or_insert(denied);
+        });
     }
 }
 

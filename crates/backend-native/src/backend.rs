@@ -151,6 +151,7 @@ impl Marker {
                 namespace: None,
                 run: String::new(),
                 group: String::new(),
+                connector: None,
             },
             |marker| marker.pod,
         )
@@ -371,6 +372,7 @@ impl Backend for Native {
                 namespace: None,
                 run: spec.run.clone(),
                 group: spec.group.clone(),
+                connector: None,
             },
             boot: boot(),
         };

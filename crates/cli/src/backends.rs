@@ -6,6 +6,7 @@ use std::sync::Arc;
 use driver::backend::{Backend, Failure};
 use driver::delegate::Beside;
 
+use crate::clusters::{Clusters, Connectors};
 use crate::home::Home;
 use crate::problem::Problem;
 use crate::registries;
@@ -16,6 +17,7 @@ pub(crate) async fn open(
     target: &Target,
     home: &Home,
     entities: Option<PathBuf>,
+    connectors: Connectors,
 ) -> Result<Arc<dyn Backend>, Problem> {
     let pods: Arc<dyn Backend> = match target {
         Target::Native => native(home, entities)?,
@@ -32,14 +34,7 @@ pub(crate) async fn open(
         }
         Target::Kube {
             context, namespace, ..
-        } => {
-            let target = backend_kube::Target {
-                context: context.clone(),
-                namespace: namespace.clone(),
-                manual: None,
-            };
-            Arc::new(kube(&target, home).await?)
-        }
+        } => Clusters::open(context.clone(), namespace.as_deref(), connectors, home).await?,
     };
     Ok(Arc::new(Beside::new(pods, processes(home)?)))
 }
@@ -55,6 +50,14 @@ pub(crate) async fn kube(
     let connection = backend_kube::connect(target)
         .await
         .map_err(|e| problem(&e))?;
+    kube_on(connection, home)
+}
+
+/// The backend of a cluster that answers.
+pub(crate) fn kube_on(
+    connection: backend_kube::Connection,
+    home: &Home,
+) -> Result<backend_kube::Kube, Problem> {
     let settings = registries::settings()?;
     let images = image::Store::open(home.images())
         .map(|store| image::Client::new(store, settings))

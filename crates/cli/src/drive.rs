@@ -11,6 +11,7 @@ use engine::event::Status;
 use crate::args::Output;
 use crate::asking;
 use crate::backends;
+use crate::clusters::Connectors;
 use crate::extras;
 use crate::home::{Home, RunDir};
 use crate::interrupts;
@@ -32,6 +33,8 @@ pub(crate) struct Drive {
     pub(crate) secrets: Vec<String>,
     /// What makes its pods.
     pub(crate) backend: Target,
+    /// The clusters of connectors.
+    pub(crate) clusters: Connectors,
     /// Where volumes of ConfigMaps and Secrets come from.
     pub(crate) entities: Option<PathBuf>,
     /// The run began in another process.
@@ -79,7 +82,7 @@ pub(crate) fn drive(
     let dir = drive.run.path().to_owned();
     let outcome = runtime.block_on(async {
         let backend: Arc<dyn Backend> =
-            backends::open(&drive.backend, home, drive.entities).await?;
+            backends::open(&drive.backend, home, drive.entities, drive.clusters).await?;
         let interrupts = interrupts::watch(voice.clone())?;
         let planner = Keeping::new(drive.planner, drive.run.clone(), extras.clone());
         let job = Job {

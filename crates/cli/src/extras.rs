@@ -22,6 +22,12 @@ pub(crate) fn keep_pod(run: &RunDir, spec: &Spec) -> Result<(), Problem> {
         .map_err(|e| Problem::system(format_args!("write {}", path.display()), &e))
 }
 
+/// The description of a pod that was kept.
+pub(crate) fn pod(run: &RunDir, name: &str) -> Option<Spec> {
+    let text = fs::read(run.join("pods").join(format!("{name}.json"))).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
 /// The limits of the steps of a pod.
 pub(crate) fn limits(spec: &Spec, into: &mut BTreeMap<NodeId, Amounts>) {
     for container in &spec.containers {

@@ -9,6 +9,7 @@ mod args;
 mod asking;
 mod attach;
 mod backends;
+mod clusters;
 mod cmd;
 mod delegate;
 mod documents;

@@ -75,6 +75,11 @@ impl Problem {
         self
     }
 
+    /// What is wrong.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The exit of the command.
     pub(crate) fn exit(&self) -> Exit {
         self.exit

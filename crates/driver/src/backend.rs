@@ -73,6 +73,9 @@ pub struct PodRef {
     pub run: String,
     /// The group's node id.
     pub group: String,
+    /// The connector of its cluster, as the pipeline names it: the pods of a run may be in several.
+    #[serde(default)]
+    pub connector: Option<String>,
 }
 
 /// The outcome of making a pod.

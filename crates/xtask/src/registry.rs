@@ -68,14 +68,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Pushes an image of the repository as `stepyard/NAME:1`.
+    /// Pushes an image of the repository as `stepyard/NAME:1`; the agent by its own tag.
     pub(crate) fn push(&self, name: &str) -> Result<()> {
         push(
             &images::layout_of(name),
             self.port,
             self.locked,
             &format!("stepyard/{name}"),
-            "1",
+            &images::tag(name)?,
         )
         .with_context(|| format!("could not push image `{name}` to 127.0.0.1:{}", self.port))
     }

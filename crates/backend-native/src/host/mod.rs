@@ -242,6 +242,7 @@ impl Backend for Host {
                 namespace: None,
                 run: spec.run.clone(),
                 group: spec.group.clone(),
+                connector: None,
             },
             boot: boot(),
         };

@@ -236,6 +236,7 @@ async fn a_pod_that_nobody_wants_ends(own: Own<'_>) -> Result<(), String> {
         namespace: None,
         run: spec.run.clone(),
         group: spec.group.clone(),
+        connector: None,
     };
     {
         let native = Native::new(config);

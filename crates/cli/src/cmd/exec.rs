@@ -5,15 +5,21 @@ use driver::backend::PodRef;
 use engine::event::Event;
 use pipeline::plan::{Kind, NodeId, Runs};
 
-use crate::args::Exec;
+use crate::args::{Exec, SecretArgs};
 use crate::attach::{self, Wanted};
 use crate::backends;
+use crate::clusters::{self, Connectors};
+use crate::cmd::{resume, run as begin};
+use crate::documents::Documents;
+use crate::extras;
 use crate::home::{Home, RunDir};
+use crate::inputs::Given;
 use crate::meta::Meta;
 use crate::past;
 use crate::problem::{Exit, Problem};
 use crate::screen::view::View;
 use crate::steps;
+use crate::target::Target;
 
 /// Attaches to the container of a step.
 pub(crate) fn run(args: &Exec) -> Result<Exit, Problem> {
@@ -26,12 +32,13 @@ pub(crate) fn run(args: &Exec) -> Result<Exit, Problem> {
     };
     let (container, pod) = place(&dir, &view, &step)?;
     let meta = Meta::read(&dir)?;
+    let clusters = clusters(&meta, &dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Problem::system("start", &e))?;
     let ended = runtime.block_on(async {
-        let backend = backends::open(&meta.backend, &home, None).await?;
+        let backend = backends::open(&meta.backend, &home, None, clusters).await?;
         let carrier = backend.connect(&pod).await.map_err(|failure| {
             backends::problem(&failure)
                 .help("a step's container lives as long as its step group; is the run still going?")
@@ -124,13 +131,40 @@ fn place(dir: &RunDir, view: &View, step: &NodeId) -> Result<(String, PodRef), P
         Problem::invalid(format!("the pod of {path} is not there"))
             .help("a step's container lives as long as its step group; `stepyard logs` shows what it wrote")
     })?;
+    // Kept with the run; without it the pod is where pods of no namespace are.
+    let kept = extras::pod(dir, &name);
+    let (namespace, connector) = kept.map_or((None, None), |own| (own.namespace, own.connector));
     Ok((
         container,
         PodRef {
             name,
-            namespace: None,
+            namespace,
             run: dir.id.clone(),
             group: group.0,
+            connector,
         },
     ))
+}
+
+/// The clusters of the run's connectors, with secrets from where every command finds them.
+fn clusters(meta: &Meta, dir: &RunDir) -> Result<Connectors, Problem> {
+    if !matches!(meta.backend, Target::Kube { .. }) {
+        return Ok(Connectors::new());
+    }
+    let given = Given::read(&meta.set, &[], &meta.input_sets)?;
+    let documents = resume::documents(meta, dir, &given)?;
+    let wanted = SecretArgs {
+        secrets: Vec::new(),
+        secrets_file: meta.secrets_file.clone(),
+    };
+    let mut secrets = begin::secrets(&wanted, &documents)?;
+    if let Ok(fresh) = Documents::read(&meta.pipeline, &meta.entities, None) {
+        begin::documents_secrets(&mut secrets, &fresh)?;
+    }
+    clusters::connectors(
+        documents.pipeline()?,
+        &documents.entities,
+        &secrets,
+        &meta.backend,
+    )
 }

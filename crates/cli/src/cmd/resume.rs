@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::access;
 use crate::args::{Output, Resume, SecretArgs};
+use crate::clusters;
 use crate::cmd::run as begin;
 use crate::documents::Documents;
 use crate::drive::{self, Drive};
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
         begin::documents_secrets(&mut secrets, &fresh)?;
     }
     begin::check(pipeline, &documents, &secrets)?;
+    let clusters = clusters::connectors(pipeline, &documents.entities, &secrets, &meta.backend)?;
     let mut references = begin::registries(pipeline);
     references.extend(begin::agent_registries(pipeline, &meta.backend));
     let (access, warnings) = access::logins(
@@ -95,6 +97,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
         access,
         secrets: secrets.values(),
         backend: meta.backend.clone(),
+        clusters,
         entities: meta.entities.first().cloned(),
         resume: true,
         warnings,
@@ -104,7 +107,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
 }
 
 /// The texts that the run was planned from.
-fn documents(meta: &Meta, run: &RunDir, given: &Given) -> Result<Documents, Problem> {
+pub(crate) fn documents(meta: &Meta, run: &RunDir, given: &Given) -> Result<Documents, Problem> {
     let (mut texts, mut inputs) = (Vec::new(), Vec::new());
     for snapshot in &meta.texts {
         let path = run.join(&snapshot.file);

@@ -12,6 +12,7 @@ use syntax::Span;
 
 use crate::access;
 use crate::args::{NetworkName, Output, Run, SecretArgs};
+use crate::clusters;
 use crate::documents::Documents;
 use crate::drive::{self, Drive};
 use crate::file_store;
@@ -47,11 +48,10 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         &documents.sources,
         Delegate::of(args.no_delegate_scripts)?,
     )?;
+    let target = Target::of(args.backend, &args.cluster, args.agent_image.as_deref());
+    let clusters = clusters::connectors(pipeline, &documents.entities, &secrets, &target)?;
     let mut references = registries(pipeline);
-    references.extend(agent_registries(
-        pipeline,
-        &Target::of(args.backend, &args.cluster, args.agent_image.as_deref()),
-    ));
+    references.extend(agent_registries(pipeline, &target));
     let (access, mut warnings) = access::logins(
         references.iter().map(String::as_str),
         &documents.entities,
@@ -77,6 +77,7 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         access,
         secrets: secrets.values(),
         backend: meta.backend.clone(),
+        clusters,
         entities: args.source.entities.first().cloned(),
         resume: false,
         warnings,

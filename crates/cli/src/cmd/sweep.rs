@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::args::{BackendName, Output, Sweep};
 use crate::backends;
+use crate::clusters::Connectors;
 use crate::home::{Home, RunDir};
 use crate::meta::Meta;
 use crate::out;
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
         .as_deref()
         .map(|id| home.run(Some(id)))
         .transpose()?;
+    let older_than = args.older_than.as_deref().map(age).transpose()?;
     let runs = home.list()?;
     let used = targets(args, &runs);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -58,7 +60,12 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
                         namespace: namespace.clone(),
                         manual: None,
                     };
-                    cluster(&target, args, &home, &runs, &mut removed).await
+                    let options = sweep::Options {
+                        run: args.run.clone(),
+                        older_than,
+                        agents: args.agents,
+                    };
+                    cluster(&target, &options, &home, &runs, &mut removed).await
                 }
                 _ => machine(&target, only.as_ref(), &home, &runs, &mut removed).await,
             };
@@ -156,7 +163,7 @@ async fn machine(
     runs: &[RunDir],
     removed: &mut Removed,
 ) -> Result<(), Problem> {
-    let backend = backends::open(target, home, None).await?;
+    let backend = backends::open(target, home, None, Connectors::new()).await?;
     let pods = backend.list().await.map_err(|e| backends::problem(&e))?;
     for pod in pods {
         if only.is_some_and(|run| run.id != pod.run) {
@@ -185,24 +192,19 @@ async fn machine(
 /// The objects of a cluster.
 async fn cluster(
     target: &backend_kube::Target,
-    args: &Sweep,
+    options: &sweep::Options,
     home: &Home,
     runs: &[RunDir],
     removed: &mut Removed,
 ) -> Result<(), Problem> {
     let kube = backends::kube(target, home).await?;
-    let options = sweep::Options {
-        run: args.run.clone(),
-        older_than: args.older_than.as_deref().map(age).transpose()?,
-        agents: args.agents,
-    };
     let mut states = std::collections::BTreeMap::new();
     for run in runs {
         let driven = past::state(run, &past::view(run)?) == State::Running;
         states.insert(run.id.clone(), driven);
     }
     let swept = kube
-        .sweep(&options, |run| match states.get(run) {
+        .sweep(options, |run| match states.get(run) {
             Some(true) => Claim::Driven,
             Some(false) => Claim::Lost,
             None => Claim::Unknown,

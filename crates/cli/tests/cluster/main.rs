@@ -6,10 +6,12 @@
 mod support;
 
 mod agent;
+mod connect;
 mod failures;
 mod initialize;
 mod proxy;
 mod restricted;
+mod rights;
 mod runs;
 mod settings;
 mod smoke;

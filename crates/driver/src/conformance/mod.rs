@@ -150,6 +150,7 @@ impl Pod<'_> {
             namespace: self.spec.namespace.clone(),
             run: self.spec.run.clone(),
             group: self.spec.group.clone(),
+            connector: self.spec.connector.clone(),
         }
     }
 

@@ -112,6 +112,7 @@ impl Group {
             namespace: spec.namespace.clone(),
             run: spec.run.clone(),
             group: group.0.clone(),
+            connector: spec.connector.clone(),
         };
         let container = |c: &pod::Container| {
             let container = Container {

@@ -187,6 +187,7 @@ impl Backend for Fake {
                 namespace: None,
                 run: spec.run.clone(),
                 group: spec.group.clone(),
+                connector: None,
             },
             world: Mutex::new(World {
                 pod: Pod::new(),

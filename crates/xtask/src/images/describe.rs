@@ -6,6 +6,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+/// In the place of a file beside the description: the agent, built from this repository.
+const AGENT: &str = "@agent";
+
 /// An image in the terms of Debian's packages.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +66,15 @@ impl Description {
         let path = folder.join("image.json");
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("could not read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| path.display().to_string())
+        let mut described: Self =
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        for file in described.files.values_mut() {
+            if file.from == AGENT {
+                // An absolute path stays one when it is joined to the folder.
+                file.from = super::agent()?.display().to_string();
+            }
+        }
+        Ok(described)
     }
 
     /// Whether the package is left out.

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 
 use self::describe::Description;
 pub(crate) use self::layout::{blob_path, read};
-use crate::command::{root, target};
+use crate::command::{Cmd, root, target};
 
 /// The directory of the layout of an image.
 pub(crate) fn layout_of(name: &str) -> PathBuf {
@@ -36,6 +36,26 @@ pub(crate) fn names() -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// The tag of an image. The agent's is the digest that `stepyard` knows its own agent by: driver and agent are of one build.
+pub(crate) fn tag(name: &str) -> Result<String> {
+    if name != "agent" {
+        return Ok("1".to_owned());
+    }
+    let digest = layout::sha256(&std::fs::read(agent()?)?)?;
+    Ok(digest[..12].to_owned())
+}
+
+/// The agent that a build of `stepyard` carries.
+fn agent() -> Result<PathBuf> {
+    Cmd::cargo().args(["build", "-q", "-p", "agent-embed"]).run()?;
+    let built = ["musl", "gnu"].map(|libc| {
+        let triple = format!("{}-unknown-linux-{libc}", std::env::consts::ARCH);
+        target().join("agent").join(triple).join("agent/stepyard-agent")
+    });
+    let found = built.into_iter().find(|path| path.is_file());
+    found.context("the agent was built and is not there")
 }
 
 /// Builds the named images, or all. One that is built already from the same description is kept, unless `fresh`.
