@@ -93,7 +93,14 @@ fn run(only: &str) -> anyhow::Result<()> {
     for (number, (way, backend)) in ways.into_iter().enumerate() {
         let prefix = format!("k{}-{number}", std::process::id());
         println!("cluster, the agent from {way}:");
-        suite(&runtime, backend, prefix, only, &client, (&mut wrong, &mut right, &mut left_out))?;
+        suite(
+            &runtime,
+            backend,
+            prefix,
+            only,
+            &client,
+            (&mut wrong, &mut right, &mut left_out),
+        )?;
     }
     // In libtest's words, for who sums up.
     println!(

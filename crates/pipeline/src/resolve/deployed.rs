@@ -238,8 +238,6 @@ fn infrastructure(target: &Target, path: &[&str]) -> Lookup {
 
 /// sha1 over what tells two infrastructures apart (`reference/entities.md` §10).
 fn infrastructure_key(target: &Target) -> Option<String> {
-    use sha1::Digest as _;
-    use std::fmt::Write as _;
     let own = target.infrastructure.as_ref()?;
     let spec = own.spec.as_ref()?;
     let kind = own.kind.as_ref()?.value.as_str();
@@ -254,11 +252,7 @@ fn infrastructure_key(target: &Target) -> Option<String> {
         target.environment_ref.clone().unwrap_or_default(),
     ];
     parts.extend(keys.iter().filter_map(|key| scalar(spec, key)));
-    let mut text = String::with_capacity(40);
-    for byte in sha1::Sha1::digest(parts.join("-").as_bytes()) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Some(text)
+    Some(sha1_smol::Sha1::from(parts.join("-")).digest().to_string())
 }
 
 fn is_kubernetes(target: &Target) -> bool {

@@ -49,10 +49,15 @@ pub(crate) fn tag(name: &str) -> Result<String> {
 
 /// The agent that a build of `stepyard` carries.
 fn agent() -> Result<PathBuf> {
-    Cmd::cargo().args(["build", "-q", "-p", "agent-embed"]).run()?;
+    Cmd::cargo()
+        .args(["build", "-q", "-p", "agent-embed"])
+        .run()?;
     let built = ["musl", "gnu"].map(|libc| {
         let triple = format!("{}-unknown-linux-{libc}", std::env::consts::ARCH);
-        target().join("agent").join(triple).join("agent/stepyard-agent")
+        target()
+            .join("agent")
+            .join(triple)
+            .join("agent/stepyard-agent")
     });
     let found = built.into_iter().find(|path| path.is_file());
     found.context("the agent was built and is not there")
