@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Answer an approval that a run asks for.
     Approve(Approve),
+    /// Decide about a step, or abort, pause or resume a run that another command drives.
+    Intervene(Intervene),
     /// Go on with a run whose command was lost.
     Resume(Resume),
     /// Remove what lost commands left: pods, directories, control groups.
@@ -345,4 +347,45 @@ pub(crate) struct Completions {
     /// Of which shell.
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// What a run, or a node of it, may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Act {
+    /// Try a step again that waits for a decision.
+    Retry,
+    /// Begin its step group again.
+    RetryStepGroup,
+    /// Go on as if its failure did not matter.
+    Ignore,
+    /// Count it as a success.
+    MarkAsSuccess,
+    /// Count it as a failure; also a step that runs.
+    MarkAsFailure,
+    /// Roll its stage back.
+    StageRollback,
+    /// Roll its step group back.
+    StepGroupRollback,
+    /// Roll all stages back.
+    PipelineRollback,
+    /// End it: a step, a group, a stage, or the whole run.
+    Abort,
+    /// Begin nothing more.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+}
+
+/// `stepyard intervene`.
+#[derive(Debug, Args)]
+pub(crate) struct Intervene {
+    /// The run.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// The step, group or stage; without it, the action is for the whole run.
+    #[arg(value_name = "NODE")]
+    pub(crate) node: Option<String>,
+    /// What is asked.
+    #[arg(value_name = "ACTION", value_enum)]
+    pub(crate) action: Option<Act>,
 }

@@ -109,6 +109,7 @@ fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Completions(args) => cmd::completions::run(args),
         Command::Run(args) => cmd::run::run(args, cli.output),
         Command::Approve(args) => cmd::approve::run(args, cli.output),
+        Command::Intervene(args) => cmd::intervene::run(args, cli.output),
         Command::Resume(args) => cmd::resume::run(args, cli.output),
         Command::Logs(args) => cmd::logs::run(args, cli.output),
         Command::Exec(args) => cmd::exec::run(args),

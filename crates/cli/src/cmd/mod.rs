@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod inspect;
+pub(crate) mod intervene;
 pub(crate) mod logs;
 pub(crate) mod plan;
 pub(crate) mod resume;

@@ -1,0 +1,69 @@
+//! `stepyard intervene`: what a person asks of a run that goes on elsewhere.
+
+use driver::control::Ask;
+use engine::event::{Interrupt, Intervention};
+use serde_json::json;
+
+use super::approve::ask_of;
+use crate::args::{Act, Intervene, Output};
+use crate::home::Home;
+use crate::out;
+use crate::past;
+use crate::problem::{Exit, Problem};
+use crate::steps;
+
+/// Asks it.
+pub(crate) fn run(args: &Intervene, output: Output) -> Result<Exit, Problem> {
+    let dir = Home::find()?.run(Some(&args.run))?;
+    let view = past::view(&dir)?;
+    let (node, action) = match (args.action, args.node.as_deref()) {
+        (Some(action), node) => (node, action),
+        (None, Some(word)) => (None, act(word)?),
+        (None, None) => return Err(Problem::invalid("nothing is asked").help(WAYS)),
+    };
+    let interrupt = match (node, action) {
+        (None, Act::Abort) => Interrupt::Abort,
+        (_, Act::Pause) => Interrupt::Pause,
+        (_, Act::Resume) => Interrupt::Resume,
+        (None, _) => {
+            return Err(Problem::invalid("it is not said which step is meant").help(WAYS));
+        }
+        (Some(word), action) => {
+            let mut all = view.items.keys();
+            let node = match all.find(|id| id.0 == word || view.path(id) == word) {
+                Some(node) => node.clone(),
+                None => steps::find(&view, word)?,
+            };
+            let action = intervention(action);
+            Interrupt::Node { node, action }
+        }
+    };
+    ask_of(&dir, &view, &Ask::Interrupt(interrupt))?;
+    if output == Output::Json {
+        out::json(&json!({"run": dir.id, "node": node, "asked": true}))
+    } else {
+        out::text("done\n")
+    }
+}
+
+const WAYS: &str = "write `stepyard intervene RUN abort`, `pause` or `resume`, or `stepyard intervene RUN STEP ACTION`";
+
+fn act(word: &str) -> Result<Act, Problem> {
+    <Act as clap::ValueEnum>::from_str(word, false).map_err(|_| {
+        Problem::invalid(format!("`{word}` is nothing that a run can be asked")).help(WAYS)
+    })
+}
+
+fn intervention(action: Act) -> Intervention {
+    match action {
+        Act::Retry => Intervention::Retry,
+        Act::RetryStepGroup => Intervention::RetryStepGroup,
+        Act::Ignore => Intervention::Ignore,
+        Act::MarkAsSuccess => Intervention::MarkAsSuccess,
+        Act::MarkAsFailure => Intervention::MarkAsFailure,
+        Act::StageRollback => Intervention::StageRollback,
+        Act::StepGroupRollback => Intervention::StepGroupRollback,
+        Act::PipelineRollback => Intervention::PipelineRollback,
+        Act::Abort | Act::Pause | Act::Resume => Intervention::Abort,
+    }
+}
