@@ -35,9 +35,13 @@ pub(crate) fn check() -> Result<()> {
     fs::create_dir_all(&dir)?;
     let cc = dir.join("cc");
     executable(&cc, FAKE_CC).with_context(|| cc.display().to_string())?;
+    // What the command carries to Linux is not built by a check: the target for it may not be here.
+    let agent = dir.join("stepyard-agent");
+    executable(&agent, "").with_context(|| agent.display().to_string())?;
     let suffix = triple.replace('-', "_");
     Cmd::cargo()
         .args(["check", "--target", triple, "-p", "stepyard"])
+        .env("STEPYARD_AGENT", &agent)
         .env(&format!("CC_{suffix}"), &cc)
         .env(&format!("CXX_{suffix}"), &cc)
         .env(&format!("AR_{suffix}"), "true")
