@@ -19,6 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 pub const SOCKET: &str = "control";
 /// Bytes of a line: what a person types fits many times.
 const LONGEST: u64 = 1024 * 1024;
+/// How long the end of a run waits for its last replies to be written: those who asked are on this machine.
+const LAST_REPLIES: std::time::Duration = std::time::Duration::from_secs(1);
 /// Bytes of a path that an address of a socket takes.
 const LONGEST_PATH: usize = 100;
 
@@ -70,22 +72,41 @@ pub(crate) fn listen(dir: &Path, calls: mpsc::Sender<Call>) -> io::Result<Listen
     }
     let (_dir, near) = near(dir)?;
     let socket = UnixListener::bind(near)?;
+    let (answering, answered) = mpsc::channel(1);
+    let holds = answering.downgrade();
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = socket.accept().await {
-            let calls = calls.clone();
+            let (calls, holds) = (calls.clone(), holds.clone());
             tokio::spawn(async move {
                 // A caller that breaks off does not want its reply.
-                let _ = serve(stream, &calls).await;
+                let _ = serve(stream, &calls, &holds).await;
             });
         }
     });
-    Ok(Listener { path, task })
+    Ok(Listener {
+        path,
+        task,
+        answering: Some(answering),
+        answered,
+    })
 }
 
 /// The socket goes with it.
 pub(crate) struct Listener {
     path: PathBuf,
     task: tokio::task::JoinHandle<()>,
+    /// Those who have asked hold one more of it until they have their reply.
+    answering: Option<mpsc::Sender<()>>,
+    answered: mpsc::Receiver<()>,
+}
+
+impl Listener {
+    /// Takes no more asks, and ends once those who asked have their replies: the answer may be what ended the run.
+    pub(crate) async fn end(mut self) {
+        self.task.abort();
+        self.answering = None;
+        let _ = tokio::time::timeout(LAST_REPLIES, self.answered.recv()).await;
+    }
 }
 
 impl Drop for Listener {
@@ -95,12 +116,17 @@ impl Drop for Listener {
     }
 }
 
-async fn serve(mut stream: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<()> {
+async fn serve(
+    mut stream: UnixStream,
+    calls: &mpsc::Sender<Call>,
+    holds: &mpsc::WeakSender<()>,
+) -> io::Result<()> {
     let uid = stream.peer_cred()?.uid();
     let (from, mut to) = stream.split();
     let mut line = String::new();
     let mut from = tokio::io::BufReader::new(from.take(LONGEST));
     from.read_line(&mut line).await?;
+    let _answering = holds.upgrade();
     let reply = match serde_json::from_str(&line) {
         Ok(ask) => {
             let (reply, answered) = oneshot::channel();

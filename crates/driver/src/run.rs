@@ -113,7 +113,9 @@ pub async fn run(
             &events, interrupts, calls_in, results_in, frames_in, pods_in,
         )
         .await;
-    drop(listener);
+    if let Ok(listener) = listener {
+        listener.end().await;
+    }
     outcome
 }
 
