@@ -171,7 +171,7 @@ pub fn epoch(events: &[Stamped]) -> u64 {
     events
         .iter()
         .filter_map(|stamped| match stamped.event {
-            Event::Adopted { epoch } => Some(epoch),
+            Event::Adopted { epoch, .. } => Some(epoch),
             _ => None,
         })
         .max()
@@ -246,7 +246,7 @@ mod tests {
     fn event(epoch: u64) -> Stamped {
         Stamped {
             at_ms: epoch,
-            event: Event::Adopted { epoch },
+            event: Event::Adopted { epoch, awake: None },
         }
     }
 

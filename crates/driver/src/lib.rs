@@ -5,6 +5,7 @@
 //! without a clock or sockets of its own, so that `sim` runs the same code; the shell around it is thin.
 
 pub mod backend;
+pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod control;

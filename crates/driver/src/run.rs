@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use addon::link::{self, Decoder, Frame};
 use engine::event::{Interrupt, Stamped};
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::backend::{Backend, EventKind, PodEvent, PodRef};
+use crate::clock::Clock;
 use crate::control::{self, Call, Reply};
 use crate::core::{Action, Core, Event};
 use crate::job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
@@ -39,13 +40,13 @@ pub async fn run(
     observer: Observer,
     interrupts: mpsc::Receiver<Interrupt>,
 ) -> Result<Outcome, Error> {
-    let clock = Clock::new();
     let path = job.dir.join("journal");
     let (journal, events) = if job.resume {
         Journal::open(&path)?
     } else {
         (Journal::create(&path)?, Vec::new())
     };
+    let clock = Clock::new(&events);
     let mut logs = Logs::new(&job.dir.join("logs"), job.secrets.clone());
     let seed = std::hash::RandomState::new().build_hasher().finish();
     let core = if job.resume {
@@ -54,7 +55,7 @@ pub async fn run(
             &events,
             job.planner.clone(),
             seed,
-            clock.now(),
+            clock.begun(),
             |step, attempt| {
                 logs.stored(step, attempt).unwrap_or_else(|source| {
                     let path = logs.path(step, attempt);
@@ -72,7 +73,7 @@ pub async fn run(
         }
         core
     } else {
-        Core::create(&job.run, job.planner.clone(), seed, clock.now())
+        Core::create(&job.run, job.planner.clone(), seed, clock.begun())
     };
     let (results, results_in) = mpsc::unbounded_channel();
     let (frames, frames_in) = mpsc::channel(BATCHES);
@@ -117,33 +118,6 @@ pub async fn run(
         listener.end().await;
     }
     outcome
-}
-
-/// Wall-clock time that never jumps: the system's at the start, and what has passed since.
-#[derive(Clone, Copy)]
-struct Clock {
-    wall_ms: u64,
-    since: Instant,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self {
-            wall_ms: wall.map_or(0, |wall| wall.as_millis() as u64),
-            since: Instant::now(),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        self.wall_ms + self.since.elapsed().as_millis() as u64
-    }
-
-    fn until(&self, at_ms: u64) -> tokio::time::Instant {
-        // A timer fires on the millisecond after, never before the time that was asked for.
-        let from_start = Duration::from_millis(at_ms.saturating_sub(self.wall_ms));
-        tokio::time::Instant::from_std(self.since + from_start)
-    }
 }
 
 struct Connection {

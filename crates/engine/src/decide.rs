@@ -52,17 +52,18 @@ pub fn advance(state: &mut State, input: Input, now_ms: u64) -> Result<Vec<Stamp
 /// The events that an input means in this state; none where it comes too late or again.
 pub fn decide(state: &State, input: Input, now_ms: u64) -> Vec<Event> {
     match input {
-        Input::Create { run, root } if state.root.is_none() => vec![
+        Input::Create { run, root, awake } if state.root.is_none() => vec![
             Event::RunCreated {
                 version: VERSION,
                 run,
                 root: *root,
             },
-            Event::Adopted { epoch: 1 },
+            Event::Adopted { epoch: 1, awake },
         ],
         Input::Create { .. } => Vec::new(),
-        Input::Adopt => vec![Event::Adopted {
+        Input::Adopt { awake } => vec![Event::Adopted {
             epoch: state.epoch + 1,
+            awake,
         }],
         Input::Now => follows(state, now_ms.max(state.at_ms)),
         Input::Interrupt(interrupt) => interrupt::interrupted(state, interrupt, now_ms),

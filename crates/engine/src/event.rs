@@ -17,6 +17,16 @@ pub struct Stamped {
     pub event: Event,
 }
 
+/// Where a clock stood that nobody sets: a driver that takes over on the same boot tells by it how much time passed, whatever
+/// the machine's date says by then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awake {
+    /// Which boot of which machine.
+    pub boot: String,
+    /// Milliseconds that the machine was awake since.
+    pub ms: u64,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -33,6 +43,9 @@ pub enum Event {
     Adopted {
         /// 1 for the first driver.
         epoch: u64,
+        /// Where the clock of its machine stood, of which the event's own time is the other side.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        awake: Option<Awake>,
     },
     /// A node was entered and became these children.
     Expanded {

@@ -30,7 +30,7 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
             let place = Place::new(root.clone(), None, None);
             state.nodes.insert(root.id.clone(), place);
         }
-        Event::Adopted { epoch } => {
+        Event::Adopted { epoch, .. } => {
             if *epoch <= state.epoch {
                 return Err(Illegal {
                     node: state.run.clone(),

@@ -3,7 +3,7 @@
 use addon::frame::Record;
 use pipeline::plan::{Node, NodeId, Wait};
 
-use crate::event::{Answer, Failure, Interrupt};
+use crate::event::{Answer, Awake, Failure, Interrupt};
 
 /// What reaches the engine. Inputs may come twice or too late: those mean nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,9 +14,14 @@ pub enum Input {
         run: String,
         /// Its root.
         root: Box<Node>,
+        /// The clock of its first driver's machine.
+        awake: Option<Awake>,
     },
     /// A new owner took the run over.
-    Adopt,
+    Adopt {
+        /// The clock of its machine.
+        awake: Option<Awake>,
+    },
     /// Time passed, or nothing happened.
     Now,
     /// Somebody wants something of it.

@@ -55,6 +55,7 @@ fn begin(state: &mut State, now: u64) -> Vec<Stamped> {
     let create = Input::Create {
         run: "r".to_owned(),
         root: Box::new(root()),
+        awake: None,
     };
     advance(state, create, now).unwrap()
 }

@@ -33,6 +33,7 @@ fn run(steps: &[(&str, &str, Wait)]) -> State {
     put(Input::Create {
         run: "r".to_owned(),
         root: Box::new(root),
+        awake: None,
     });
     put(Input::Expanded {
         node: NodeId::from("pipeline"),
@@ -152,7 +153,7 @@ fn time_is_what_the_journal_says_however_often_it_is_asked() {
     let mut state = run(&[("w", "Wait", Wait::Time { ms: 500 })]);
     assert!(wanted(&state).contains(&Effect::Wake { at_ms: 1_500 }));
     // Another owner, later: it waits for the rest.
-    advance(&mut state, Input::Adopt, 1_400).unwrap();
+    advance(&mut state, Input::Adopt { awake: None }, 1_400).unwrap();
     assert!(wanted(&state).contains(&Effect::Wake { at_ms: 1_500 }));
     assert!(advance(&mut state, Input::Now, 1_499).unwrap().is_empty());
     advance(&mut state, Input::Now, 1_500).unwrap();

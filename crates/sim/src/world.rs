@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use addon::link::Frame;
 use driver::backend::{Deleted, Failure, FailureKind, ImageFacts, PodRef};
+use driver::clock::Begun;
 use driver::core::{Action, Core, Event, Planted};
 use driver::fake;
 use driver::planner::Planner;
 use engine::State;
-use engine::event::{Interrupt, Intervention, Stamped, Status};
+use engine::event::{Awake, Interrupt, Intervention, Stamped, Status};
 use engine::phase::Phase;
 use pipeline::plan::NodeId;
 use pipeline::pod::Spec;
@@ -136,7 +137,7 @@ pub struct World {
     core: Option<Core>,
     /// Counts drivers; what was sent to an earlier one is lost.
     life: u64,
-    /// Of this driver's wall clock.
+    /// Of this driver's clock.
     skew: u64,
     timer: Option<u64>,
     /// A driver that lost the run and does not know: it cannot write the journal any more, but it can speak.
@@ -276,16 +277,28 @@ impl World {
         self.life += 1;
         self.skew = self.random.below(self.faults.skew + 1);
         self.timer = None;
-        let (seed, wall) = (self.random.bits(), self.wall());
+        let seed = self.random.bits();
+        // Some drivers find the machine of the one before them, others come after a reboot of it.
+        let awake = Awake {
+            boot: if self.skew.is_multiple_of(3) {
+                "first"
+            } else {
+                "other"
+            }
+            .to_owned(),
+            ms: self.now,
+        };
+        let begun = Begun::new(&self.disk.journal, self.wall(), Some(awake));
+        self.skew = begun.run_ms - EPOCH_MS - self.now;
         let core = if self.disk.journal.is_empty() {
-            Ok(Core::create("run", self.planner.clone(), seed, wall))
+            Ok(Core::create("run", self.planner.clone(), seed, &begun))
         } else {
             let logs = &self.disk.logs;
             Core::resume(
                 &self.disk.journal,
                 self.planner.clone(),
                 seed,
-                wall,
+                &begun,
                 |step, attempt| logs.get(&(step.clone(), attempt)).map_or(0, |log| log.end),
             )
         };

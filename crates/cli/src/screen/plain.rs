@@ -78,7 +78,7 @@ impl Plain {
                 &root.id,
                 &format!("run {run} of {}", name(&root.identifier, &root.name)),
             ),
-            Event::Adopted { epoch } if *epoch > 1 => match &view.root {
+            Event::Adopted { epoch, .. } if *epoch > 1 => match &view.root {
                 Some(root) => say(self, root, "taken over from a command that was lost"),
                 None => Ok(()),
             },

@@ -29,6 +29,7 @@ use pipeline::plan::NodeId;
 use pipeline::pod;
 
 use crate::backend::{self, Created, Deleted, ImageFacts, PodRef};
+use crate::clock::Begun;
 use crate::control::{Ask, Reply};
 use crate::job::Outcome;
 use crate::planner::Planner;
@@ -345,11 +346,11 @@ pub struct Core {
 
 impl Core {
     /// A new run. `seed` chooses the names of its pods.
-    pub fn create(run: &str, planner: Arc<dyn Planner>, seed: u64, now_ms: u64) -> Self {
+    pub fn create(run: &str, planner: Arc<dyn Planner>, seed: u64, begun: &Begun) -> Self {
         let root = Box::new(planner.root());
         let mut core = Self::empty(planner, seed);
-        let run = run.to_owned();
-        core.decide(Input::Create { run, root }, now_ms);
+        let (run, awake) = (run.to_owned(), begun.awake.clone());
+        core.decide(Input::Create { run, root, awake }, begun.run_ms);
         core
     }
 
@@ -358,7 +359,7 @@ impl Core {
         events: &[Stamped],
         planner: Arc<dyn Planner>,
         seed: u64,
-        now_ms: u64,
+        begun: &Begun,
         mut stored: impl FnMut(&NodeId, u32) -> u64,
     ) -> Result<Self, Illegal> {
         let mut core = Self::empty(planner, seed);
@@ -381,7 +382,8 @@ impl Core {
         if let Some(status) = core.state.finished {
             core.finish(status);
         } else {
-            core.decide(Input::Adopt, now_ms);
+            let awake = begun.awake.clone();
+            core.decide(Input::Adopt { awake }, begun.run_ms);
         }
         Ok(core)
     }

@@ -166,6 +166,7 @@ pub(crate) fn run_asking(stages: Vec<Tree>, asks: &[Ask]) -> Ran {
     ran.tell(Input::Create {
         run: "r".to_owned(),
         root: Box::new(root.node.clone()),
+        awake: None,
     });
     let mut asked = vec![false; asks.len()];
     for _ in 0..10_000 {

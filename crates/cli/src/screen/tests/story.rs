@@ -76,7 +76,10 @@ pub(super) fn story(name: &str) -> Story {
         run: "7bk3fm2xqz".to_owned(),
         root,
     });
-    story.event(Event::Adopted { epoch: 1 });
+    story.event(Event::Adopted {
+        epoch: 1,
+        awake: None,
+    });
     story.start("pipeline");
     story
 }
