@@ -97,7 +97,11 @@ impl Store {
     }
 
     /// Unpacks a layer from its blob; the caller has its lock. Blocks.
-    pub(crate) fn add_layer(&self, wanted: &Wanted<'_>, blob: impl Read) -> Result<Layer, Error> {
+    pub(crate) fn add_layer(
+        &self,
+        wanted: &Wanted<'_>,
+        blob: impl Read + Send,
+    ) -> Result<Layer, Error> {
         let temp = self.temp();
         let done = self.add_in(wanted, blob, &temp);
         if done.is_err() {
@@ -106,7 +110,12 @@ impl Store {
         done
     }
 
-    fn add_in(&self, wanted: &Wanted<'_>, blob: impl Read, temp: &Path) -> Result<Layer, Error> {
+    fn add_in(
+        &self,
+        wanted: &Wanted<'_>,
+        blob: impl Read + Send,
+        temp: &Path,
+    ) -> Result<Layer, Error> {
         let Wanted {
             image,
             number,

@@ -13,6 +13,7 @@
 //! lost owners beside a layer: a container that needs real uids needs a store that root (or root of a namespace with a
 //! full range of uids) unpacked.
 
+mod ahead;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
@@ -74,7 +75,10 @@ pub(crate) enum Trouble {
 
 /// Unpacks the stream (plain, gzip or zstd) into `into`, an empty directory, and returns what it could not keep,
 /// the digest of the stream as it came and the digest of the tar within (the diff id). The stream is read to its end.
-pub(crate) fn unpack(stream: impl Read, into: &Path) -> Result<(Report, String, String), Trouble> {
+pub(crate) fn unpack(
+    stream: impl Read + Send,
+    into: &Path,
+) -> Result<(Report, String, String), Trouble> {
     let mut hashed = Hashed::new(stream);
     match decode(&mut hashed, into) {
         // A decoder stumbles over what was changed before its digest is known: the rest of it tells.
@@ -90,40 +94,53 @@ pub(crate) fn unpack(stream: impl Read, into: &Path) -> Result<(Report, String, 
     }
 }
 
-fn decode(stream: &mut Hashed<impl Read>, into: &Path) -> Result<(Report, String), Trouble> {
+/// The stream is read, hashed and inflated on a thread of its own: with the writing of files beside it, a layer keeps two cores
+/// busy, and an image of one layer is here in the time of the slower half.
+fn decode(stream: &mut Hashed<impl Read + Send>, into: &Path) -> Result<(Report, String), Trouble> {
     let mut blob = BufReader::with_capacity(CHUNK, stream);
     let magic = blob.fill_buf().map_err(Trouble::Stream)?;
-    if magic.starts_with(&[0x1f, 0x8b]) {
-        let (report, diff, inner) = tarball(flate2::bufread::MultiGzDecoder::new(blob), into)?;
-        finish(inner.into_inner())?;
-        Ok((report, diff))
-    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+    let (gzip, zstd) = (
+        magic.starts_with(&[0x1f, 0x8b]),
+        magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+    );
+    if gzip {
+        let decoder = flate2::bufread::MultiGzDecoder::new(blob);
+        beside(decoder, flate2::bufread::MultiGzDecoder::into_inner, into)
+    } else if zstd {
         let decoder = zstd::Decoder::with_buffer(blob).map_err(Trouble::Stream)?;
-        let (report, diff, inner) = tarball(decoder, into)?;
-        finish(inner.finish())?;
-        Ok((report, diff))
+        beside(decoder, zstd::Decoder::finish, into)
     } else {
-        let (report, diff, inner) = tarball(blob, into)?;
-        finish(inner)?;
-        Ok((report, diff))
+        beside(blob, |blob| blob, into)
     }
 }
 
-fn finish(mut blob: impl Read) -> Result<(), Trouble> {
-    io::copy(&mut blob, &mut io::sink()).map_err(Trouble::Stream)?;
-    Ok(())
+/// Unpacks what the decoder gives while it goes on decoding; what is behind its end is read too, for the digest.
+fn beside<D: Read + Send, R: Read>(
+    mut decoder: D,
+    inner: impl FnOnce(D) -> R + Send,
+    into: &Path,
+) -> Result<(Report, String), Trouble> {
+    let (mut ahead, behind) = ahead::pipe();
+    std::thread::scope(|scope| {
+        let decoding = move || {
+            let done = ahead.fill(&mut decoder);
+            let done = done.and_then(|()| io::copy(&mut inner(decoder), &mut io::sink()));
+            ahead.end(done.map(drop));
+        };
+        std::thread::Builder::new()
+            .name("inflate".into())
+            .spawn_scoped(scope, decoding)
+            .map_err(Trouble::Stream)?;
+        tarball(behind, into)
+    })
 }
 
-fn tarball<R: Read>(stream: R, into: &Path) -> Result<(Report, String, R), Trouble> {
+fn tarball(stream: impl Read, into: &Path) -> Result<(Report, String), Trouble> {
     let mut archive = tar::Archive::new(Hashed::new(stream));
     let report = Unpacker::new(into)?.all(&mut archive)?;
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(Trouble::Stream)?;
-    Ok((
-        report,
-        crate::manifest::digest_text(rest.hasher),
-        rest.inner,
-    ))
+    Ok((report, crate::manifest::digest_text(rest.hasher)))
 }
 
 /// A reader that hashes what passes.
