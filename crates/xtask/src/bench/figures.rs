@@ -25,6 +25,20 @@ fn below(time: Duration, bound_ms: f64) -> bool {
     time.as_secs_f64() * 1e3 <= bound_ms
 }
 
+/// A row of a time that has a bound: the time, and which share of the bound it takes.
+fn within(what: &'static str, reach: &'static str, time: Duration, bound_ms: f64) -> Row {
+    Row {
+        what,
+        reach,
+        here: format!(
+            "{}, {:.2} of it",
+            ms(time),
+            time.as_secs_f64() * 1e3 / bound_ms
+        ),
+        good: Some(below(time, bound_ms)),
+    }
+}
+
 /// `--version`, and `validate` of a small file.
 pub(crate) fn version(bench: &Bench) -> Result<Vec<Row>> {
     let version = median(&times(30, || {
@@ -42,18 +56,8 @@ pub(crate) fn version(bench: &Bench) -> Result<Vec<Row>> {
         Ok(c)
     })?);
     Ok(vec![
-        Row {
-            what: "`stepyard --version`",
-            reach: "≤ 5 ms",
-            here: ms(version),
-            good: Some(below(version, 5.0)),
-        },
-        Row {
-            what: "`validate` of a small file",
-            reach: "≤ 5 ms",
-            here: ms(validate),
-            good: Some(below(validate, 5.0)),
-        },
+        within("`stepyard --version`", "≤ 5 ms", version, 5.0),
+        within("`validate` of a small file", "≤ 5 ms", validate, 5.0),
     ])
 }
 
@@ -155,12 +159,12 @@ pub(crate) fn noop(bench: &Bench) -> Result<Vec<Row>> {
         return Ok(Vec::new());
     }
     let took = five_steps(bench, 21)?;
-    Ok(vec![Row {
-        what: "5 no-op steps, whole process, root",
-        reach: "≤ 40 ms",
-        here: ms(took),
-        good: Some(below(took, 40.0)),
-    }])
+    Ok(vec![within(
+        "5 no-op steps, whole process, root",
+        "≤ 40 ms",
+        took,
+        40.0,
+    )])
 }
 
 fn five_steps(bench: &Bench, rounds: usize) -> Result<Duration> {
@@ -209,12 +213,12 @@ pub(crate) fn noop_user(bench: &Bench) -> Result<Vec<Row>> {
         c.args(["run", "--output", "plain"]).arg(&file);
         Ok(c)
     })?);
-    Ok(vec![Row {
-        what: "5 no-op steps, whole process, user",
-        reach: "≤ 60 ms",
-        here: ms(took),
-        good: Some(below(took, 60.0)),
-    }])
+    Ok(vec![within(
+        "5 no-op steps, whole process, user",
+        "≤ 60 ms",
+        took,
+        60.0,
+    )])
 }
 
 /// The agent's size, and what it takes while its step sleeps.
@@ -292,12 +296,12 @@ pub(crate) fn sleep(bench: &Bench) -> Result<Vec<Row>> {
         .map(|_| Ok(done(bench.stepyard("state").arg("run").arg(&file))?.0))
         .collect::<Result<Vec<_>>>()?;
     let above = median(&took).saturating_sub(Duration::from_millis(sleeps.iter().sum()));
-    Ok(vec![Row {
-        what: "10 sleeping steps: time above the sleeps",
-        reach: "≤ 50 ms",
-        here: ms(above),
-        good: Some(below(above, 50.0)),
-    }])
+    Ok(vec![within(
+        "10 sleeping steps: time above the sleeps",
+        "≤ 50 ms",
+        above,
+        50.0,
+    )])
 }
 
 /// A gigabyte of lines with three secrets, from the process to the disk.
@@ -406,9 +410,26 @@ impl Podman {
             which("podman").is_some(),
             "podman is missing: apt-get install podman runc"
         );
-        Ok(Self {
-            dir: tempfile::tempdir_in(bench.dir.path())?,
-        })
+        let dir = tempfile::tempdir_in(bench.dir.path())?;
+        // Its own limits are higher ones, which some machines do not let even root set; processes it bounds by the highest pid.
+        let ours = std::fs::read_to_string("/proc/self/limits")?;
+        let highest: u64 = std::fs::read_to_string("/proc/sys/kernel/pid_max")?
+            .trim()
+            .parse()?;
+        let limit = |name: &str, most: u64| {
+            let hard = ours.lines().find_map(|l| l.strip_prefix(name));
+            let hard = hard.and_then(|l| l.split_whitespace().nth(1)?.parse().ok());
+            hard.map_or(most, |hard: u64| hard.min(most))
+        };
+        let files = limit("Max open files", 1_048_576);
+        let processes = limit("Max processes", highest);
+        std::fs::write(
+            dir.path().join("containers.conf"),
+            format!(
+                "[containers]\ndefault_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\n"
+            ),
+        )?;
+        Ok(Self { dir })
     }
 
     fn command(&self) -> Command {
@@ -421,6 +442,7 @@ impl Podman {
             .arg(self.dir.path().join("run"));
         command
             .args(["--runtime", "runc", "--cgroup-manager", "cgroupfs"])
+            .env("CONTAINERS_CONF", self.dir.path().join("containers.conf"))
             .stdin(Stdio::null());
         command
     }
@@ -442,17 +464,7 @@ impl Podman {
             .context("podman has no image")?
             .to_owned();
         let mut command = self.command();
-        // The usual limits need a capability that some machines do not give even to root.
-        command.args([
-            "run",
-            "--rm",
-            "--network",
-            "none",
-            "--ulimit",
-            "host",
-            &id,
-            word,
-        ]);
+        command.args(["run", "--rm", "--network", "none", &id, word]);
         Ok(command)
     }
 }
