@@ -13,6 +13,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pipeline::model::{ConnectorSpec, Entities, Param, Pipeline, StepSpec};
+use pipeline::resolve::clone_names;
+
+use crate::cmd::run::steps;
 use crate::problem::Problem;
 
 /// A repository and the tree that stands in for it.
@@ -61,59 +65,156 @@ impl Local {
                 &e,
             )
         };
-        fs::create_dir_all(to).map_err(failed)?;
-        let count = match listed(&self.dir) {
-            Some(files) => {
-                let mut count = 0;
-                for file in files {
-                    let from = self.dir.join(&file);
-                    // What is deleted in the tree is still in git's list.
-                    let Ok(meta) = fs::symlink_metadata(&from) else {
-                        continue;
-                    };
-                    let into = to.join(&file);
-                    if let Some(parent) = into.parent() {
-                        fs::create_dir_all(parent).map_err(failed)?;
-                    }
-                    count += if meta.is_dir() {
-                        tree(&from, &into)
-                    } else {
-                        one(&from, &into, &meta)
-                    }
-                    .map_err(failed)?;
-                }
-                let git = self.dir.join(".git");
-                if git.is_dir() {
-                    tree(&git, &to.join(".git")).map_err(failed)?;
-                }
-                count
-            }
-            None => tree(&self.dir, to).map_err(failed)?,
-        };
+        let count = copied(&self.dir, to).map_err(failed)?;
         open_up(to).map_err(failed)?;
         Ok(count)
     }
+
+    /// Whether it stands in for something. A name that only the run will know is taken on trust.
+    pub(crate) fn fits(&self, pipeline: &Pipeline, entities: &Entities) -> Result<(), Problem> {
+        let mut names = Vec::new();
+        for step in steps(pipeline) {
+            let StepSpec::GitClone(clone) = &step.spec else {
+                continue;
+            };
+            let repo = match &clone.repo_name {
+                None => None,
+                Some(Param::Literal(name)) => Some(name.value.as_str()),
+                Some(_) => return Ok(()),
+            };
+            let reference = clone.connector_ref.as_ref();
+            if reference.is_some_and(|param| param.literal().is_none()) {
+                return Ok(());
+            }
+            let connector = reference
+                .and_then(Param::literal)
+                .and_then(|reference| entities.connector(reference));
+            let url = match connector.map(|own| &own.spec) {
+                Some(ConnectorSpec::Git(own)) => own.url.as_ref().map(|url| url.value.as_str()),
+                _ => None,
+            };
+            let all = clone_names(step.common.identifier.as_str(), repo, url);
+            if all.contains(&self.repo.as_str()) {
+                return Ok(());
+            }
+            names.extend(all.first().map(|name| format!("`{name}`")));
+        }
+        let problem = Problem::invalid(format!(
+            "`--local {}=…` stands in for no clone of this pipeline",
+            self.repo
+        ));
+        names.sort();
+        names.dedup();
+        Err(if names.is_empty() {
+            problem.help("leave it out: there is no GitClone step")
+        } else {
+            problem.help(format!(
+                "name a repository that is cloned: {}",
+                names.join(", ")
+            ))
+        })
+    }
+}
+
+/// A working tree with the repositories inside it, each as git knows it; what is no tree of git's, as a whole.
+fn copied(from: &Path, to: &Path) -> io::Result<u64> {
+    fs::create_dir_all(to)?;
+    let Some(files) = listed(from) else {
+        return tree(from, to);
+    };
+    let mut count = 0;
+    for file in files {
+        let (from, into) = (from.join(&file), to.join(&file));
+        // What is deleted in the tree is still in git's list.
+        let Ok(meta) = fs::symlink_metadata(&from) else {
+            continue;
+        };
+        if let Some(parent) = into.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        count += if !meta.is_dir() {
+            one(&from, &into, &meta)?
+        } else if from.join(".git").exists() {
+            copied(&from, &into)?
+        } else {
+            tree(&from, &into)?
+        };
+    }
+    history(from, &to.join(".git"))?;
+    Ok(count)
+}
+
+/// The repository itself, so that git works in the copy. Of a linked worktree and of a submodule it is elsewhere, and their `.git` is a
+/// file that says where.
+fn history(dir: &Path, to: &Path) -> io::Result<()> {
+    let git = dir.join(".git");
+    if git.is_dir() {
+        tree(&git, to)?;
+    } else if git.is_file()
+        && let Some(places) = git_says(
+            dir,
+            &[
+                "rev-parse",
+                "--path-format=absolute",
+                "--git-common-dir",
+                "--git-dir",
+            ],
+        )
+    {
+        let mut places = places
+            .split(|b| *b == b'\n')
+            .map(|path| Path::new(OsStr::from_bytes(path)));
+        let (Some(common), Some(own)) = (places.next(), places.next()) else {
+            return Ok(());
+        };
+        tree(common, to)?;
+        for name in ["HEAD", "index"] {
+            let file = own.join(name);
+            if file.is_file() {
+                fs::copy(file, to.join(name))?;
+            }
+        }
+        // A submodule's says where its tree is; this one is beside its tree, as every clone's.
+        let config = to.join("config");
+        let config = config.to_string_lossy();
+        let _ = git_says(
+            dir,
+            &["config", "--file", &config, "--unset", "core.worktree"],
+        );
+    } else {
+        return Ok(());
+    }
+    // Other trees of this repository are not here.
+    match fs::remove_dir_all(to.join("worktrees")) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// What git prints about a tree; none where it does not know it, or is not here.
+fn git_says(dir: &Path, words: &[&str]) -> Option<Vec<u8>> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(dir)
+        .args(words)
+        .output()
+        .ok()?;
+    output.status.success().then_some(output.stdout)
 }
 
 /// The files that git would know, relative to the tree; none where this is no git tree or there is no git.
 fn listed(dir: &Path) -> Option<Vec<PathBuf>> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(dir)
-        .args([
+    let out = git_says(
+        dir,
+        &[
             "ls-files",
             "-z",
             "--cached",
             "--others",
             "--exclude-standard",
-        ])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    let names = output
-        .stdout
-        .split(|b| *b == 0)
-        .filter(|name| !name.is_empty());
+        ],
+    )?;
+    let names = out.split(|b| *b == 0).filter(|name| !name.is_empty());
     let mut files: Vec<_> = names
         .map(|name| PathBuf::from(OsStr::from_bytes(name)))
         .collect();
@@ -185,7 +286,7 @@ mod tests {
             for entry in fs::read_dir(at).expect("a directory").flatten() {
                 let path = entry.path();
                 let name = path.strip_prefix(dir).expect("below").display().to_string();
-                if name == ".git" {
+                if name == ".git" || name.ends_with("/.git") {
                     found.push(name);
                 } else if entry.file_type().expect("a kind").is_dir() {
                     open.push(path);
@@ -267,6 +368,67 @@ mod tests {
             fs::read_to_string(from.join("src/a.rs")).expect("a file"),
             "a"
         );
+    }
+
+    #[test]
+    fn repositories_inside_and_linked_trees_are_repositories_in_the_copy() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let git = |at: &str, args: &[&str]| -> String {
+            let done = Command::new("git")
+                .args(["-c", "user.name=n", "-c", "user.email=n@example.com"])
+                .args(["-c", "protocol.file.allow=always", "-C"])
+                .arg(dir.path().join(at))
+                .args(args)
+                .output()
+                .expect("git runs");
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(done.status.success(), "{args:?}: {said}");
+            String::from_utf8_lossy(&done.stdout).trim().to_owned()
+        };
+        let put = |name: &str, text: &str| {
+            fs::write(dir.path().join(name), text).expect("a file");
+        };
+        git("", &["init", "-q", "lib"]);
+        put("lib/.gitignore", "junk\n");
+        put("lib/code", "1");
+        git("lib", &["add", "."]);
+        git("lib", &["commit", "-qm", "library"]);
+        git("", &["init", "-q", "shop"]);
+        git("shop", &["submodule", "--quiet", "add", "../lib", "lib"]);
+        git("shop", &["commit", "-qm", "shop"]);
+        git("shop", &["worktree", "add", "-q", "-b", "side", "../side"]);
+        git("side", &["submodule", "--quiet", "update", "--init"]);
+        for from in ["shop", "side"] {
+            put(&format!("{from}/lib/junk"), "ignored");
+            put(&format!("{from}/lib/code"), "2");
+            let local = Local::parse(&format!("x={}", dir.path().join(from).display()));
+            let (to, at) = (format!("copy-{from}"), dir.path().join("copy"));
+            local.expect("a tree").copy(&at).expect("a copy");
+            fs::rename(at, dir.path().join(&to)).expect("moved");
+            let inside = format!("{to}/lib");
+            assert_eq!(
+                names(&dir.path().join(&to)),
+                [
+                    ".git",
+                    ".gitmodules",
+                    "lib/.git",
+                    "lib/.gitignore",
+                    "lib/code"
+                ]
+            );
+            for (at, subject, changed) in [(&to, "shop", "m lib"), (&inside, "library", "M code")] {
+                assert_eq!(git(at, &["log", "-1", "--format=%s"]), subject, "{at}");
+                // Modes are opened up, which is no change of a file here.
+                let status = git(at, &["-c", "core.fileMode=false", "status", "--short"]);
+                assert_eq!(status.trim_start(), changed, "{at}");
+            }
+            let branch = if from == "side" {
+                "side"
+            } else {
+                &git("shop", &["branch", "--show-current"])
+            };
+            assert_eq!(git(&to, &["branch", "--show-current"]), branch);
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod wait;
 
 pub(crate) use early::early;
 pub(crate) use fits::fits;
+pub use git::clone_names;
 pub(crate) use git::stand_in;
 pub use image::{needs_privileges, pull_of, reference};
 pub(crate) use known::AsOf;

@@ -42,6 +42,9 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         .map(|text| Local::parse(text))
         .collect::<Result<Vec<_>, _>>()?;
     check(pipeline, &documents, &secrets)?;
+    for local in &locals {
+        local.fits(pipeline, &documents.entities)?;
+    }
     let part = Part::of(pipeline, args.only.as_deref(), args.from.as_deref())?;
     part.check(
         pipeline,
@@ -52,19 +55,11 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
     let clusters = clusters::connectors(pipeline, &documents.entities, &secrets, &target)?;
     let mut references = registries(pipeline);
     references.extend(agent_registries(pipeline, &target));
-    let (access, mut warnings) = access::logins(
+    let (access, warnings) = access::logins(
         references.iter().map(String::as_str),
         &documents.entities,
         &secrets,
     )?;
-    for local in &locals {
-        if !clones(pipeline) {
-            warnings.push(format!(
-                "`--local {}` stands in for nothing: the pipeline has no GitClone step",
-                local.repo
-            ));
-        }
-    }
 
     let home = Home::find()?;
     let run = home.create()?;
@@ -173,7 +168,7 @@ pub(crate) fn check(
 }
 
 /// Every step of a pipeline.
-fn steps(pipeline: &Pipeline) -> Vec<&Step> {
+pub(crate) fn steps(pipeline: &Pipeline) -> Vec<&Step> {
     fn stages<'p>(entries: &'p [StageEntry], found: &mut Vec<&'p Step>) {
         for entry in entries {
             match entry {
@@ -198,12 +193,6 @@ fn steps(pipeline: &Pipeline) -> Vec<&Step> {
     let mut found = Vec::new();
     stages(&pipeline.stages, &mut found);
     found
-}
-
-fn clones(pipeline: &Pipeline) -> bool {
-    steps(pipeline)
-        .iter()
-        .any(|step| matches!(step.spec, StepSpec::GitClone(_)))
 }
 
 /// The references of the connectors that images are pulled through.

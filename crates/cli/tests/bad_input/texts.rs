@@ -156,6 +156,13 @@ fn bad_arguments() {
             &["`--local x` is not `REPO=DIR`"],
         ),
         (
+            &["run", "fine.yaml", "--local", "shop=."],
+            &[
+                "`--local shop=…` stands in for no clone",
+                "there is no GitClone step",
+            ],
+        ),
+        (
             &["run", "fine.yaml", "--backend", "vm"],
             &["invalid value 'vm'"],
         ),

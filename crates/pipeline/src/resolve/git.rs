@@ -110,18 +110,22 @@ pub(crate) fn stand_in<'w>(
             }
         })
         .map(|url| url.value.clone());
-    let names = [
-        Some(place.identifier()),
-        repo.as_deref(),
-        repo.as_deref().map(last),
-        url.as_deref(),
-        url.as_deref().map(last),
-    ];
+    let names = clone_names(place.identifier(), repo.as_deref(), url.as_deref());
     let tree = trees
         .iter()
-        .find(|tree| names.contains(&Some(tree.repo.as_str())))?;
+        .find(|tree| names.contains(&tree.repo.as_str()))?;
     let source = repo.as_deref().or(url.as_deref()).unwrap_or(&tree.repo);
     Some((tree, directory(clone, source, values)?))
+}
+
+/// What the repository of a clone may be called where a working tree stands in for it: the step's identifier, its `repoName`, its
+/// connector's URL, or the last part of these two.
+pub fn clone_names<'n>(step: &'n str, repo: Option<&'n str>, url: Option<&'n str>) -> Vec<&'n str> {
+    let written = [repo, url].into_iter().flatten();
+    written
+        .flat_map(|name| [last(name), name])
+        .chain([step])
+        .collect()
 }
 
 fn repository(clone: &GitClone, values: &Values<'_, '_>) -> Option<String> {
