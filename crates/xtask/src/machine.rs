@@ -129,11 +129,15 @@ pub(crate) fn lacking(words: &str) -> Result<bool> {
 
 /// Whether packages can be installed here.
 pub(crate) fn root_on_debian() -> bool {
-    which("apt-get").is_some()
-        && Cmd::new("id")
-            .arg("-u")
-            .output()
-            .is_ok_and(|id| id.trim() == "0")
+    which("apt-get").is_some() && is_root()
+}
+
+/// Whether we are root.
+pub(crate) fn is_root() -> bool {
+    Cmd::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|id| id.trim() == "0")
 }
 
 /// Makes sure that apt knows the packages of its sources.

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const HELP: &str = "\
-cargo xtask test [ARGS]      run every test of the workspace; ARGS go to `cargo test`
+cargo xtask test [ARGS]      run every test of the workspace; ARGS go to `cargo test`; `--repeat N` in front: so often, on a busy machine
 cargo xtask images [NAME]    build the images of images/ from Debian packages; --fresh builds them again
 cargo xtask registry up|down  two registries on loopback with these images, one open, one with a login
 cargo xtask examples [WORD]   run the pipelines of examples/ for real and compare what comes out

@@ -68,7 +68,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Pushes an image of the repository as `stepyard/NAME:1`; the agent by its own tag.
+    /// Pushes an image of the repository as `stepyard/NAME:TAG`.
     pub(crate) fn push(&self, name: &str) -> Result<()> {
         push(
             &images::layout_of(name),
@@ -229,7 +229,7 @@ pub(crate) fn command(args: &[String]) -> Result<()> {
                 std::mem::forget(registry);
             }
             println!(
-                "127.0.0.1:{open} is open, 127.0.0.1:{locked} asks for {USER} / {PASSWORD}; both have stepyard/NAME:1 of"
+                "127.0.0.1:{open} is open, 127.0.0.1:{locked} asks for {USER} / {PASSWORD}; both have stepyard/NAME:1 (docker:dind) of"
             );
             println!("{}", images::names()?.join(" "));
             Ok(())

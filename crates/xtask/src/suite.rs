@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -32,8 +34,16 @@ struct Sum {
     skipped: u64,
 }
 
-/// Prepares the machine, brings the test cluster up, runs every test, and prints `N passed, N failed, N skipped`.
+/// Prepares the machine, brings the test cluster up, runs every test, and prints `N passed, N failed, N skipped`. `--repeat N` in
+/// front runs them so often, on a machine that is kept busy: what depends on timing fails there, and not in CI.
 pub(crate) fn run(more: &[String]) -> Result<()> {
+    let (times, more) = match more {
+        [flag, times, more @ ..] if flag == "--repeat" => {
+            let times = times.parse::<usize>();
+            (times.context("`--repeat` wants a number")?, more)
+        }
+        more => (1, more),
+    };
     machine::prepare()?;
     let access = if uses_cluster(more) {
         cluster::for_tests(&Instance::newest())?
@@ -43,7 +53,33 @@ pub(crate) fn run(more: &[String]) -> Result<()> {
     let mut args = vec!["--workspace".to_owned()];
     // Packages that are named are chosen among all.
     args.extend(more.iter().cloned());
-    tests(&[args], access.as_ref())
+    let _load = (times > 1).then(Load::new);
+    tests(&vec![args; times], access.as_ref())
+}
+
+/// Threads that leave the tests a third of each processor, until this ends.
+struct Load(Arc<AtomicBool>);
+
+impl Load {
+    fn new() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..2 * processors {
+            let over = over.clone();
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        Self(over)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The smoke suite against the oldest server.

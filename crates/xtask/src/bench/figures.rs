@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::measure::{Bench, done, is_root, median, ms, quantile, times};
+use super::measure::{Bench, done, median, ms, quantile, times};
 use super::{Row, texts, watch};
 use crate::command::{target, which};
 use crate::registry::{Registry, free_port};
@@ -154,7 +154,7 @@ fn stamps(text: &str) -> Vec<Duration> {
 
 /// Five steps that do nothing, the whole command, as root.
 pub(crate) fn noop(bench: &Bench) -> Result<Vec<Row>> {
-    if !is_root() {
+    if !machine::is_root() {
         machine::lacking("not root: the figures of root are not measured")?;
         return Ok(Vec::new());
     }
@@ -242,7 +242,7 @@ pub(crate) fn agent(bench: &Bench) -> Result<Vec<Row>> {
     )?;
     let waits = now
         .iter()
-        .filter(|(kind, _)| *kind != "command")
+        .filter(|(kind, _)| ["addon", "lite-engine"].contains(&kind.as_str()))
         .map(|(_, bytes)| *bytes)
         .max()
         .unwrap_or(0);

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::command::{Cmd, which};
 use crate::examples;
+use crate::machine::is_root;
 
 /// What all figures share: the release binary where any user may run it, and a place of our own.
 pub(crate) struct Bench {
@@ -83,14 +84,6 @@ impl Bench {
 
 fn open_to_all(path: &Path) -> Result<()> {
     Cmd::new("chmod").arg("0755").arg(path).run()
-}
-
-/// Whether we are root.
-pub(crate) fn is_root() -> bool {
-    Cmd::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|id| id.trim() == "0")
 }
 
 /// Runs it to its end; its failure is an error with what it said.

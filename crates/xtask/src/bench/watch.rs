@@ -63,14 +63,14 @@ fn look(before: &BTreeSet<u32>, child: &Child, field: &str, peaks: &mut Peaks) {
         let kind = if *pid == child.id() {
             "command".to_owned()
         } else {
-            kind(*pid)
+            kind(*pid).replace("stepyard", "keeper")
         };
         let peak = peaks.entry(kind).or_default();
         *peak = (*peak).max(kilobytes * 1024);
     }
 }
 
-/// The word that says what a process of the product is: its first argument that is one, else its name.
+/// The word that says what a process of the product is: its first argument that is one; what is left of the command is a pod's keeper.
 fn kind(pid: u32) -> String {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");

@@ -7,6 +7,7 @@
 //! env: NAME=VALUE
 //! pipeline: other.yaml        else the file of the same name
 //! uses: servers
+//! needs: root                 left out, and told so, for another user
 //! line: text                  some line of the output holds it; lines are found in this order
 //! never: text                 no line holds it
 //! ```
@@ -21,6 +22,7 @@ pub(crate) struct Expected {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) pipeline: Option<String>,
     pub(crate) uses_servers: bool,
+    pub(crate) needs_root: bool,
     lines: Vec<String>,
     never: Vec<String>,
 }
@@ -51,6 +53,7 @@ impl Expected {
                 }
                 ("pipeline", _) => it.pipeline = Some(rest.to_owned()),
                 ("uses", "servers") => it.uses_servers = true,
+                ("needs", "root") => it.needs_root = true,
                 ("line", _) => it.lines.push(rest.to_owned()),
                 ("never", _) => it.never.push(rest.to_owned()),
                 _ => bail!("`{line}` is not understood"),

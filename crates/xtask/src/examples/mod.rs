@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use self::expected::Expected;
 use self::servers::Servers;
 use crate::command::{Cmd, root, target};
+use crate::machine;
 
 /// Seconds for one example on a slow machine with nothing in its caches; here the longest takes five.
 const LONGEST: &str = "600";
@@ -41,7 +42,8 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         let shown = file.strip_prefix(root()).unwrap_or(file).with_extension("");
         let began = Instant::now();
         match one(&binary, file, &mut servers).with_context(|| shown.display().to_string()) {
-            Ok(()) => println!(
+            Ok(false) => {}
+            Ok(true) => println!(
                 "example {} as expected, {:.1} s",
                 shown.display(),
                 began.elapsed().as_secs_f32()
@@ -89,8 +91,12 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn one(binary: &Path, file: &Path, servers: &mut Option<Servers>) -> Result<()> {
+/// Whether it ran at all; else why not was told.
+fn one(binary: &Path, file: &Path, servers: &mut Option<Servers>) -> Result<bool> {
     let expected = Expected::parse(&std::fs::read_to_string(file)?)?;
+    if expected.needs_root && !machine::is_root() {
+        return machine::lacking(&format!("{} is left out: it needs root", file.display()));
+    }
     let folder = file.parent().context("a file without a folder")?;
     let work = tempfile::tempdir()?;
     let copy = work.path().join("example");
@@ -141,7 +147,7 @@ fn one(binary: &Path, file: &Path, servers: &mut Option<Servers>) -> Result<()> 
     );
     let wrong = expected.compare(out.status.code(), &text);
     if wrong.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     bail!(
         "\n{}\n--- what it printed ---\n{}",
@@ -171,7 +177,7 @@ fn copy_with(from: &Path, to: &Path, ports: &[(String, String)]) -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask serve`: what `examples/real` needs, on the usual ports, until somebody ends it.
+/// `cargo xtask serve`: what `examples/real` and `examples/docker` need, on the usual ports, until somebody ends it.
 pub(crate) fn serve() -> Result<()> {
     let _servers = Servers::start(true)?;
     println!("{}", servers::WORDS);

@@ -14,7 +14,7 @@ const REDIS: u16 = 6390;
 
 /// What is where.
 pub(crate) const WORDS: &str = "\
-127.0.0.1:5500 is an open registry with stepyard/NAME:1 for each image of images/
+127.0.0.1:5500 is an open registry with stepyard/NAME:TAG (1 but for docker:dind) for each image of images/
 127.0.0.1:5501 is the same with a login: stepyard / open-sesame
 127.0.0.1:5580 serves examples/real/app as http://127.0.0.1:5580/app.git";
 

@@ -17,6 +17,8 @@ pub(crate) struct Description {
     pub(crate) about: String,
     /// The image of this repository whose layers are below.
     pub(crate) base: Option<String>,
+    /// Its tag in a registry; `1` where nothing is said.
+    pub(crate) tag: Option<String>,
     /// Debian packages; what they depend on comes along.
     #[serde(default)]
     pub(crate) packages: Vec<String>,

@@ -41,7 +41,8 @@ pub(crate) fn names() -> Result<Vec<String>> {
 /// The tag of an image. The agent's is the digest that `stepyard` knows its own agent by: driver and agent are of one build.
 pub(crate) fn tag(name: &str) -> Result<String> {
     if name != "agent" {
-        return Ok("1".to_owned());
+        let described = Description::read(&root().join("images").join(name))?;
+        return Ok(described.tag.unwrap_or_else(|| "1".to_owned()));
     }
     let digest = layout::sha256(&std::fs::read(agent()?)?)?;
     Ok(digest[..12].to_owned())
