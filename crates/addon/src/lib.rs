@@ -8,6 +8,7 @@
 //!
 //! Read [`frame::Request`] and [`frame::Report`] first: they are the whole conversation.
 
+pub mod abandoned;
 pub mod attempt;
 mod finder;
 mod forms;

@@ -1,5 +1,13 @@
 //! When nobody comes back: what no driver has spoken to for long enough ends by itself.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+/// What a container leaves here becomes part of its pod's status (`terminated.message`). The kubelet makes the file; where there
+/// is none, nobody reads it.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
 /// Since when nobody is there.
 #[derive(Debug, Clone, Copy)]
 pub struct Abandoned {
@@ -24,6 +32,18 @@ impl Abandoned {
         }
         let since = *self.since_ms.get_or_insert(now_ms);
         self.limit_ms.map(|limit| since.saturating_add(limit))
+    }
+
+    /// Leaves behind why it ended.
+    pub fn tell(&self) {
+        let log = OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(TERMINATION_LOG);
+        if let (Ok(mut log), Some(limit)) = (log, self.limit_ms) {
+            let _ = log.write_all(::addon::abandoned::words(limit / 1000).as_bytes());
+        }
     }
 }
 

@@ -106,6 +106,7 @@ pub fn run(slices: &Path, listen: Listen<'_>, mut abandoned: Abandoned) -> io::R
         engine.waits(&mut waits);
         let until = abandoned.until(!engine.drivers.is_empty(), now().mono_ms);
         if until.is_some_and(|at| at <= now().mono_ms) {
+            abandoned.tell();
             return Ok(());
         }
         let timeout = engine.router.poll_timeout();

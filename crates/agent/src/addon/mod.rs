@@ -152,6 +152,7 @@ pub fn run(options: Options) -> io::Result<()> {
         let ready = waits.wait(until.into_iter().chain(alone).min())?;
         let now = now();
         if alone.is_some_and(|at| at <= now.mono_ms) {
+            abandoned.tell();
             addon.machine.handle(Event::Terminate, now);
             // Once is enough: what is left has its own times.
             abandoned = Abandoned::after(None);

@@ -1,5 +1,6 @@
 //! A pod's status: containers that wait for good or have ended, and the end of the pod.
 
+use addon::abandoned;
 use driver::backend::{Failure, FailureKind};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use pipeline::pod::SETUP_ADDON;
@@ -12,8 +13,9 @@ const NEVER_BEGAN: [&str; 3] = ["StartError", "ContainerCannotRun", "ContainerSt
 /// What a pod's status says.
 pub(super) fn fold(seen: &mut Seen, pod: &Pod) {
     let Some(status) = &pod.status else { return };
+    let end = end(pod);
     for container in status.container_statuses.iter().flatten() {
-        fold_container(seen, container);
+        fold_container(seen, container, end.as_deref());
     }
     for container in status.init_container_statuses.iter().flatten() {
         fold_init(seen, container);
@@ -21,13 +23,15 @@ pub(super) fn fold(seen: &mut Seen, pod: &Pod) {
     let phase = status.phase.as_deref().unwrap_or_default();
     if phase == "Failed" || phase == "Succeeded" || status.reason.as_deref() == Some("Evicted") {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
-        seen.gone
-            .get_or_insert_with(|| gone(over(name, phase, pod)));
+        let over =
+            || end.unwrap_or_else(|| format!("the pod {name} is over: its phase is {phase}"));
+        seen.gone.get_or_insert_with(|| gone(over()));
     }
 }
 
-/// Why a pod is over: who told it to end, if somebody did.
-fn over(name: &str, phase: &str, pod: &Pod) -> String {
+/// Why the pod as a whole is over or about to be: who told it to end, or that it ended itself since nobody came; none: not known.
+fn end(pod: &Pod) -> Option<String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
     let status = pod.status.clone().unwrap_or_default();
     // Evictions, preemption and lost nodes are told by a condition.
     let conditions = status.conditions.into_iter().flatten();
@@ -39,15 +43,24 @@ fn over(name: &str, phase: &str, pod: &Pod) -> String {
         .flatten()
         .filter(|text| !text.is_empty())
         .collect();
-    match (pod.metadata.deletion_timestamp.is_some(), why.is_empty()) {
-        (true, true) => format!("the pod {name} was deleted"),
-        (true, false) => format!("the pod {name} was deleted: {}", why.join(": ")),
-        (false, true) => format!("the pod {name} is over: its phase is {phase}"),
-        (false, false) => format!("the pod {name} is over: {}", why.join(": ")),
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some(match &why[..] {
+            [] => format!("the pod {name} was deleted"),
+            why => format!("the pod {name} was deleted: {}", why.join(": ")),
+        });
     }
+    let left = status.container_statuses.iter().flatten();
+    let alone = left
+        .filter_map(|own| own.state.as_ref()?.terminated.as_ref()?.message.as_deref())
+        .find_map(abandoned::read);
+    if let Some(alone) = alone {
+        return Some(format!("the pod {name} ended itself: {alone}"));
+    }
+    (!why.is_empty()).then(|| format!("the pod {name} is over: {}", why.join(": ")))
 }
 
-fn fold_container(seen: &mut Seen, status: &ContainerStatus) {
+/// `pod`: why the whole pod is over, if it is.
+fn fold_container(seen: &mut Seen, status: &ContainerStatus, pod: Option<&str>) {
     let name = &status.name;
     if status.image_id.contains('@') {
         seen.images.insert(name.clone(), status.image_id.clone());
@@ -73,7 +86,7 @@ fn fold_container(seen: &mut Seen, status: &ContainerStatus) {
                         FailureKind::Gone
                     },
                     container: Some(name.clone()),
-                    message: format!("the container {name} is over: {}", ended(end)),
+                    message: over(name, end, pod),
                     help: (reason == "OOMKilled")
                         .then(|| "raise spec.resources.limits.memory of the step".to_owned()),
                 },
@@ -87,6 +100,16 @@ fn fold_container(seen: &mut Seen, status: &ContainerStatus) {
             let failure = cannot_start(kind, name, &why);
             seen.failed.entry(name.clone()).or_insert(failure);
         }
+    }
+}
+
+/// How a container ended, and with what: by itself `Completed` says nothing of a pod that was told to end.
+fn over(name: &str, end: &ContainerStateTerminated, pod: Option<&str>) -> String {
+    let left = end.message.as_deref().and_then(abandoned::read);
+    match (left, pod) {
+        (Some(_), Some(pod)) => pod.to_owned(),
+        (_, Some(pod)) => format!("the container {name} is over: {}; {pod}", ended(end)),
+        (_, None) => format!("the container {name} is over: {}", ended(end)),
     }
 }
 
@@ -206,6 +229,36 @@ mod tests {
             fold(&mut seen, &serde_json::from_value(pod).expect("a pod"));
             assert_eq!(seen.gone.expect("it is over").message, words);
         }
+    }
+
+    /// A container that is over with its pod says so, however its own process ended.
+    #[test]
+    fn a_container_that_ends_with_its_pod_says_why_the_pod_ended() {
+        let left = |message: &str| {
+            let state =
+                json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": message}});
+            json!({"phase": "Running", "containerStatuses": [container(&state)]})
+        };
+        let alone = seen(&left("no driver came for 20 s"));
+        let words = "the pod p ended itself: no driver came for 20 s";
+        assert_eq!(alone.ended["step-a"].message, words);
+        let mut over = left("no driver came for 20 s");
+        over["phase"] = json!("Succeeded");
+        assert_eq!(
+            seen(&over).gone.map(|own| own.message).as_deref(),
+            Some(words)
+        );
+
+        let pod = json!({
+            "metadata": {"name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "status": left("bye"),
+        });
+        let mut deleted = Seen::default();
+        fold(&mut deleted, &serde_json::from_value(pod).expect("a pod"));
+        assert_eq!(
+            deleted.ended["step-a"].message,
+            "the container step-a is over: Completed (exit code 0): bye; the pod p was deleted"
+        );
     }
 
     #[test]

@@ -1,17 +1,20 @@
-//! A way over loopback that can be cut, stopped and frozen: what a network does.
+//! A way over loopback that can be cut, slowed down and frozen: what a network does.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+/// Between two bytes of a body that drips: well below the patience of whoever reads it.
+const DRIP: Duration = Duration::from_secs(5);
+
 /// What it does with bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// They pass.
     Open,
-    /// They wait, also those of new connections.
-    Held,
+    /// Heads of answers pass, their bodies come byte by byte: nobody's patience ends, and nothing is ever answered.
+    Drip,
     /// Connections end, new ones at once.
     Cut,
     /// They pass after a while each.
@@ -62,8 +65,8 @@ impl Proxy {
         self.become_(Way::Open);
     }
 
-    pub(crate) fn hold(&self) {
-        self.become_(Way::Held);
+    pub(crate) fn drip(&self) {
+        self.become_(Way::Drip);
     }
 
     pub(crate) fn slow(&self, by: Duration) {
@@ -109,21 +112,43 @@ impl Proxy {
         self.lock().sockets.extend(both);
         let _ = (near.set_nodelay(true), far.set_nodelay(true));
         std::thread::scope(|scope| {
-            scope.spawn(|| self.copy(number, near, &far));
-            scope.spawn(|| self.copy(number, &far, near));
+            scope.spawn(|| self.copy(number, near, &far, false));
+            scope.spawn(|| self.copy(number, &far, near, true));
         });
     }
 
-    fn copy(&self, number: u64, mut from: &TcpStream, mut to: &TcpStream) {
+    fn copy(&self, number: u64, mut from: &TcpStream, mut to: &TcpStream, answers: bool) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
-            if !self.may_pass(number) || to.write_all(&buffer[..count]).is_err() {
+            let mut bytes = &buffer[..count];
+            if answers {
+                bytes = self.dripped(bytes, to);
+            }
+            if !self.may_pass(number) || to.write_all(bytes).is_err() {
                 break;
             }
         }
         if !self.is_frozen(number) {
             let _ = to.shutdown(Shutdown::Write);
         }
+    }
+
+    /// While bodies drip: lets these bytes through one by one; what is left of them once the way is another one.
+    fn dripped<'a>(&self, bytes: &'a [u8], mut to: &TcpStream) -> &'a [u8] {
+        let head = bytes.windows(4).position(|end| end == b"\r\n\r\n");
+        let mut passed = head.map_or(0, |at| at + 4);
+        let mut state = self.lock();
+        let mut written = 0;
+        while state.way == Way::Drip && passed <= bytes.len() {
+            if to.write_all(&bytes[written..passed]).is_err() {
+                break;
+            }
+            written = passed;
+            passed += 1;
+            let drip = self.state.1.wait_timeout(state, DRIP);
+            state = drip.expect("nobody panics with it").0;
+        }
+        &bytes[written..]
     }
 
     fn is_frozen(&self, number: u64) -> bool {
@@ -137,8 +162,7 @@ impl Proxy {
             match state.way {
                 // What is frozen stays so to the end of the test.
                 _ if number < state.frozen => {}
-                Way::Open => return true,
-                Way::Held => {}
+                Way::Open | Way::Drip => return true,
                 Way::Cut => return false,
                 Way::Slow(by) => {
                     drop(state);

@@ -14,8 +14,8 @@ use crate::support::{Group, Home, Seen};
 
 /// An image that the cluster can pull.
 pub(crate) const IMAGE: &str = "127.0.0.1:5050/tc/busybox:1";
-/// So long is no step of a test: what has not come by then does not come.
-const LONG: Duration = Duration::from_mins(2);
+/// So long is no step of a test, also on a machine that is ten times slower: what has not come by then does not come.
+const LONG: Duration = Duration::from_mins(5);
 
 /// A namespace of its own, removed at the end, when nothing of a run may be left in it.
 pub(crate) struct Cluster {
@@ -217,6 +217,20 @@ impl Cluster {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Nothing of a run is left, once the cluster has removed what it was told to remove.
+    #[track_caller]
+    pub(crate) fn is_empty(&self) {
+        let began = Instant::now();
+        loop {
+            let left = self.left();
+            if left.is_empty() {
+                return;
+            }
+            assert!(began.elapsed() < LONG, "something is left: {left:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// All that runs left here: everything but the shared agent and what every namespace has.
     pub(crate) fn left(&self) -> Vec<String> {
         let names = self.kubectl(&[
@@ -239,7 +253,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert_eq!(self.left(), Vec::<String>::new(), "something is left");
+            self.is_empty();
         }
         self.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
     }

@@ -509,9 +509,12 @@ impl Core {
             if container.session.welcomed {
                 return;
             }
-            container.up = Some(result.map_err(|failure| classify(&failure)));
             // Tries before it was there say nothing.
             (container.tries, container.again_ms) = (0, now_ms);
+            container.up = Some(Ok(()));
+        }
+        if let Err(failure) = result {
+            self.container_lost(group, pod, container, classify(&failure), now_ms);
         }
         self.maybe_ready(group, pod, now_ms);
         self.open_channels(group, now_ms);

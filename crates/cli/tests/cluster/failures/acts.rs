@@ -13,16 +13,16 @@ use crate::world::Cluster;
 /// Long enough for what is cut off to be noticed, and tried again.
 const A_WHILE: Duration = Duration::from_secs(3);
 /// Longer than any moment takes to be reached.
-const LONGEST: Duration = Duration::from_mins(3);
+const LONGEST: Duration = Duration::from_mins(10);
 
 pub(super) fn container_killed(stage: Stage) -> Seen {
     kill(&stage, stage.container());
-    stage.end()
+    stage.loses()
 }
 
 pub(super) fn lite_engine_killed(stage: Stage) -> Seen {
     kill(&stage, "lite-engine");
-    stage.end()
+    stage.survives()
 }
 
 pub(super) fn pod_deleted(stage: Stage) -> Seen {
@@ -30,7 +30,7 @@ pub(super) fn pod_deleted(stage: Stage) -> Seen {
         .cluster
         .kubectl(&["delete", "pod", &stage.pod, "--wait=false"]);
     gone(&stage);
-    stage.end()
+    stage.loses()
 }
 
 pub(super) fn pod_evicted(stage: Stage) -> Seen {
@@ -43,43 +43,49 @@ pub(super) fn pod_evicted(stage: Stage) -> Seen {
         .cluster
         .kubectl_with(&["create", "--raw", &path, "-f", "-"], &body);
     gone(&stage);
-    stage.end()
+    stage.loses()
 }
 
-/// A step that runs is given its time to end; else the pod is gone before somebody looks.
+/// Between steps and at the end the pod is gone before the driver, which is stopped, may look.
 fn gone(stage: &Stage) {
-    if stage.moment != Moment::During {
+    if matches!(stage.moment, Moment::Between | Moment::End) {
         stage.cluster.until("the end of the pod", || {
             stage.cluster.pods().is_empty().then_some(())
         });
     }
 }
 
-pub(super) fn driver_killed(mut stage: Stage) -> Seen {
-    stage.go_on();
-    taken_over(stage, Duration::ZERO)
+/// A command that comes back finds the pod as it was.
+pub(super) fn driver_killed(stage: Stage) -> Seen {
+    taken_over(stage, |_, _| ())
 }
 
 /// The pod ends by itself; a command that comes back finds it so.
 pub(super) fn driver_gone(stage: Stage) -> Seen {
-    taken_over(stage, Duration::from_secs(1))
-}
-
-fn taken_over(stage: Stage, end: Duration) -> Seen {
-    let Stage {
-        cluster, run, pod, ..
-    } = stage;
-    let before = run.kill();
-    if !end.is_zero() {
+    taken_over(stage, |cluster, name| {
         cluster.until("the pod's own end", || {
             let pods = cluster.pods();
-            let pod = pods
-                .iter()
-                .find(|p| p["metadata"]["name"] == pod.as_str())?;
+            let pod = pods.iter().find(|p| p["metadata"]["name"] == name)?;
             let phase = pod["status"]["phase"].as_str()?;
             ["Succeeded", "Failed"].contains(&phase).then_some(())
         });
-    }
+    })
+}
+
+/// Kills the driver, wherever it is, and lets another one take its run over after this.
+fn taken_over(stage: Stage, wait: impl FnOnce(&Cluster, &str)) -> Seen {
+    let Stage {
+        cluster,
+        run,
+        pod,
+        gate,
+        words,
+        ..
+    } = stage;
+    let before = run.kill();
+    wait(cluster, &pod);
+    words.say_all();
+    gate.open();
     let after = cluster.resume().end();
     // A resumed run shows the lines of the journal's steps from where it takes them over.
     Seen {
@@ -93,17 +99,17 @@ pub(super) fn connection_cut(mut stage: Stage) -> Seen {
     stage.go_on();
     std::thread::sleep(A_WHILE);
     stage.way.open();
-    stage.end()
+    stage.survives()
 }
 
 pub(super) fn connection_frozen(stage: Stage) -> Seen {
     stage.way.freeze();
-    stage.end()
+    stage.survives()
 }
 
 pub(super) fn connection_slow(stage: Stage) -> Seen {
     stage.way.slow(Duration::from_millis(100));
-    stage.end()
+    stage.survives()
 }
 
 /// The four moments of a row meet: the cluster is broken once for all of them, by the last that comes.
@@ -151,17 +157,19 @@ pub(super) fn node_gone(mut stage: Stage) -> Seen {
         // where others answer is done for it.
         cluster.kubectl(&["taint", "node", "--all", "--overwrite", UNREACHABLE]);
     });
-    stage.go_on();
+    // Whose steps are held: its node is gone, what runs there is not.
+    stage.wake();
     cluster.until("the removal of the pod whose node is gone", || {
         let pods = cluster.pods();
         let pod = pods.iter().find(|p| p["metadata"]["name"] == pod.as_str());
         let stays = pod.is_some_and(|p| p["metadata"]["deletionTimestamp"].is_null());
         (!stays).then_some(())
     });
-    // Who has no pod waits for the node; the others are told without it.
+    // Who is to have another pod waits for the node; the others are told without it.
+    stage.notices();
     let (waiting, ended) = match stage.moment {
         Moment::Before => (Some(stage), None),
-        _ => (None, Some(stage.end())),
+        _ => (None, Some(stage.run.end())),
     };
     NODE.meet(|| {
         start("kubelet");
@@ -171,7 +179,7 @@ pub(super) fn node_gone(mut stage: Stage) -> Seen {
             cluster.kubectl(&["taint", "node", "--all", &format!("{UNREACHABLE}-")]);
         }
     });
-    ended.unwrap_or_else(|| waiting.expect("one of both").end())
+    ended.unwrap_or_else(|| waiting.expect("one of both").run.end())
 }
 
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable:NoExecute";
@@ -193,7 +201,7 @@ pub(super) fn api_server_down(mut stage: Stage) -> Seen {
     stage
         .cluster
         .until("the API server", || stage.cluster.answers().then_some(()));
-    stage.end()
+    stage.survives()
 }
 
 /// Kills the first process of a container from outside.
@@ -227,7 +235,7 @@ fn kill(stage: &Stage, container: &str) {
 }
 
 /// The state of the cluster of ours.
-fn state() -> PathBuf {
+pub(super) fn state() -> PathBuf {
     PathBuf::from(std::env::var_os("STEPYARD_TEST_CLUSTER").expect("asked for before"))
 }
 

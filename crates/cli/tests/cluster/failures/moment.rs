@@ -1,19 +1,20 @@
-//! A run of two steps that is brought to a moment and held there.
+//! A run of two steps that is brought to a moment and held there until the test says a word.
+//!
+//! Nothing here is timed: a step goes on when a file is there, and a moment is reached when what makes it one was seen. Between
+//! two steps and at the end that is the step's record in its slice, and a driver that is stopped before the step may end.
 
 use std::fmt;
-use std::time::Duration;
+use std::io::Read as _;
+use std::path::PathBuf;
 
 use rustix::process::Signal;
 
 use crate::proxy::Proxy;
-use crate::support::Group;
+use crate::support::{Group, Seen};
 use crate::world::{Cluster, Running};
 
 /// The port of the open registry.
 const REGISTRY: u16 = 5050;
-
-/// Seconds between a step's last line and its end: time to stop the driver in between, also on a busy machine.
-const TAIL: u64 = 3;
 
 /// When something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,29 @@ impl fmt::Display for Moment {
     }
 }
 
+/// What a step waits for before it says that it is done, and before it ends after that.
+const WORDS: [&str; 4] = ["one-done", "one-end", "two-done", "two-end"];
+
+/// Words that are said so far, as files of a directory of this machine that every pod of the run sees.
+pub(crate) struct Words(tempfile::TempDir);
+
+impl Words {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn say(&self, word: &str) {
+        std::fs::write(self.0.path().join(word), "").expect("a file");
+    }
+
+    /// Lets every step go on to its end.
+    pub(crate) fn say_all(&self) {
+        for word in WORDS {
+            self.say(word);
+        }
+    }
+}
+
 /// A run at its moment.
 pub(crate) struct Stage<'a> {
     pub(crate) cluster: &'a Cluster,
@@ -52,70 +76,78 @@ pub(crate) struct Stage<'a> {
     /// On the command's way to the API server.
     pub(crate) way: Proxy,
     /// On its way to the registry.
-    gate: Proxy,
+    pub(crate) gate: Proxy,
+    pub(crate) words: Words,
     stopped: bool,
 }
 
 impl<'a> Stage<'a> {
     /// Starts a run and brings it there. Its pod ends by itself when no driver was there for `abandoned`.
-    pub(crate) fn reach(cluster: &'a Cluster, moment: Moment, abandoned: &str) -> Self {
+    pub(crate) fn reach(cluster: &'a Cluster, moment: Moment, abandoned: Option<&str>) -> Self {
         let gate = Proxy::to(REGISTRY);
         let image = format!("127.0.0.1:{}/tc/busybox:1", gate.port);
         // The node has the image, so that only the command's own question waits at the gate.
         cluster.pull(&image);
-        let with = |group: Group, id: &str, text: &str| group.step(id, &image, "shell: Sh", text);
-        // What happens during a step happens well before its end, also on a busy machine.
-        let long = if moment == Moment::During { 10 } else { 2 };
-        let group = with(
-            Group::new(),
-            "one",
-            &format!("echo one up; sleep {long}; echo one done; sleep {TAIL}"),
-        );
-        let group = with(
-            group,
-            "two",
-            &format!("echo two up; sleep 0.5; echo two done; sleep {TAIL}"),
-        );
+        let words = Words::new();
+        let step = |group: Group, id: &str| {
+            let wait = |word: &str| format!("until [ -e /words/{id}-{word} ]; do sleep 0.1; done");
+            let (done, end) = (wait("done"), wait("end"));
+            let text = format!("echo {id} up; {done}; echo {id} done; {end}");
+            group.step(id, &image, "shell: Sh", &text)
+        };
+        let dir = words.0.path().display();
+        let group = Group::new().infra(&format!(
+            "volumes: [{{type: HostPath, mountPath: /words, spec: {{path: {dir}}}}}]"
+        ));
+        let group = step(step(group, "one"), "two");
         if moment == Moment::Before {
-            gate.hold();
+            gate.drip();
         }
         let (way, kubeconfig) = cluster.by_proxy();
         let mut command = cluster.running_command(&group, &[]);
-        command
-            .env("KUBECONFIG", &kubeconfig)
-            .env("STEPYARD_ABANDONED_AFTER", abandoned);
-        let mut run = Running::of(command);
-        let pod = cluster.until("a pod whose containers stand", || {
+        command.env("KUBECONFIG", &kubeconfig);
+        if let Some(abandoned) = abandoned {
+            command.env("STEPYARD_ABANDONED_AFTER", abandoned);
+        }
+        let run = Running::of(command);
+        let (pod, uid) = cluster.until("a pod whose containers stand", || {
             let pod = cluster.pods().into_iter().next()?;
             let states = pod["status"]["containerStatuses"].as_array()?;
             let up = states.iter().all(|s| s["state"]["running"].is_object());
-            (up && states.len() == 3)
-                .then(|| pod["metadata"]["name"].as_str().map(str::to_owned))?
+            let text = |name: &str| pod["metadata"][name].as_str().map(str::to_owned);
+            (up && states.len() == 3).then(|| Some((text("name")?, text("uid")?)))?
         });
-        let mut stopped = true;
-        match moment {
-            Moment::Before => stopped = false,
-            Moment::During => {
-                run.until("[s/g/one] one up");
-                stopped = false;
-            }
-            Moment::Between => run.until("[s/g/one] one done"),
-            Moment::End => run.until("[s/g/two] two done"),
-        }
-        if stopped {
-            run.signal(Signal::STOP);
-            // The step ends meanwhile.
-            std::thread::sleep(Duration::from_secs(TAIL + 2));
-        }
-        Self {
+        let mut stage = Self {
             cluster,
             moment,
             run,
             pod,
             way,
             gate,
-            stopped,
+            words,
+            stopped: false,
+        };
+        match moment {
+            Moment::Before => {}
+            Moment::During => stage.run.until("[s/g/one] one up"),
+            Moment::Between => {
+                stage.words.say("one-done");
+                stage.run.until("[s/g/one] one done");
+                stage.stop();
+                stage.words.say("one-end");
+                stage.recorded(&uid, "step-one");
+            }
+            Moment::End => {
+                for word in ["one-done", "one-end", "two-done"] {
+                    stage.words.say(word);
+                }
+                stage.run.until("[s/g/two] two done");
+                stage.stop();
+                stage.words.say("two-end");
+                stage.recorded(&uid, "step-two");
+            }
         }
+        stage
     }
 
     /// The container that it is about: of the step that runs, else of the next one, else of the last one.
@@ -126,17 +158,66 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Lets the run go on.
-    pub(crate) fn go_on(&mut self) {
-        self.gate.open();
+    /// Stops the driver; it does nothing more when this returns.
+    fn stop(&mut self) {
+        self.run.signal(Signal::STOP);
+        self.stopped = true;
+        let stat = format!("/proc/{}/stat", self.run.child.id());
+        self.cluster.until("the driver's stop", || {
+            let stat = std::fs::read_to_string(&stat).ok()?;
+            // The state follows the name, which stands in brackets.
+            stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
+        });
+    }
+
+    /// Waits until the addon has written the record of a container's step.
+    fn recorded(&self, uid: &str, container: &str) {
+        let state = super::acts::state();
+        let volumes = state.join(format!(
+            "kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir"
+        ));
+        let record: PathBuf = volumes.join(format!("addon/{container}/record"));
+        self.cluster.until("the step's record", || {
+            let mut first = [0];
+            let mut file = std::fs::File::open(&record).ok()?;
+            file.read_exact(&mut first).ok()?;
+            (first == *b"{").then_some(())
+        });
+    }
+
+    /// The driver goes on, whatever its steps wait for.
+    pub(crate) fn wake(&mut self) {
         if std::mem::take(&mut self.stopped) {
             self.run.signal(Signal::CONT);
         }
     }
 
-    /// Lets it go on to its end.
-    pub(crate) fn end(mut self) -> crate::support::Seen {
+    /// Everything goes on.
+    pub(crate) fn go_on(&mut self) {
+        self.words.say_all();
+        self.gate.open();
+        self.wake();
+    }
+
+    /// The end of a run that goes on as if nothing had been.
+    pub(crate) fn survives(mut self) -> Seen {
         self.go_on();
         self.run.end()
+    }
+
+    /// The end of a run whose pod, or a container of it, is lost. Its steps are held: what is lost does not win a race against
+    /// its loss. Before the first step another pod is to do the work.
+    pub(crate) fn loses(mut self) -> Seen {
+        self.notices();
+        self.wake();
+        self.run.end()
+    }
+
+    /// Before the first step the driver is held until it has noticed the loss: no start of the lost pod is under way then.
+    pub(crate) fn notices(&mut self) {
+        if self.moment == Moment::Before {
+            self.run.until("the pod was lost");
+            self.go_on();
+        }
     }
 }
