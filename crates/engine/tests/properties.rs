@@ -44,9 +44,10 @@ fn interrupt(state: &State, choice: u8) -> Interrupt {
     }
 }
 
-/// A world that can be asked for nothing more is one that is paused: somebody resumes it.
+/// A world that is only asked to keep what it holds, or for nothing, is one that is paused: somebody resumes it.
 fn go_on(state: &mut State, journal: &mut Vec<Stamped>, now: u64) {
-    if state.paused.is_some() && wanted(state).is_empty() {
+    let keeps = |own: &Effect| matches!(own, Effect::KeepPod { .. } | Effect::Queue { .. });
+    if state.paused.is_some() && wanted(state).iter().all(keeps) {
         journal.extend(advance(state, Input::Interrupt(Interrupt::Resume), now).unwrap());
     }
 }
