@@ -50,8 +50,9 @@ pub(crate) fn run(more: &[String]) -> Result<()> {
     } else {
         None
     };
-    let mut args = vec!["--workspace".to_owned()];
-    // Packages that are named are chosen among all.
+    // Cargo would not look at the packages that are named beside it.
+    let all = packages(more).next().is_none();
+    let mut args = Vec::from_iter(all.then(|| "--workspace".to_owned()));
     args.extend(more.iter().cloned());
     let _load = (times > 1).then(Load::new);
     tests(&vec![args; times], access.as_ref())
@@ -97,13 +98,16 @@ pub(crate) fn smoke() -> Result<()> {
 
 /// Whether a call of `cargo test` with these arguments runs tests that use a cluster.
 fn uses_cluster(args: &[String]) -> bool {
-    let mut packages = args
-        .iter()
+    let mut packages = packages(args).peekable();
+    packages.peek().is_none() || packages.any(|name| WITH_CLUSTER.contains(&name))
+}
+
+/// The packages that these arguments of `cargo test` name.
+fn packages(args: &[String]) -> impl Iterator<Item = &str> {
+    args.iter()
         .zip(args.iter().skip(1))
         .filter(|(flag, _)| *flag == "-p" || *flag == "--package")
         .map(|(_, name)| name.as_str())
-        .peekable();
-    packages.peek().is_none() || packages.any(|name| WITH_CLUSTER.contains(&name))
 }
 
 /// `PATH` with the tools that are unpacked, and with the cluster's `kubectl` before another one.
