@@ -84,7 +84,9 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
-        if due {
+        // On a channel that is only being opened the hello says it.
+        let greeted = self.session(&group, &container).is_some_and(|s| s.greeted);
+        if due && greeted {
             if let Some(log) = self.logs.get_mut(&(step.clone(), attempt)) {
                 log.acked = stored;
             }

@@ -21,6 +21,8 @@ pub(super) const STEP: u64 = INITIAL_CREDIT as u64 / 4;
 /// The conversation on the current channel, and what is kept beyond it.
 #[derive(Default)]
 pub(super) struct Session {
+    /// The hello was sent on this channel: an addon takes nothing before it.
+    pub(super) greeted: bool,
     pub(super) welcomed: bool,
     /// The addon waits for a start.
     pub(super) idle: bool,
@@ -44,6 +46,7 @@ pub(super) struct Session {
 impl Session {
     /// The channel is gone.
     pub(super) fn cut(&mut self) {
+        self.greeted = false;
         self.welcomed = false;
         self.idle = false;
         self.streaming = None;
@@ -66,12 +69,16 @@ impl Core {
         Some(&mut container.session)
     }
 
-    /// Sends a request on a container's channel, if there is one.
+    /// Sends a request on a container's channel, if there is one and it was greeted.
     pub(super) fn request(&mut self, group: &NodeId, container: &str, request: &Request) {
         let Some(entry) = self.groups.get(group) else {
             return;
         };
-        let channel = entry.containers.get(container).and_then(|c| c.channel);
+        let greeted = entry
+            .containers
+            .get(container)
+            .filter(|c| c.session.greeted);
+        let channel = greeted.and_then(|c| c.channel);
         if let (Some(connection), Some(channel)) = (entry.connection(), channel) {
             self.out.push_back(Action::Send {
                 connection,
@@ -191,6 +198,9 @@ impl Core {
             attempt,
             acked,
         });
+        if let Some(session) = self.session(group, container) {
+            session.greeted = true;
+        }
         self.request(group, container, &hello);
     }
 
