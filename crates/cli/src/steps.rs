@@ -3,15 +3,17 @@
 use pipeline::plan::NodeId;
 
 use crate::problem::Problem;
-use crate::screen::view::View;
+use crate::screen::view::{Item, View};
 
 /// The leaf that `word` means: its whole id, its path (`build/compile_group/unit`), the end of its path, or its identifier.
 pub(crate) fn find(view: &View, word: &str) -> Result<NodeId, Problem> {
-    let leaves: Vec<_> = view
-        .items
+    // In the order in which they are written, for the message that lists them.
+    let all = view.root.as_ref().map(|root| view.below(root));
+    let all = all.unwrap_or_default();
+    let leaves: Vec<_> = all
         .iter()
-        .filter(|(_, item)| item.is_leaf())
-        .map(|(id, _)| (id, view.path(id)))
+        .filter(|id| view.items.get(*id).is_some_and(Item::is_leaf))
+        .map(|id| (id, view.path(id)))
         .collect();
     let wanted = word.trim_matches('/');
     let exact = |(id, path): &&(&NodeId, String)| id.0 == wanted || *path == wanted;

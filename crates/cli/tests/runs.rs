@@ -130,6 +130,13 @@ fn exit_codes_lines_and_history() {
         "first\n"
     );
     let id = runs[1]["id"].as_str().expect("an id");
+    let unknown = stepyard(home.path(), &["logs", id, "elsewhere"]);
+    let said = text(&unknown.stderr);
+    assert_eq!(unknown.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("it has s/g/Initialize, s/g/one, s/g/two, s/g/three"),
+        "{said}"
+    );
     assert_eq!(
         text(&stepyard(home.path(), &["logs", &id[..6], "one"]).stdout),
         "first\n"
