@@ -173,7 +173,8 @@ impl Summary {
             return;
         };
         self.tests += 1;
-        self.time_ms += case.time_ms;
+        // A report may claim any time, as often as it likes.
+        self.time_ms = self.time_ms.saturating_add(case.time_ms);
         match case.result {
             Verdict::Passed => {}
             Verdict::Failed => self.failed += 1,
@@ -313,6 +314,14 @@ mod tests {
         assert_eq!((summary.tests, summary.failed), (2, 1));
         assert_eq!(summary.warnings.len(), 1);
         assert_eq!(read("kind: Pipeline").warnings.len(), 1);
+    }
+
+    #[test]
+    fn times_beyond_all_bounds_have_a_sum() {
+        let summary = read(
+            "<testsuite><testcase name='a' time='1e30'/><testcase name='b' time='2.3'/></testsuite>",
+        );
+        assert_eq!(summary.time_ms, u64::MAX);
     }
 
     proptest! {
