@@ -58,6 +58,7 @@ const ROWS: &[(&str, &[&str])] = &[
             "backend-kube",
         ],
     ),
+    ("fuzz-targets", &["addon", "engine", "pipeline", "syntax"]),
     ("sim", &["addon", "driver", "engine", "pipeline"]),
     ("xtask", &["image"]),
 ];

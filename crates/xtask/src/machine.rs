@@ -92,6 +92,18 @@ pub(crate) fn prepare() -> Result<bool> {
     Ok(musl()? && whole)
 }
 
+/// A C++ compiler, which libFuzzer is built with.
+pub(crate) fn cpp() -> Result<bool> {
+    if which("c++").is_some() {
+        return Ok(true);
+    }
+    if root_on_debian() {
+        install(&["g++"])?;
+        return Ok(true);
+    }
+    lacking("missing here: c++ (libFuzzer); on Debian, as root: apt-get install g++")
+}
+
 /// The Rust target of the static agent.
 fn musl() -> Result<bool> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);

@@ -6,6 +6,7 @@ mod bench;
 mod cluster;
 mod command;
 mod examples;
+mod fuzz;
 mod git_server;
 mod http;
 mod images;
@@ -29,6 +30,7 @@ cargo xtask serve             what examples/real talks to: both registries and a
 cargo xtask cluster up|down|status|kubeconfig  a real one-node Kubernetes on this machine; --oldest, --instance N, --wipe
 cargo xtask cluster smoke     what is tested against the oldest server that is supported
 cargo xtask bench [FIGURE]    measure the table of figures, with ratios in the same run; --kube [FIGURE] that of a cluster
+cargo xtask fuzz [TARGET] [--seconds N]  feed what reads strangers' bytes with mutated ones, two targets at once
 cargo xtask check-layers     check that crates depend on each other inwards only, and that the pure ones are pure
 cargo xtask check-macos      check that the command compiles for macOS, where that Rust target can be had";
 
@@ -54,6 +56,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "check-macos" => macos::check(),
         "bench" => bench::run(rest),
         "examples" => examples::run(rest),
+        "fuzz" => fuzz::run(rest),
         "serve" => examples::serve(),
         "cluster" => cluster::command(rest),
         "registry" => registry::command(rest),
