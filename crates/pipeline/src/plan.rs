@@ -11,6 +11,7 @@ mod failure;
 mod looping;
 mod place;
 mod runs;
+mod seats;
 #[cfg(test)]
 mod tests;
 mod unsupported;

@@ -1,5 +1,6 @@
 //! From a pipeline as it is written to the ids of its nodes, and back.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use syntax::{Diagnostic, Span};
@@ -10,6 +11,7 @@ use crate::model::{
 use crate::resolve::World;
 
 use super::looping::{self, Iteration};
+use super::seats::{self, Seat, Seated};
 use super::{Level, NodeId};
 
 /// The id of the root.
@@ -144,10 +146,7 @@ impl<'m> Place<'m> {
         let mut at = Self::root(pipeline);
         let mut way = Vec::new();
         while at.id != *id {
-            let next = iteration(&at).or_else(|| {
-                let mut children = at.children().into_iter().chain(at.rollback());
-                children.find(|child| child.leads_to(id))
-            })?;
+            let next = iteration(&at).or_else(|| at.next_towards(id))?;
             way.push(std::mem::replace(&mut at, next));
         }
         way.push(at);
@@ -346,98 +345,86 @@ impl<'m> Place<'m> {
     /// What it becomes when it is entered, as it is written. Rollback steps are no part of a forward run; of a loop it is
     /// what is repeated, once.
     pub fn children(&self) -> Vec<Self> {
-        match self.what {
-            What::Pipeline(pipeline) => self.stages("stages", &pipeline.stages),
-            What::Stages(entries) => self.stages(&self.id.0, entries),
-            What::Stage(stage) => stage.execution().map_or_else(Vec::new, |execution| {
-                self.elements(&format!("{}.steps", self.id), &execution.steps)
-            }),
-            What::Group(group) => {
-                let mut children = Vec::new();
-                if self.makes_pod() {
-                    children.push(Self {
-                        id: NodeId(format!("{}.Initialize", self.id)),
-                        what: What::Initialize(group),
-                        stage: self.stage.clone(),
-                        groups: self.groups.clone(),
-                        iterations: self.iterations.clone(),
-                    });
-                }
-                children.extend(self.elements(&format!("{}.steps", self.id), &group.steps));
-                children
-            }
-            What::Elements(elements) => self.elements(&self.id.0, elements),
-            What::Rollback(Body::Stage(stage)) => {
-                stage.execution().map_or_else(Vec::new, |execution| {
-                    self.elements(&self.id.0, &execution.rollback_steps)
-                })
-            }
-            What::Rollback(Body::Group(group)) => self.elements(&self.id.0, &group.rollback_steps),
-            What::Loop(body) => {
-                let id = NodeId(format!("{}.{}", self.id, body.identifier()));
-                vec![self.body(body, id)]
-            }
-            What::Initialize(_) | What::Step(_) | What::Rollback(Body::Step(_)) => Vec::new(),
+        if let What::Loop(body) = self.what {
+            let id = NodeId(format!("{}.{}", self.id, body.identifier()));
+            return vec![self.body(body, id)];
+        }
+        let head = self.head();
+        let seats = seats::below(self.what);
+        let mut children = Vec::with_capacity(seats.len() + 1);
+        children.extend(self.initialize());
+        children.extend(seats.iter().map(|seat| self.seated(&head, seat)));
+        children
+    }
+
+    /// The child, or what undoes it, on the way to an id.
+    fn next_towards(&self, id: &NodeId) -> Option<Self> {
+        if matches!(self.what, What::Loop(_)) {
+            return self.children().into_iter().find(|own| own.leads_to(id));
+        }
+        let head = self.head();
+        let rest = id.0.strip_prefix(&*head).and_then(|r| r.strip_prefix('.'));
+        let seat = rest.and_then(|rest| {
+            let mut seats = seats::below(self.what).into_iter();
+            seats.find(|seat| seat.leads_to(rest))
+        });
+        match seat {
+            Some(seat) => Some(self.seated(&head, &seat)),
+            None => self
+                .initialize()
+                .into_iter()
+                .chain(self.rollback())
+                .find(|own| own.leads_to(id)),
         }
     }
 
-    /// An element of the text: itself, or the loop around it.
-    fn element(&self, head: &str, body: Body<'m>) -> Self {
-        let id = NodeId(format!("{head}.{}", body.identifier()));
-        if body.strategy().is_none() {
-            return self.body(body, id);
+    /// What the ids of its children begin with.
+    fn head(&self) -> Cow<'_, str> {
+        match self.what {
+            What::Pipeline(_) => Cow::Borrowed("stages"),
+            What::Stage(_) | What::Group(_) => Cow::Owned(format!("{}.steps", self.id)),
+            _ => Cow::Borrowed(&self.id.0),
         }
+    }
+
+    /// Where the pod of this group is made, if it makes one.
+    fn initialize(&self) -> Option<Self> {
+        let What::Group(group) = self.what else {
+            return None;
+        };
+        self.makes_pod().then(|| Self {
+            id: NodeId(format!("{}.Initialize", self.id)),
+            what: What::Initialize(group),
+            stage: self.stage.clone(),
+            groups: self.groups.clone(),
+            iterations: self.iterations.clone(),
+        })
+    }
+
+    /// A child: an element of the text, the loop around one, or a `parallel` block.
+    fn seated(&self, head: &str, seat: &Seat<'m>) -> Self {
+        let id = NodeId(seat.id(head));
+        let what = match seat.what {
+            Seated::Body(body) if body.strategy().is_none() => return self.body(body, id),
+            Seated::Body(body) => What::Loop(body),
+            Seated::Stages(_, entries) => {
+                return Self {
+                    id,
+                    what: What::Stages(entries),
+                    stage: None,
+                    groups: Vec::new(),
+                    iterations: Vec::new(),
+                };
+            }
+            Seated::Elements(_, elements) => What::Elements(elements),
+        };
         Self {
             id,
-            what: What::Loop(body),
+            what,
             stage: self.stage.clone(),
             groups: self.groups.clone(),
             iterations: self.iterations.clone(),
         }
-    }
-
-    fn stages(&self, head: &str, entries: &'m [StageEntry]) -> Vec<Self> {
-        let mut places = Vec::new();
-        for (at, entry) in entries.iter().enumerate() {
-            match entry {
-                StageEntry::Stage(stage) => places.push(self.element(head, Body::Stage(stage))),
-                StageEntry::Parallel(block) => places.push(Self {
-                    id: NodeId(format!("{head}.parallel{}", at + 1)),
-                    what: What::Stages(&block.stages),
-                    stage: None,
-                    groups: Vec::new(),
-                    iterations: Vec::new(),
-                }),
-                StageEntry::Insert(insert) => {
-                    let inner = insert.stages.as_ref().and_then(Param::literal);
-                    let head = format!("{head}.{}", insert.identifier);
-                    places.extend(inner.map_or_else(Vec::new, |inner| self.stages(&head, inner)));
-                }
-            }
-        }
-        places
-    }
-
-    fn elements(&self, head: &str, elements: &'m [Element]) -> Vec<Self> {
-        let mut places = Vec::new();
-        for (at, element) in elements.iter().enumerate() {
-            match element {
-                Element::Step(step) => places.push(self.element(head, Body::Step(step))),
-                Element::Group(group) => places.push(self.element(head, Body::Group(group))),
-                Element::Parallel(block) => places.push(Self {
-                    id: NodeId(format!("{head}.parallel{}", at + 1)),
-                    what: What::Elements(&block.elements),
-                    stage: self.stage.clone(),
-                    groups: self.groups.clone(),
-                    iterations: self.iterations.clone(),
-                }),
-                Element::Insert(insert) => {
-                    let head = format!("{head}.{}", insert.identifier);
-                    places.extend(self.elements(&head, element.children()));
-                }
-            }
-        }
-        places
     }
 
     /// Whether it is a group whose pod is made when it is entered: one in a pod already runs there, whatever its own
@@ -457,16 +444,26 @@ impl<'m> Place<'m> {
     /// The nearest place below with this identifier, or the iteration of that name; parallel blocks have none and are
     /// looked through. Of a loop whose own identifier it is, it is the loop.
     pub fn child(&self, world: &World<'m>, identifier: &str) -> Option<Self> {
-        self.children()
-            .into_iter()
-            .find_map(|child| match child.what {
-                What::Stages(_) | What::Elements(_) => child.child(world, identifier),
-                What::Initialize(_) => None,
-                _ if child.identifier() == identifier => Some(child),
-                What::Loop(body) if identifier.starts_with(body.identifier()) => {
-                    child.iteration(world, body, identifier)
+        if matches!(self.what, What::Loop(_)) {
+            let mut children = self.children().into_iter();
+            return children.find(|child| child.identifier() == identifier);
+        }
+        let head = self.head();
+        seats::below(self.what)
+            .iter()
+            .find_map(|seat| match seat.what {
+                Seated::Stages(..) | Seated::Elements(..) => {
+                    self.seated(&head, seat).child(world, identifier)
                 }
-                _ => None,
+                Seated::Body(body) if body.identifier() == identifier => {
+                    Some(self.seated(&head, seat))
+                }
+                Seated::Body(body)
+                    if body.strategy().is_some() && identifier.starts_with(body.identifier()) =>
+                {
+                    self.seated(&head, seat).iteration(world, body, identifier)
+                }
+                Seated::Body(_) => None,
             })
     }
 
