@@ -12,6 +12,7 @@ mod looping;
 mod place;
 mod runs;
 mod seats;
+mod several;
 #[cfg(test)]
 mod tests;
 mod unsupported;
@@ -26,6 +27,7 @@ pub(crate) use looping::manner_limit;
 pub use looping::{Iteration, Level, MAX_ITERATIONS, iterations};
 pub use place::{Body, Place, ROLLBACK, ROOT, What};
 pub use runs::{Runs, runs};
+pub(crate) use several::is_several as several;
 pub use unsupported::{unsupported, unsupported_at};
 pub use wait::{Approval, Entry, Wait};
 

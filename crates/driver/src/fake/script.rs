@@ -129,7 +129,10 @@ impl Leaf {
     #[must_use]
     pub fn when(mut self, status: WhenStatus, condition: Option<&str>) -> Self {
         let condition = condition.map(str::to_owned);
-        self.node.when = Some(When { status, condition });
+        self.node.when = Some(When {
+            status: Some(status),
+            condition,
+        });
         self
     }
 

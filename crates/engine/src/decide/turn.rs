@@ -114,7 +114,7 @@ fn turn(state: &State, parent: &Place, child: &Place) -> Turn {
 /// pipeline). What runs beside it, in a `parallel` block or a loop, is not: so the answer does not depend on who was faster.
 fn by_status(state: &State, parent: &Place, child: &Place) -> Option<Turn> {
     // A block or a loop is entered if anything in it may be: that decides for itself.
-    let status = child.node.when.as_ref().map(|when| when.status);
+    let status = child.node.when.as_ref().and_then(|when| when.status);
     let status = match child.node.kind {
         Kind::Parallel | Kind::Loop if status.is_some() => return None,
         _ => status,
@@ -162,7 +162,7 @@ fn before(state: &State, parent: &Place, silent: bool) -> Before {
                 break;
             }
             Kind::StepGroup { .. } if silent => {
-                let when = place.node.when.as_ref().map(|when| when.status);
+                let when = place.node.when.as_ref().and_then(|when| when.status);
                 if matches!(when, Some(WhenStatus::Failure | WhenStatus::All)) {
                     break;
                 }

@@ -82,7 +82,10 @@ pub(crate) fn looped(name: &str, children: Vec<Tree>) -> Tree {
 impl Tree {
     pub(crate) fn when(mut self, status: WhenStatus, condition: Option<&str>) -> Self {
         let condition = condition.map(str::to_owned);
-        self.node.when = Some(When { status, condition });
+        self.node.when = Some(When {
+            status: Some(status),
+            condition,
+        });
         self
     }
 

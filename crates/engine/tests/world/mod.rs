@@ -95,9 +95,10 @@ fn strategies() -> impl Strategy<Value = Vec<Entry>> {
 
 fn whens() -> impl Strategy<Value = Option<When>> {
     let status = prop_oneof![
-        Just(WhenStatus::Success),
-        Just(WhenStatus::Failure),
-        Just(WhenStatus::All),
+        Just(None),
+        Just(Some(WhenStatus::Success)),
+        Just(Some(WhenStatus::Failure)),
+        Just(Some(WhenStatus::All)),
     ];
     prop::option::weighted(
         0.3,

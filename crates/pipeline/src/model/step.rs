@@ -58,6 +58,7 @@ use super::lower::{Cx, Fields, Lower, Slot, nearest};
 use super::macros::model;
 use super::name::{Identifier, Name};
 use super::param::Param;
+use super::resources::OutputAlias;
 use super::strategy::Strategy;
 use super::template::TemplateLink;
 use super::units::Duration;
@@ -196,6 +197,15 @@ impl Step {
         self.name
             .as_ref()
             .map_or(self.identifier.as_str(), |name| &name.0.value)
+    }
+
+    /// `outputAlias`, of the steps that have one.
+    pub fn output_alias(&self) -> Option<&OutputAlias> {
+        match &self.spec {
+            StepSpec::Run(run) => run.output_alias.as_ref(),
+            StepSpec::ShellScript(script) => script.output_alias.as_ref(),
+            _ => None,
+        }
     }
 
     /// Where it can run; a template's is not known.

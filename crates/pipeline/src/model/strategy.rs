@@ -36,7 +36,7 @@ pub struct Strategy {
     pub span: Span,
     /// How it is repeated.
     pub looping: Looping,
-    /// An expression: whether it is repeated at all.
+    /// An expression: which of the iterations run. It may read what the iteration loops over.
     pub when: Option<Param<String>>,
     /// What becomes of the iterations that wait when one fails.
     pub on_failure: Option<Param<OnFailure>>,

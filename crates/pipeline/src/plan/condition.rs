@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
-use syntax::expr::{self, Lookup, Scope, SecretRef, Value};
+use syntax::expr;
 use syntax::{Diagnostic, Span, Spanned};
 
 use crate::model::{self, Param};
@@ -15,8 +15,9 @@ use super::{Iteration, NodeId, Place};
 /// `when`, resolved as far as it can be before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct When {
-    /// What must have become of what was before.
-    pub status: WhenStatus,
+    /// What must have become of what was before; none where only a condition is written.
+    #[serde(default)]
+    pub status: Option<WhenStatus>,
     /// An expression that must also hold, as it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
@@ -33,20 +34,32 @@ pub enum WhenStatus {
     All,
 }
 
-/// The `when` that is written at a place.
-pub(super) fn when(written: Option<&Param<model::When>>, values: &Values<'_, '_>) -> Option<When> {
-    let own = values.get(written, "when")?;
-    let condition = own.condition.as_ref().map(|own| own.text().trim());
-    Some(When {
-        status: match own.status.map_or(model::Status::Success, |own| own.value) {
-            model::Status::Success => WhenStatus::Success,
-            model::Status::Failure => WhenStatus::Failure,
-            model::Status::All => WhenStatus::All,
-        },
-        condition: condition
-            .filter(|text| !matches!(*text, "" | "true" | "<+true>"))
-            .map(str::to_owned),
-    })
+/// The `when` at a place: its own, and for an iteration that of its loop's `strategy`.
+pub(super) fn when(place: &Place<'_>, values: &Values<'_, '_>) -> Option<When> {
+    let own = values.get(place.when(), "when");
+    let status =
+        own.as_ref().map(
+            |own| match own.status.map_or(model::Status::Success, |own| own.value) {
+                model::Status::Success => WhenStatus::Success,
+                model::Status::Failure => WhenStatus::Failure,
+                model::Status::All => WhenStatus::All,
+            },
+        );
+    let says = |text: &Param<String>| {
+        Some(text.text().trim().to_owned())
+            .filter(|text| !matches!(text.as_str(), "" | "true" | "<+true>"))
+    };
+    let own = own.and_then(|own| says(own.condition.as_ref()?));
+    let of_loop = place
+        .is_iteration()
+        .then(|| values.get(place.strategy(), "strategy"))
+        .flatten()
+        .and_then(|strategy| says(strategy.when.as_ref()?));
+    let condition = match (own, of_loop) {
+        (Some(own), Some(other)) => Some(format!("({own}) && ({other})")),
+        (own, other) => own.or(other),
+    };
+    (status.is_some() || condition.is_some()).then_some(When { status, condition })
 }
 
 /// Whether an expression holds at a node, by what is known. What is not known is null here, as in every condition
@@ -60,20 +73,12 @@ pub fn judge(world: &World<'_>, node: &NodeId, text: &str) -> Result<bool, Vec<D
 
 fn holds(world: &World<'_>, place: &Place<'_>, text: &str) -> Result<bool, Vec<Diagnostic>> {
     let values = Values::new(world, place);
-    let value = expr::parse_condition(text)
-        .and_then(|condition| condition.value(&Lenient(At { world, place })));
-    let holds = match value {
-        Ok(value) if value.has_secret() => {
-            values.secret(span(world, place, text), "condition");
-            false
-        }
-        Ok(value) => value.holds(),
-        Err(error) => {
-            let text = Spanned::new(text.to_owned(), span(world, place, text));
-            values.failed(&text, "condition", &error);
-            false
-        }
-    };
+    let holds = expr::parse_condition(text).and_then(|own| own.holds(&At { world, place }));
+    let holds = holds.unwrap_or_else(|error| {
+        let text = Spanned::new(text.to_owned(), span(world, place, text));
+        values.failed(&text, "condition", &error);
+        false
+    });
     values.finish(holds)
 }
 
@@ -95,38 +100,6 @@ fn span(world: &World<'_>, place: &Place<'_>, text: &str) -> Span {
         )
 }
 
-/// What is unknown is null.
-struct Lenient<'w, 'm>(At<'w, 'm>);
-
-impl Scope for Lenient<'_, '_> {
-    fn lookup(&self, path: &[&str]) -> Lookup {
-        match self.0.lookup(path) {
-            Lookup::Unknown { .. } => Lookup::Found {
-                value: Value::Null,
-                used: path.len(),
-            },
-            found => found,
-        }
-    }
-
-    fn secret(&self, id: &str) -> Result<SecretRef, String> {
-        self.0.secret(id)
-    }
-
-    fn call(
-        &self,
-        functor: &str,
-        method: &str,
-        arguments: &[Value],
-    ) -> Option<Result<Value, String>> {
-        self.0.call(functor, method, arguments)
-    }
-
-    fn now_ms(&self) -> Option<i64> {
-        self.0.now_ms()
-    }
-}
-
 /// Whether the condition of a place is known to be false when its group is entered: it needs no container then. A
 /// condition that reads what is not over by then is not known.
 pub(super) fn known_false(world: &World<'_>, place: &Place<'_>, text: &str) -> bool {
@@ -145,7 +118,7 @@ pub(super) fn known_false(world: &World<'_>, place: &Place<'_>, text: &str) -> b
 /// Whether what is written as the condition of a place is known to be false, by a world as of the group's entry.
 pub(crate) fn known_false_at(world: &World<'_>, place: &Place<'_>) -> bool {
     let values = Values::new(world, place);
-    when(place.when(), &values)
+    when(place, &values)
         .and_then(|when| when.condition)
         .is_some_and(|text| known_false(world, place, &text))
 }

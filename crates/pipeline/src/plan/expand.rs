@@ -113,7 +113,7 @@ fn node(
     };
     let mut node = Node {
         timeout_ms,
-        when: condition::when(place.when(), &values),
+        when: condition::when(place, &values),
         strategies: failure::strategies(place.failures(), &values),
         rollback: place.rollback().is_some(),
         iteration: own.map(|(_, iteration)| Box::new((**iteration).clone())),

@@ -14,6 +14,7 @@ use syntax::{Diagnostic, Span, Spanned, code};
 use crate::model::{Looping, Matrix, OnFailure, Param, Repeat, Strategy, Unit};
 use crate::resolve::{Values, World};
 
+use super::several::{self, Several};
 use super::{Place, What};
 
 /// Iterations of one loop. Each is a node of the run's tree, and all of them are in one record of its journal.
@@ -81,8 +82,13 @@ fn too_many(at: Span, what: &Place<'_>, count: u64) -> Diagnostic {
 /// How the iterations at a loop's place run.
 pub(super) fn manner(world: &World<'_>, place: &Place<'_>) -> Result<Manner, Vec<Diagnostic>> {
     let values = Values::new(world, place);
+    let several = several_at(place, &values);
+    let deployed = several.as_ref().and_then(|own| own.limit);
     let Some(strategy) = strategy(place, &values) else {
-        return values.finish(Manner::default());
+        return values.finish(Manner {
+            limit: deployed,
+            skip_queued: false,
+        });
     };
     let own = match &strategy.looping {
         Looping::Matrix(own) => values
@@ -95,10 +101,29 @@ pub(super) fn manner(world: &World<'_>, place: &Place<'_>) -> Result<Manner, Vec
     };
     let written = own.as_ref().or(strategy.max_concurrency.as_ref());
     let on_failure = values.get(strategy.on_failure.as_ref(), "onFailure");
+    let limit = values
+        .get(written, "maxConcurrency")
+        .filter(|limit| *limit > 0);
     let manner = Manner {
-        limit: values
-            .get(written, "maxConcurrency")
-            .filter(|limit| *limit > 0),
+        limit: match (limit, deployed, &several) {
+            (Some(1), Some(deployed), _) => Some(deployed),
+            // The strategy counts its iterations, each of which is all services at all places.
+            (Some(limit), None, Some(several)) => {
+                Some(limit.saturating_mul(several.iterations.len() as u32))
+            }
+            (limit, None, _) => limit,
+            (_, Some(_), _) => {
+                values.push(bad(
+                    strategy.span.head(1),
+                    format!(
+                        "`{}` is repeated at once, and what it deploys is to go one after the other",
+                        place.identifier()
+                    ),
+                    "write `maxConcurrency: 1` into the strategy, or remove `parallel: false`",
+                ));
+                None
+            }
+        },
         skip_queued: on_failure == Some(OnFailure::SkipQueued),
     };
     values.finish(manner)
@@ -122,22 +147,12 @@ fn strategy(place: &Place<'_>, values: &Values<'_, '_>) -> Option<Strategy> {
 /// The iterations at a loop's place, by what is known.
 pub fn iterations(world: &World<'_>, place: &Place<'_>) -> Result<Vec<Iteration>, Vec<Diagnostic>> {
     let values = Values::new(world, place);
+    let several = several_at(place, &values);
     let Some(strategy) = strategy(place, &values) else {
-        return values.finish(Vec::new());
+        let one = [Iteration::default()];
+        let made = deploying(place, several.as_ref(), &one, &values);
+        return Ok(shortened(place, numbered(values.finish(made)?)));
     };
-    if let Some(when) = &strategy.when {
-        values.push(
-            Diagnostic::error(
-                code::SETTING_NOT_RUN,
-                format!(
-                    "`{}`: `when` of a strategy is not acted on yet",
-                    place.identifier()
-                ),
-            )
-            .at(when.span(), "")
-            .help("write the condition into the `when` of what is repeated"),
-        );
-    }
     let mut node_name = None;
     let made = match &strategy.looping {
         Looping::Parallelism(times) => {
@@ -157,13 +172,58 @@ pub fn iterations(world: &World<'_>, place: &Place<'_>) -> Result<Vec<Iteration>
                 matrix(place, &own, &values)
             }),
     };
-    let mut made = values.finish(made)?;
+    let made = numbered(values.finish(made)?);
+    let made = name(world, place, node_name.as_ref(), made)?;
+    if several.is_none() {
+        return Ok(made);
+    }
+    let values = Values::new(world, place);
+    let made = deploying(place, several.as_ref(), &made, &values);
+    Ok(shortened(place, numbered(values.finish(made)?)))
+}
+
+fn several_at(place: &Place<'_>, values: &Values<'_, '_>) -> Option<Several> {
+    let What::Loop(body) = place.what else {
+        return None;
+    };
+    body.several().map(|own| several::several(own, values))
+}
+
+/// Each iteration for everything that is deployed.
+fn deploying(
+    place: &Place<'_>,
+    several: Option<&Several>,
+    iterations: &[Iteration],
+    values: &Values<'_, '_>,
+) -> Vec<Iteration> {
+    let all = several
+        .map(|own| own.iterations.as_slice())
+        .unwrap_or_default();
+    let count = iterations.len() as u64 * all.len() as u64;
+    if count > MAX_ITERATIONS {
+        let at = place.span().unwrap_or(values.world().pipeline.span);
+        values.push(too_many(at.head(1), place, count));
+        return Vec::new();
+    }
+    let both = iterations
+        .iter()
+        .flat_map(|own| all.iter().map(move |one| (own, one)));
+    both.map(|(own, one)| {
+        let mut made = own.clone();
+        made.suffix.push_str(&one.suffix);
+        made.matrix.extend(one.matrix());
+        made
+    })
+    .collect()
+}
+
+fn numbered(mut made: Vec<Iteration>) -> Vec<Iteration> {
     let total = made.len() as u32;
     for (index, iteration) in made.iter_mut().enumerate() {
         iteration.index = index as u32;
         iteration.total = total;
     }
-    name(world, place, node_name.as_ref(), made)
+    made
 }
 
 /// So many that are alike.
@@ -400,7 +460,7 @@ fn text(value: &Json) -> String {
     }
 }
 
-/// Gives the iterations their suffixes: no two are alike, none is too long.
+/// Gives the iterations the suffixes that `nodeName` says: no two are alike, none is too long.
 fn name(
     world: &World<'_>,
     place: &Place<'_>,
@@ -429,7 +489,12 @@ fn name(
             }
         }
     }
-    let room = LONGEST.saturating_sub(body.identifier().len()).max(16);
+    Ok(shortened(place, made))
+}
+
+/// No two suffixes are alike, none is too long.
+fn shortened(place: &Place<'_>, mut made: Vec<Iteration>) -> Vec<Iteration> {
+    let room = LONGEST.saturating_sub(place.identifier().len()).max(16);
     let mut taken = BTreeSet::new();
     for iteration in &mut made {
         let tail = format!("_{}", iteration.index);
@@ -442,5 +507,5 @@ fn name(
             iteration.suffix.push_str(&tail);
         }
     }
-    Ok(made)
+    made
 }

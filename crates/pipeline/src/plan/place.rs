@@ -6,12 +6,14 @@ use std::sync::Arc;
 use syntax::{Diagnostic, Span};
 
 use crate::model::{
-    Element, FailureStrategy, Param, Pipeline, Stage, StageEntry, Step, StepGroup, Strategy, When,
+    Deployment, Element, FailureStrategy, Param, Pipeline, Stage, StageEntry, Step, StepGroup,
+    Strategy, When,
 };
 use crate::resolve::World;
 
 use super::looping::{self, Iteration};
 use super::seats::{self, Seat, Seated};
+use super::several;
 use super::{Level, NodeId};
 
 /// The id of the root.
@@ -76,6 +78,19 @@ impl<'m> Body<'m> {
             Self::Group(group) => group.strategy.as_ref(),
             Self::Step(step) => step.strategy.as_ref(),
         }
+    }
+
+    /// What it deploys, where that is several services or places.
+    pub(super) fn several(self) -> Option<&'m Deployment> {
+        match self {
+            Self::Stage(stage) => several::of(stage),
+            _ => None,
+        }
+    }
+
+    /// It becomes iterations: by its `strategy`, or as a stage that deploys several services or to several places.
+    pub(crate) fn is_repeated(self) -> bool {
+        self.strategy().is_some() || self.several().is_some()
     }
 
     pub(crate) fn identifier(self) -> &'m str {
@@ -225,6 +240,38 @@ impl<'m> Place<'m> {
             groups: self.groups.clone(),
             iterations: self.iterations.clone(),
         })
+    }
+
+    /// The nodes of a run that this place, as it is written, is: in a loop that `other` is in too the one in the same
+    /// iteration, in any other loop one for each iteration.
+    pub(crate) fn runs_seen_from(&self, world: &World<'m>, other: &Self) -> Vec<NodeId> {
+        let way = Self::way(world.pipeline, &self.id).unwrap_or_default();
+        let mut found = vec![Self::root(world.pipeline)];
+        for pair in way.windows(2) {
+            let [above, next] = pair else { continue };
+            let mut below = Vec::new();
+            for place in found {
+                if matches!(place.what, What::Loop(_)) {
+                    let all = place.children_in(world).unwrap_or_default();
+                    let ours = all.iter().position(|own| own.leads_to(&other.id));
+                    match ours {
+                        Some(at) => below.extend(all.into_iter().nth(at)),
+                        None => below.extend(all),
+                    }
+                    continue;
+                }
+                let part =
+                    |own: &Self, of: &Self| own.id.0.strip_prefix(&of.id.0).map(str::to_owned);
+                let wanted = part(next, above);
+                let children = place.children().into_iter().chain(place.rollback());
+                below.extend(children.into_iter().find(|own| match &wanted {
+                    Some(_) => part(own, &place) == wanted,
+                    None => own.id == next.id,
+                }));
+            }
+            found = below;
+        }
+        found.into_iter().map(|place| place.id).collect()
     }
 
     /// Whether it is the place of `id`, or holds it.
@@ -405,7 +452,7 @@ impl<'m> Place<'m> {
     fn seated(&self, head: &str, seat: &Seat<'m>) -> Self {
         let id = NodeId(seat.id(head));
         let what = match seat.what {
-            Seated::Body(body) if body.strategy().is_none() => return self.body(body, id),
+            Seated::Body(body) if !body.is_repeated() => return self.body(body, id),
             Seated::Body(body) => What::Loop(body),
             Seated::Stages(_, entries) => {
                 return Self {
@@ -459,7 +506,7 @@ impl<'m> Place<'m> {
                     Some(self.seated(&head, seat))
                 }
                 Seated::Body(body)
-                    if body.strategy().is_some() && identifier.starts_with(body.identifier()) =>
+                    if body.is_repeated() && identifier.starts_with(body.identifier()) =>
                 {
                     self.seated(&head, seat).iteration(world, body, identifier)
                 }
@@ -487,6 +534,17 @@ impl<'m> Place<'m> {
             What::Stage(stage) => stage.common.when.as_ref(),
             What::Group(group) => group.when.as_ref(),
             What::Step(step) => step.when.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// `strategy` as written.
+    pub(crate) fn strategy(&self) -> Option<&'m Param<Strategy>> {
+        match self.what {
+            What::Stage(stage) => Body::Stage(stage).strategy(),
+            What::Group(group) => Body::Group(group).strategy(),
+            What::Step(step) => Body::Step(step).strategy(),
+            What::Loop(body) => body.strategy(),
             _ => None,
         }
     }

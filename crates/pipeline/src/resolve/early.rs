@@ -13,7 +13,7 @@ use syntax::{Diagnostic, code};
 
 use crate::model::lower::nearest;
 use crate::model::{Entities, OutputVariable, Param, Pipeline, StepSpec};
-use crate::plan::{NodeId, Place, What};
+use crate::plan::{NodeId, Place, What, several};
 
 use super::deployed;
 use super::known::{Known, World};
@@ -375,6 +375,7 @@ impl Walk<'_, '_> {
             return;
         }
         let place = &self.order.places[self.here];
+        let many = place.stage.as_ref().is_some_and(|(own, _)| several(own));
         let at = At {
             world: self.world,
             place,
@@ -399,8 +400,8 @@ impl Walk<'_, '_> {
             return;
         }
         let entity = deployed::ROOTS.contains(&root);
-        if entity && part == 0 {
-            // The entity is not here: nothing can be said of it.
+        if entity && (part == 0 || many) {
+            // The entity is not here, or which one it is differs by iteration: nothing can be said of it.
             return;
         }
         // Steps are told by their own check, with the identifiers of the whole text.

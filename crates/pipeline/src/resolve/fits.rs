@@ -6,7 +6,7 @@ use syntax::{Diagnostic, Spanned, code};
 
 use crate::model::lower::nearest;
 use crate::model::{Entities, Param, Pipeline, Stage, StageSpec, same};
-use crate::plan::{NodeId, Place, What};
+use crate::plan::{Body, NodeId, Place, What, several};
 
 use super::known::{Known, World};
 use super::scope::At;
@@ -24,17 +24,38 @@ pub(crate) fn fits(pipeline: &Pipeline, entities: &Entities) -> Vec<Diagnostic> 
     };
     let mut found = Vec::new();
     for place in Place::all(pipeline) {
-        if let What::Stage(stage) = place.what {
-            let at = At {
-                world: &world,
-                place: &place,
-            };
-            let mut target = Target::of(&at).unwrap_or_default();
-            found.append(&mut target.diagnostics);
-            self::stage(stage, &target, entities, &mut found);
+        match place.what {
+            // Each of several is judged by itself; what is repeated by its text alone is judged once.
+            What::Loop(Body::Stage(stage)) if several(stage) => {
+                match place.children_in(&world) {
+                    Ok(all) => all
+                        .iter()
+                        .for_each(|own| judge(&world, stage, own, &mut found)),
+                    // What only the run knows is told when it is known.
+                    Err(errors) => found.extend(
+                        errors
+                            .into_iter()
+                            .filter(|own| own.code == code::WRONG_ENTITY),
+                    ),
+                }
+            }
+            What::Stage(stage) if !several(stage) => judge(&world, stage, &place, &mut found),
+            _ => {}
         }
     }
-    found
+    let mut told = Vec::new();
+    for own in found {
+        if !told.contains(&own) {
+            told.push(own);
+        }
+    }
+    told
+}
+
+fn judge(world: &World<'_>, stage: &Stage, place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+    let mut target = Target::of(&At { world, place }).unwrap_or_default();
+    found.append(&mut target.diagnostics);
+    self::stage(stage, &target, world.entities, found);
 }
 
 fn wrong(says: String, at: syntax::Span, help: String) -> Diagnostic {
@@ -48,10 +69,21 @@ fn stage(stage: &Stage, target: &Target, entities: &Entities, found: &mut Vec<Di
         return;
     };
     let wanted = own.deployment_type.as_ref();
+    let named = own
+        .service
+        .as_ref()
+        .and_then(|own| own.service_ref.as_ref());
+    let listed = own
+        .services
+        .as_ref()
+        .and_then(|own| own.values.as_ref()?.literal());
+    let listed = listed
+        .into_iter()
+        .flatten()
+        .filter_map(|own| own.service_ref.as_ref());
+    let of_target = |own: &&Param<String>| Some(own.text()) == target.service_ref.as_deref();
     if let (Some(link), None, Some(reference)) = (
-        own.service
-            .as_ref()
-            .and_then(|own| own.service_ref.as_ref()),
+        named.or_else(|| listed.into_iter().find(of_target)),
         &target.service,
         &target.service_ref,
     ) && !entities.services.is_empty()

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use syntax::expr::Value;
 use syntax::yaml::Node;
 
-use crate::model::{AliasScope, Param, StepSpec};
+use crate::model::{AliasScope, Param};
 use crate::plan::{Place, What};
 
 use super::scope::At;
@@ -89,35 +89,39 @@ fn exported(at: &At<'_, '_>, argument: &str) -> Result<Value, String> {
         _ => return Err(wrong()),
     };
     let world = at.world;
-    let mut there = false;
+    let mut exporters = Vec::new();
     for place in Place::all(world.pipeline) {
-        if !exports(&place, scope, key) || !reaches(&place, at.place, scope) {
-            continue;
-        }
-        there = true;
-        let fact = world.nodes.fact(&place.id);
-        if let Some(value) = fact.and_then(|fact| fact.outputs.get(name).cloned()) {
-            return Ok(value);
+        if exports(&place, scope, key) && reaches(&place, at.place, scope) {
+            exporters.extend(place.runs_seen_from(world, at.place));
         }
     }
-    Err(if there {
-        format!("the step that exports `{key}` gave no `{name}`, or did not run yet")
-    } else {
-        format!(
+    if exporters.is_empty() {
+        return Err(format!(
             "no step here exports under the alias `{key}` in the scope `{}`",
             scope.as_str()
-        )
-    })
+        ));
+    }
+    let mut values = exporters.iter().filter_map(|id| {
+        let fact = world.nodes.fact(id)?;
+        fact.outputs.get(name).cloned()
+    });
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value),
+        // Which of them is meant nobody can say: an alias is written once.
+        (Some(_), Some(_)) => Err(format!(
+            "several iterations export `{name}` as `{key}`: read it in their loop, or by the path of one of them"
+        )),
+        (None, _) => Err(format!(
+            "the step that exports `{key}` gave no `{name}`, or did not run yet"
+        )),
+    }
 }
 
 fn exports(place: &Place<'_>, scope: AliasScope, key: &str) -> bool {
     let What::Step(step) = place.what else {
         return false;
     };
-    let StepSpec::Run(run) = &step.spec else {
-        return false;
-    };
-    run.output_alias.as_ref().is_some_and(|alias| {
+    step.output_alias().is_some_and(|alias| {
         let own = alias.key.as_ref().and_then(Param::literal);
         let in_scope = alias.scope.as_ref().and_then(Param::literal) == Some(&scope);
         in_scope && own.is_some_and(|own| own == key)

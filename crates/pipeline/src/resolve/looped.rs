@@ -11,11 +11,22 @@ use super::scope::At;
 
 /// The roots of loops; none for a path that is none of theirs.
 pub(super) fn lookup(at: &At<'_, '_>, path: &[&str]) -> Option<Lookup> {
+    if let Some(&"identifierPostFix") = path.get(1)
+        && let Some(level) = level(path[0])
+    {
+        // Of what is in no loop it is the empty text, so that an identifier with it after it goes both ways.
+        let own = at.place.iterations.iter().rev();
+        let suffix = own
+            .filter(|(own, _)| *own == level)
+            .map(|(_, own)| &*own.suffix);
+        return Some(found(
+            suffix.into_iter().next().unwrap_or_default().into(),
+            2,
+        ));
+    }
     let (level, used) = match (path[0], path.get(1)) {
         ("matrix" | "repeat" | "strategy", _) => (None, 0),
-        ("stage", Some(&("matrix" | "repeat" | "strategy"))) => (Some(Level::Stage), 1),
-        ("stepGroup", Some(&("matrix" | "repeat" | "strategy"))) => (Some(Level::Group), 1),
-        ("step", Some(&("matrix" | "repeat" | "strategy"))) => (Some(Level::Step), 1),
+        (root, Some(&("matrix" | "repeat" | "strategy"))) => (Some(level(root)?), 1),
         _ => return None,
     };
     let around = || {
@@ -28,6 +39,15 @@ pub(super) fn lookup(at: &At<'_, '_>, path: &[&str]) -> Option<Lookup> {
         "matrix" => matrix(around(), name, used),
         "repeat" => repeat(around(), name, used),
         _ => strategy(at, around().next(), path, used),
+    })
+}
+
+fn level(root: &str) -> Option<Level> {
+    Some(match root {
+        "stage" => Level::Stage,
+        "stepGroup" => Level::Group,
+        "step" => Level::Step,
+        _ => return None,
     })
 }
 

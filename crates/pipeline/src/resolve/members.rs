@@ -8,10 +8,7 @@ use crate::model::{Entities, Param, Pipeline, StepSpec};
 use crate::plan::{NodeId, Place, What};
 
 use super::known::{Known, World};
-use super::scope::At;
-
-/// No name: what is known in its place is what may stand there.
-const NONE: &str = "\u{1}";
+use super::scope::{At, NONE};
 
 /// The names that may follow a path of an expression, written where the identifiers of stages, groups and steps lead. An empty
 /// path asks for the roots.

@@ -58,6 +58,44 @@ pub(super) fn optional(value: Option<impl Into<Value>>, used: usize) -> Lookup {
 
 impl Scope for At<'_, '_> {
     fn lookup(&self, path: &[&str]) -> Lookup {
+        match self.named(path) {
+            unknown @ Lookup::Unknown { .. } => self.whole(path).unwrap_or(unknown),
+            found => found,
+        }
+    }
+
+    fn secret(&self, id: &str) -> Result<SecretRef, String> {
+        match Ref::parse(id) {
+            Some(reference) => Ok(SecretRef(reference.to_string().into())),
+            None => Err(format!(
+                "`{id}` is not a secret's reference: write `id`, `org.id` or `account.id`"
+            )),
+        }
+    }
+
+    fn call(
+        &self,
+        functor: &str,
+        method: &str,
+        arguments: &[Value],
+    ) -> Option<Result<Value, String>> {
+        functions::call(self, functor, method, arguments)
+    }
+
+    fn now_ms(&self) -> Option<i64> {
+        self.world
+            .known
+            .created_ms
+            .and_then(|ms| i64::try_from(ms).ok())
+    }
+}
+
+/// No name: what is known in its place is what may stand there.
+pub(super) const NONE: &str = "\u{1}";
+
+impl At<'_, '_> {
+    /// What a path names that goes to a value.
+    fn named(&self, path: &[&str]) -> Lookup {
         let pipeline = self.world.pipeline;
         if let Some(found) = looped::lookup(self, path) {
             return found;
@@ -102,29 +140,35 @@ impl Scope for At<'_, '_> {
         }
     }
 
-    fn secret(&self, id: &str) -> Result<SecretRef, String> {
-        match Ref::parse(id) {
-            Some(reference) => Ok(SecretRef(reference.to_string().into())),
-            None => Err(format!(
-                "`{id}` is not a secret's reference: write `id`, `org.id` or `account.id`"
-            )),
+    /// An object as a whole: its members that have a value, as a map. None where a path is no object.
+    fn whole(&self, path: &[&str]) -> Option<Lookup> {
+        let mut inner: Vec<&str> = path.to_vec();
+        inner.push(NONE);
+        let Lookup::Unknown { part, known } = self.named(&inner) else {
+            return None;
+        };
+        if part != path.len() {
+            return None;
         }
-    }
-
-    fn call(
-        &self,
-        functor: &str,
-        method: &str,
-        arguments: &[Value],
-    ) -> Option<Result<Value, String>> {
-        functions::call(self, functor, method, arguments)
-    }
-
-    fn now_ms(&self) -> Option<i64> {
-        self.world
-            .known
-            .created_ms
-            .and_then(|ms| i64::try_from(ms).ok())
+        let mut entries = Vec::new();
+        for name in &known {
+            inner.pop();
+            inner.push(name);
+            let template = match self.named(&inner) {
+                Lookup::Found { value, used } if used == inner.len() => Template::constant(value),
+                Lookup::Template { template, used } if used == inner.len() => (*template).clone(),
+                _ => continue,
+            };
+            entries.push((Arc::from(name.as_str()), template));
+        }
+        if entries.is_empty() {
+            return None;
+        }
+        let map = Template::map(entries).ok()?;
+        Some(Lookup::Template {
+            template: map.into(),
+            used: path.len(),
+        })
     }
 }
 

@@ -78,26 +78,31 @@ impl Target {
         }
         let (link, group) = environment_link(at, stage);
         target.group_ref = group;
-        if let Some(link) = link {
-            target.environment(at, link);
+        // One that a group or a filter takes is named by the iteration alone.
+        let reference = match &link {
+            Some(link) => link
+                .environment_ref
+                .as_ref()
+                .and_then(|own| literal(at, own)),
+            None if several(stage) => axis(at, "environmentRef"),
+            None => None,
+        };
+        if let Some(reference) = reference {
+            target.environment(at, &reference, link);
         }
         target
     }
 
-    fn environment(&mut self, at: &At<'_, '_>, link: &EnvironmentLink) {
+    fn environment(&mut self, at: &At<'_, '_>, reference: &str, link: Option<&EnvironmentLink>) {
         let entities = at.world.entities;
-        self.environment_ref = link
-            .environment_ref
-            .as_ref()
-            .and_then(|own| literal(at, own));
-        let Some(reference) = self.environment_ref.clone() else {
-            return;
-        };
-        if let Some(found) = entities.environment(&reference) {
+        self.environment_ref = Some(reference.to_owned());
+        let inputs = link.and_then(|own| own.inputs.as_ref());
+        if let Some(found) = entities.environment(reference) {
             let what = format!("environment `{}`", found.identifier);
-            self.environment = found.filled(link.inputs.as_ref(), &what, &mut self.diagnostics);
+            self.environment = found.filled(inputs, &what, &mut self.diagnostics);
         }
         let wanted = axis(at, "identifier").or_else(|| {
+            let link = link?;
             let many = link.infrastructures.as_ref().and_then(Param::literal);
             let one = match many.map(Vec::as_slice) {
                 Some([one]) => Some(one),
@@ -108,12 +113,11 @@ impl Target {
         });
         let given = |identifier: &str| {
             let many = link
-                .infrastructures
-                .as_ref()
+                .and_then(|own| own.infrastructures.as_ref())
                 .and_then(Param::literal)
                 .into_iter()
                 .flatten();
-            many.chain(&link.infrastructure)
+            many.chain(link.and_then(|own| own.infrastructure.as_ref()))
                 .find(|own| {
                     own.identifier
                         .as_ref()
@@ -122,26 +126,26 @@ impl Target {
                 .and_then(|own| own.inputs.as_ref())
         };
         if let Some(wanted) = wanted {
-            if let Some(found) = entities.infrastructure(&reference, &wanted) {
+            if let Some(found) = entities.infrastructure(reference, &wanted) {
                 let what = format!("infrastructure `{wanted}`");
                 self.infrastructure = found.filled(given(&wanted), &what, &mut self.diagnostics);
             }
             self.infrastructure_ref = Some(wanted);
-        } else if link.deploy_to_all.as_ref().and_then(Param::literal) == Some(&true) {
+        } else if link.and_then(|own| own.deploy_to_all.as_ref()?.literal()) == Some(&true) {
             let mut all = entities.infrastructures.iter().filter(|own| {
                 own.environment_ref
                     .as_ref()
-                    .is_some_and(|own| same(&own.value, &reference))
+                    .is_some_and(|own| same(&own.value, reference))
             });
             if let (Some(one), None) = (all.next(), all.next()) {
                 self.infrastructure_ref = Some(one.identifier.to_string());
                 self.infrastructure = Some(one.own.clone());
             }
         }
-        self.layers(at.world, &reference, link);
+        self.layers(at.world, reference, link);
     }
 
-    fn layers(&mut self, world: &World<'_>, environment: &str, link: &EnvironmentLink) {
+    fn layers(&mut self, world: &World<'_>, environment: &str, link: Option<&EnvironmentLink>) {
         let entities = world.entities;
         let service = self.service_ref.clone().unwrap_or_default();
         if entities.overrides.is_empty() {
@@ -163,8 +167,8 @@ impl Target {
                     continue;
                 }
                 let what = format!("the overrides of service `{service}`");
-                let filled =
-                    own.filled(link.override_inputs.as_ref(), &what, &mut self.diagnostics);
+                let given = link.and_then(|own| own.override_inputs.as_ref());
+                let filled = own.filled(given, &what, &mut self.diagnostics);
                 self.layers.extend(filled.map(|own| layer(&own.own)));
             }
             return;
@@ -196,11 +200,13 @@ impl Target {
         these.sort_by_key(|(kind, scope, _)| (*kind as u8, *scope));
         for (kind, _, own) in these {
             let given = match kind {
-                OverrideKind::EnvGlobal => link.inputs.as_ref().and_then(|own| {
-                    let inner = own.as_mapping()?.get("overrides");
-                    inner.filter(|own| own.as_mapping().is_some())
-                }),
-                OverrideKind::EnvService => link.override_inputs.as_ref(),
+                OverrideKind::EnvGlobal => {
+                    link.and_then(|own| own.inputs.as_ref()).and_then(|own| {
+                        let inner = own.as_mapping()?.get("overrides");
+                        inner.filter(|own| own.as_mapping().is_some())
+                    })
+                }
+                OverrideKind::EnvService => link.and_then(|own| own.override_inputs.as_ref()),
                 _ => None,
             };
             let filled = own.filled(given, "the overrides", &mut self.diagnostics);
@@ -303,6 +309,12 @@ fn kind(own: &Overrides) -> Option<OverrideKind> {
     )
 }
 
+/// It names several environments.
+fn several(stage: &Stage) -> bool {
+    deployment(stage)
+        .is_some_and(|own| own.environments.is_some() || own.environment_group.is_some())
+}
+
 fn deployment(stage: &Stage) -> Option<&Deployment> {
     match &stage.spec {
         StageSpec::Deployment(own) => Some(own),
@@ -394,7 +406,7 @@ fn chosen<'m, T>(
     let wanted = axis(at, key)?;
     links
         .iter()
-        .find(|link| reference(link).is_some_and(|own| own.text() == wanted))
+        .find(|link| reference(link).and_then(|own| literal(at, own)) == Some(wanted.clone()))
 }
 
 /// The value of an axis of the loop around, as text.
@@ -406,7 +418,7 @@ fn axis(at: &At<'_, '_>, key: &str) -> Option<String> {
 }
 
 /// A reference that may hold expressions. It cannot read the entities: they are found by it.
-fn literal(at: &At<'_, '_>, written: &Param<String>) -> Option<String> {
+pub(super) fn literal(at: &At<'_, '_>, written: &Param<String>) -> Option<String> {
     let text = match written {
         Param::Literal(text) => return Some(text.value.trim().to_owned()),
         Param::Input(input) => input.value.default.clone()?,

@@ -46,6 +46,30 @@ impl<'w, 'm> Values<'w, 'm> {
         }
     }
 
+    /// A reference to an entity. It cannot read what the entities say: they are found by it.
+    pub(crate) fn reference(&self, written: &Param<String>) -> Option<String> {
+        let found = super::target::literal(&self.at, written);
+        if found.is_none() {
+            self.push(
+                Diagnostic::error(
+                    code::UNKNOWN_EXPRESSION,
+                    format!(
+                        "`{}` cannot be resolved where an entity is named",
+                        written.text()
+                    ),
+                )
+                .at(written.span(), "")
+                .help("write the identifier, or give the input by `--set` or `--inputs`"),
+            );
+        }
+        found
+    }
+
+    /// There was a problem already.
+    pub(crate) fn failed_already(&self) -> bool {
+        self.diagnostics.borrow().iter().any(Diagnostic::is_error)
+    }
+
     /// Adds a problem.
     pub(crate) fn push(&self, diagnostic: Diagnostic) {
         self.diagnostics.borrow_mut().push(diagnostic);

@@ -431,6 +431,22 @@ impl<'a> Parser<'a> {
     }
 }
 
+impl Expr {
+    /// A value that no text is written for.
+    pub(super) fn literal(value: Value) -> Self {
+        Self {
+            span: 0..0,
+            kind: Kind::Literal(value),
+            height: 1,
+        }
+    }
+
+    /// A node that no text is written for, unless its tree is too high.
+    pub(super) fn made(kind: Kind) -> Result<Self, Error> {
+        node(0..0, kind)
+    }
+}
+
 /// A node, unless its tree is too high.
 fn node(span: Range<usize>, kind: Kind) -> Result<Expr, Error> {
     let most = |items: &[Expr]| items.iter().map(|item| item.height).max().unwrap_or(0);

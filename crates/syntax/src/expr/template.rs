@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ast::Expr;
+use super::ast::{Expr, Kind};
 use super::error::{Error, Problem};
 use super::eval::{Budget, Evaluation};
 use super::lex::{self, OPEN};
@@ -47,6 +47,28 @@ impl Template {
             parts.push(Part::Text(text[at..].into()));
         }
         Ok(Self { parts })
+    }
+
+    /// The text that is this value whatever the scope.
+    pub fn constant(value: Value) -> Self {
+        Self {
+            parts: vec![Part::Expr(Expr::literal(value))],
+        }
+    }
+
+    /// A map whose values are those of templates.
+    pub fn map(entries: impl IntoIterator<Item = (Arc<str>, Self)>) -> Result<Self, Error> {
+        let entries = entries.into_iter().map(|(key, template)| {
+            let value = match &template.parts[..] {
+                [Part::Expr(whole)] => whole.clone(),
+                _ => Expr::made(Kind::Text(template.parts))?,
+            };
+            Ok((Expr::literal(Value::Text(key)), value))
+        });
+        let entries: Result<Vec<_>, Error> = entries.collect();
+        Ok(Self {
+            parts: vec![Part::Expr(Expr::made(Kind::Map(entries?))?)],
+        })
     }
 
     /// Its pieces, in order.

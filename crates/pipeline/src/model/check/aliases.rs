@@ -9,7 +9,6 @@ use super::super::lower::Cx;
 use super::super::param::Param;
 use super::super::pipeline::Pipeline;
 use super::super::resources::AliasScope;
-use super::super::step::StepSpec;
 
 /// Scope, its stage, its group, key.
 type Key<'m> = (AliasScope, &'m str, &'m str, &'m str);
@@ -42,10 +41,7 @@ fn elements<'m>(
         let Element::Step(step) = element else {
             continue;
         };
-        let StepSpec::Run(run) = &step.spec else {
-            continue;
-        };
-        let Some(alias) = &run.output_alias else {
+        let Some(alias) = step.output_alias() else {
             continue;
         };
         let (Some(Param::Literal(key)), Some(Param::Literal(scope))) = (&alias.key, &alias.scope)
