@@ -21,6 +21,18 @@ pub(crate) fn awaits_pod(place: &Place) -> bool {
     is_own(&place.node) && place.phase == Phase::Entered
 }
 
+/// A step does not wait for its own pod any more: one that is still being made is being removed from here on, and must not be taken for
+/// that of the step's next try.
+pub(crate) fn given_up(state: &mut State, id: &NodeId) {
+    let own = state.nodes.get(id).is_some_and(|place| is_own(&place.node));
+    if own
+        && let Some(pod) = state.pods.get_mut(id)
+        && pod.phase == PodPhase::Requested
+    {
+        pod.phase = PodPhase::Lost;
+    }
+}
+
 /// Why a step that was entered will have no pod; none while it may.
 pub(crate) fn no_pod(state: &State, id: &NodeId) -> Option<Failure> {
     let pod = state.pods.get(id)?;

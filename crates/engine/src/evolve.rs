@@ -79,7 +79,8 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
             }
         }
         Event::PodLost { group, reason } => {
-            let from = [PodPhase::Requested, PodPhase::Ready];
+            // Journals of before say it also of a pod that its step has given up.
+            let from = [PodPhase::Requested, PodPhase::Ready, PodPhase::Lost];
             pod(state, group, &from, PodPhase::Lost)?.reason = Some(reason.clone());
         }
         Event::PodDeleted { group } => {
@@ -170,6 +171,7 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
             place.end = Some(Err(failure.clone()));
             place.judged = None;
             waits::over(state, node, Status::Failed);
+            delegate::given_up(state, node);
         }
         Event::FailureHandled {
             node,
@@ -218,6 +220,7 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
                 left(state, node, served);
             }
             waits::over(state, node, *status);
+            delegate::given_up(state, node);
             blame(state, node, *status, failure.is_some());
         }
         Event::RunFinished { status } => {
