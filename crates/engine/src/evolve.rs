@@ -400,7 +400,10 @@ fn group_retried(state: &mut State, group: &NodeId) -> Result<(), Illegal> {
         let place = get(state, &id)?;
         let below = place.children.clone().unwrap_or_default();
         if gone {
-            state.nodes.remove(&id);
+            let gone = state.nodes.remove(&id);
+            if let Some(gone) = gone.filter(|own| own.attempts > 0) {
+                state.undid.insert(id.clone(), gone.attempts);
+            }
         } else if id != *group {
             place.reset();
         }
@@ -497,7 +500,8 @@ fn expanded(state: &mut State, node: &NodeId, children: &[Node]) -> Result<(), I
         return Err(illegal(&twice.id, "the id is there already"));
     }
     for child in children {
-        let place = Place::new(child.clone(), Some(node.clone()), group.clone());
+        let mut place = Place::new(child.clone(), Some(node.clone()), group.clone());
+        place.attempts = state.undid.get(&child.id).copied().unwrap_or_default();
         state.nodes.insert(child.id.clone(), place);
     }
     get(state, node)?.children = Some(children.iter().map(|child| child.id.clone()).collect());

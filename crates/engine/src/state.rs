@@ -40,6 +40,8 @@ pub struct State {
     pub pods: BTreeMap<NodeId, Pod>,
     /// Places in queues, by the step that asked for them, as long as they are waited for or held.
     pub queues: BTreeMap<NodeId, Queued>,
+    /// Attempts of rollback steps that went with a group which began again: counted on where it is rolled back again.
+    pub undid: BTreeMap<NodeId, u32>,
     /// An Abort or a Kill that was asked of the run, and when; a Kill stays over an Abort.
     pub interrupt: Option<(Interrupt, u64)>,
     /// Nothing more is entered, since then.
