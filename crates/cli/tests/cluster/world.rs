@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -77,9 +77,21 @@ impl Cluster {
         self.kubectl_with(args, "")
     }
 
+    /// The same, where something else may have done it already.
+    pub(crate) fn kubectl_perhaps(&self, args: &[&str]) {
+        let _ = self.kubectl_output(args, "");
+    }
+
     /// The same with a text on its standard input.
     #[track_caller]
     pub(crate) fn kubectl_with(&self, args: &[&str], input: &str) -> String {
+        let out = self.kubectl_output(args, input);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "kubectl {args:?}: {said}");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
+    fn kubectl_output(&self, args: &[&str], input: &str) -> Output {
         let mut child = Command::new("kubectl")
             .args(["--kubeconfig", &self.kubeconfig.to_string_lossy()])
             .args(["--namespace", &self.namespace])
@@ -92,10 +104,7 @@ impl Cluster {
         let mut stdin = child.stdin.take().expect("a pipe");
         stdin.write_all(input.as_bytes()).expect("it reads");
         drop(stdin);
-        let out = child.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "kubectl {args:?}: {said}");
-        String::from_utf8_lossy(&out.stdout).into_owned()
+        child.wait_with_output().expect("it ends")
     }
 
     /// An object as JSON.

@@ -60,7 +60,8 @@ pub(super) fn follows(state: &State, id: &NodeId, place: &Place, now: u64) -> Ve
         && place.timed_out.is_none()
     {
         // A Background step that serves is not waited for elsewhere; here its container is to be free for its next start.
-        let serves = |own: &&NodeId| *own != id && state.upwards(own).any(|(around, _)| around == id);
+        let serves =
+            |own: &&NodeId| *own != id && state.upwards(own).any(|(around, _)| around == id);
         let free = !state.active.iter().any(|own| serves(&own));
         return if free && now >= at && state.paused.is_none() {
             vec![Event::GroupRetried { group: id.clone() }]

@@ -132,8 +132,9 @@ impl Meeting {
         *there += 1;
         let round = (*there).next_multiple_of(MOMENTS.len());
         if *there == round {
+            // Also where it panics: the others fail with it then, at once.
+            let _wake = Wake(&self.all);
             last();
-            self.all.notify_all();
         }
         // A cell that failed before does not come: the others do not wait for ever.
         let (there, waited) = self
@@ -142,6 +143,14 @@ impl Meeting {
             .expect("nobody panics with it");
         drop(there);
         assert!(!waited.timed_out(), "the other moments were not reached");
+    }
+}
+
+struct Wake<'a>(&'a Condvar);
+
+impl Drop for Wake<'_> {
+    fn drop(&mut self) {
+        self.0.notify_all();
     }
 }
 
@@ -174,10 +183,14 @@ pub(super) fn node_gone(mut stage: Stage) -> Seen {
     NODE.meet(|| {
         start("kubelet");
         cluster.until("the node", || ready(cluster).then_some(()));
-        // Where the control plane has not done so itself.
-        if cluster.get(&["nodes"]).to_string().contains("NoExecute") {
-            cluster.kubectl(&["taint", "node", "--all", &format!("{UNREACHABLE}-")]);
-        }
+        // The control plane takes it back by itself in time, perhaps while it is being told to.
+        cluster.until("a node that takes pods", || {
+            let silent = cluster.get(&["nodes"]).to_string().contains("NoExecute");
+            if silent {
+                cluster.kubectl_perhaps(&["taint", "node", "--all", &format!("{UNREACHABLE}-")]);
+            }
+            (!silent).then_some(())
+        });
     });
     ended.unwrap_or_else(|| waiting.expect("one of both").run.end())
 }
