@@ -16,6 +16,9 @@ use crate::{machine, tools};
 /// Tests that find this variable append a line `name: reason` to the file it names when they cannot run here.
 const SKIPS: &str = "STEPYARD_TEST_SKIPS";
 
+/// Which cases properties try.
+const CASES: &str = "PROPTEST_RNG_SEED";
+
 /// Tests that disturb a cluster find the state of one that is theirs to disturb here.
 const CLUSTER: &str = "STEPYARD_TEST_CLUSTER";
 /// Packages with tests that use a cluster.
@@ -135,6 +138,10 @@ fn tests(calls: &[Vec<String>], access: Option<&Access>) -> Result<()> {
             .env("PATH", path(access)?)
             // A golden that differs is a failed test, never a new golden.
             .env("INSTA_UPDATE", "no");
+        if std::env::var_os(CASES).is_none() {
+            // The same cases every time: a change is judged by what it changes. Hunts name another seed.
+            command = command.env(CASES, "1");
+        }
         if let Some(access) = access {
             command = command.env("KUBECONFIG", &access.kubeconfig);
             if let Some(state) = &access.state {
