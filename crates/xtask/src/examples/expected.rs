@@ -9,6 +9,7 @@
 //! uses: servers
 //! needs: root                 left out, and told so, for another user
 //! line: text                  some line of the output holds it; lines are found in this order
+//! anywhere: text              some line holds it, wherever: of steps that run side by side
 //! never: text                 no line holds it
 //! ```
 
@@ -24,6 +25,7 @@ pub(crate) struct Expected {
     pub(crate) uses_servers: bool,
     pub(crate) needs_root: bool,
     lines: Vec<String>,
+    anywhere: Vec<String>,
     never: Vec<String>,
 }
 
@@ -55,6 +57,7 @@ impl Expected {
                 ("uses", "servers") => it.uses_servers = true,
                 ("needs", "root") => it.needs_root = true,
                 ("line", _) => it.lines.push(rest.to_owned()),
+                ("anywhere", _) => it.anywhere.push(rest.to_owned()),
                 ("never", _) => it.never.push(rest.to_owned()),
                 _ => bail!("`{line}` is not understood"),
             }
@@ -86,6 +89,10 @@ impl Expected {
                 wrong.push(format!("no line of its output holds `{line}`"));
             }
         }
+        let missing = |line: &&String| !text.contains(line.as_str());
+        for line in self.anywhere.iter().filter(missing) {
+            wrong.push(format!("no line of its output holds `{line}`"));
+        }
         for never in self.never.iter().filter(|n| text.contains(n.as_str())) {
             wrong.push(format!("its output holds `{never}`"));
         }
@@ -112,6 +119,12 @@ mod tests {
                 "`two` stands too early in its output",
                 "its output holds `secret`"
             ]
+        );
+        let beside = Expected::parse("outcome: success\nanywhere: one\nanywhere: two").unwrap();
+        assert_eq!(beside.compare(Some(0), "two\none"), Vec::<String>::new());
+        assert_eq!(
+            beside.compare(Some(0), "two"),
+            ["no line of its output holds `one`"]
         );
         // Killed by a signal is no expected failure.
         let failing = Expected::parse("outcome: failure").unwrap();
