@@ -4,11 +4,12 @@
 //! keeper holds, however the keeper ends. (pasta is faster, but says neither, and outlives a keeper that is killed.)
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Seek as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{AccessFlags, Pid};
 
 /// The interface to it in the pod's network namespace.
@@ -64,6 +65,9 @@ fn start(pid: Pid, user: bool) -> Result<WayOut, String> {
         // These two are for the child. No other one is started while they are open.
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|e| e.to_string())?;
     }
+    // What it says of its end. A pipe that nobody reads would stop it one day.
+    let said = memfd_create(c"slirp4netns", MFdFlags::MFD_CLOEXEC).map_err(|e| e.to_string())?;
+    let mut said = File::from(said);
     let mut command = Command::new("slirp4netns");
     command.args(["--configure", "--mtu=65520", "--disable-host-loopback"]);
     command.arg(format!("--ready-fd={}", tell.as_raw_fd()));
@@ -75,7 +79,7 @@ fn start(pid: Pid, user: bool) -> Result<WayOut, String> {
         .args([pid.to_string().as_str(), TAP])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(said.try_clone().map_or_else(|_| Stdio::null(), Into::into))
         .spawn()
         .map_err(|e| match e.kind() {
             ErrorKind::NotFound => {
@@ -88,9 +92,16 @@ fn start(pid: Pid, user: bool) -> Result<WayOut, String> {
         child,
         _alive: alive,
     };
-    // A byte when it is ready, nothing when it ended.
-    match File::from(ready).read(&mut [0]) {
-        Ok(1..) => Ok(way),
-        _ => Err("slirp4netns ended".to_owned()),
-    }
+    // A byte when it is ready, nothing when it ended. A signal that comes meanwhile is no end.
+    File::from(ready)
+        .read_exact(&mut [0])
+        .map(|()| way)
+        .map_err(|_| {
+            let mut text = String::new();
+            let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
+            match text.lines().rfind(|line| !line.trim().is_empty()) {
+                Some(last) => format!("slirp4netns ended: {}", last.trim()),
+                None => "slirp4netns ended without a word".to_owned(),
+            }
+        })
 }
