@@ -32,14 +32,16 @@ pub(super) fn fold(seen: &mut Seen, pod: &Pod) {
 /// Why the pod as a whole is over or about to be: who told it to end, or that it ended itself since nobody came; none: not known.
 fn end(pod: &Pod) -> Option<String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let status = pod.status.clone().unwrap_or_default();
+    let status = pod.status.as_ref()?;
     // Evictions, preemption and lost nodes are told by a condition.
-    let conditions = status.conditions.into_iter().flatten();
+    let conditions = status.conditions.iter().flatten();
     let disruption = conditions
         .filter(|c| c.type_ == "DisruptionTarget" && c.status == "True")
-        .find_map(|c| c.message);
-    let why: Vec<String> = [status.reason, status.message, disruption]
+        .find_map(|c| c.message.as_deref());
+    let said = [status.reason.as_deref(), status.message.as_deref()];
+    let why: Vec<&str> = said
         .into_iter()
+        .chain([disruption])
         .flatten()
         .filter(|text| !text.is_empty())
         .collect();
