@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pipeline::model::{Loaded, Options, read};
 use pipeline::plan::{Kind, NodeId, Place, expand};
 use pipeline::resolve::{Fact, Known, World};
-use syntax::Sources;
+use syntax::{Diagnostic, Sources, Spanned};
 
 const ENTITIES: &str = r#"
 ---
@@ -56,41 +56,50 @@ pipeline:
     read(&sources, [id], Options::default())
 }
 
-/// The iterations with what each deploys where, then how many go on at once.
-fn becomes(what: &str) -> String {
-    let loaded = loaded(what);
-    let errors: Vec<_> = loaded
-        .diagnostics
-        .iter()
-        .filter(|own| own.is_error())
-        .collect();
-    if !errors.is_empty() {
-        return errors
-            .iter()
-            .map(|own| own.message.as_str())
-            .collect::<Vec<_>>()
-            .join("; ");
-    }
-    let pipeline = loaded.pipeline.as_ref().expect("a pipeline");
+/// What is seen of a run of it in which nothing has happened yet.
+fn in_world<R>(loaded: &Loaded, see: impl FnOnce(&World<'_>) -> R) -> R {
     let nodes: BTreeMap<NodeId, Fact> = BTreeMap::new();
     let known = Known::default();
-    let world = World {
-        pipeline,
+    see(&World {
+        pipeline: loaded.pipeline.as_ref().expect("a pipeline"),
         entities: &loaded.entities,
         known: &known,
         nodes: &nodes,
-    };
-    let told = |id: &NodeId| -> Result<String, Vec<syntax::Diagnostic>> {
-        let all = expand(&world, id)?;
+    })
+}
+
+/// The errors of it as it is written.
+fn errors(loaded: &Loaded) -> Vec<String> {
+    let all = loaded.diagnostics.iter().filter(|own| own.is_error());
+    messages(all)
+}
+
+fn messages<'d>(all: impl IntoIterator<Item = &'d Diagnostic>) -> Vec<String> {
+    all.into_iter().map(|own| own.message.clone()).collect()
+}
+
+/// The iterations with what each deploys where, then how many go on at once.
+fn becomes(what: &str) -> String {
+    let loaded = loaded(what);
+    let errors = errors(&loaded);
+    if !errors.is_empty() {
+        return errors.join("; ");
+    }
+    in_world(&loaded, iterations)
+}
+
+fn iterations(world: &World<'_>) -> String {
+    let told = |id: &NodeId| -> Result<String, Vec<Diagnostic>> {
+        let all = expand(world, id)?;
         let each: Vec<String> = all
             .iter()
             .map(|node| {
-                let place = Place::of(&world, &node.id).expect("a place");
-                let values = pipeline::resolve::Values::new(&world, &place);
+                let place = Place::of(world, &node.id).expect("a place");
+                let values = pipeline::resolve::Values::new(world, &place);
                 let see = |text: &str| {
-                    let text = pipeline::model::Param::Expr(syntax::Spanned::new(
+                    let text = pipeline::model::Param::Expr(Spanned::new(
                         text.to_owned(),
-                        pipeline.span,
+                        world.pipeline.span,
                     ));
                     values.get::<String>(Some(&text), "see").unwrap_or_default()
                 };
@@ -104,7 +113,7 @@ fn becomes(what: &str) -> String {
             .collect();
         Ok(each.join(", "))
     };
-    let root = expand(&world, &"pipeline".into()).expect("stages");
+    let root = expand(world, &"pipeline".into()).expect("stages");
     if root[0].kind != Kind::Loop {
         return "no loop".to_owned();
     }
@@ -113,11 +122,7 @@ fn becomes(what: &str) -> String {
             "{all} at once: {}",
             root[0].limit.map_or("all".into(), |own| own.to_string())
         ),
-        Err(errors) => errors
-            .iter()
-            .map(|own| own.message.as_str())
-            .collect::<Vec<_>>()
-            .join("; "),
+        Err(errors) => messages(&errors).join("; "),
     }
 }
 
@@ -218,24 +223,10 @@ fn what_cannot_be_deployed_is_told_before() {
     ];
     for (what, wanted) in table {
         let loaded = loaded(&what);
-        let mut said: Vec<_> = loaded
-            .diagnostics
-            .iter()
-            .filter(|own| own.is_error())
-            .map(|own| own.message.clone())
-            .collect();
+        let mut said = errors(&loaded);
         if said.is_empty() {
-            let pipeline = loaded.pipeline.as_ref().expect("a pipeline");
-            let nodes: BTreeMap<NodeId, Fact> = BTreeMap::new();
-            let known = Known::default();
-            let world = World {
-                pipeline,
-                entities: &loaded.entities,
-                known: &known,
-                nodes: &nodes,
-            };
-            let errors = expand(&world, &"pipeline".into()).expect_err("a problem");
-            said.extend(errors.into_iter().map(|own| own.message));
+            let expanded = in_world(&loaded, |world| expand(world, &"pipeline".into()));
+            said = messages(&expanded.expect_err("a problem"));
         }
         assert_eq!(said, [wanted], "{what}");
     }
