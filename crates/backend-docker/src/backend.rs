@@ -22,6 +22,9 @@ use crate::agent::{Agent, PROGRAM};
 use crate::carrier::ExecStream;
 use crate::{containers, images, names, volumes};
 
+/// Containers that are made before their steps begin: an engine takes a good part of a second for each.
+const AHEAD: usize = 8;
+
 /// Pods on one container engine.
 pub struct Docker {
     client: bollard::Docker,
@@ -337,6 +340,10 @@ impl Backend for Docker {
             format!("Started container {container}"),
         );
         Ok(())
+    }
+
+    fn ahead(&self) -> usize {
+        AHEAD
     }
 
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {

@@ -27,6 +27,9 @@ use crate::images::Images;
 use crate::keeper::{ARGUMENT, early, failed};
 use crate::{cgroup, store, volumes};
 
+/// Containers that are made before their steps begin: making one takes about as long as the shortest steps do.
+const AHEAD: usize = 3;
+
 /// The agent that runs in every container.
 #[derive(Clone)]
 pub enum Agent {
@@ -484,6 +487,10 @@ impl Backend for Native {
                 help: Some("raise initTimeout of the step group".to_owned()),
             })),
         }
+    }
+
+    fn ahead(&self) -> usize {
+        AHEAD
     }
 
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {

@@ -45,6 +45,11 @@ pub trait Backend: Send + Sync {
         events: Events,
     ) -> Result<(), Failure>;
 
+    /// How many containers it is asked for ahead of those that steps need. All of them, unless it makes each when it is asked for it.
+    fn ahead(&self) -> usize {
+        usize::MAX
+    }
+
     /// A new connection to the pod's lite-engine (see `addon::link`). `Failure::gone` where the pod is no more.
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure>;
 

@@ -77,6 +77,10 @@ impl Backend for Beside {
         backend.container(spec, access, container, events).await
     }
 
+    fn ahead(&self) -> usize {
+        self.pods.ahead()
+    }
+
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
         self.of(&pod.name)?.connect(pod).await
     }

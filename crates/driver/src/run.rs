@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::backend::{Backend, EventKind, PodEvent, PodRef};
 use crate::clock::Clock;
 use crate::control::{self, Call, Reply};
-use crate::core::{Action, Core, Event};
+use crate::core::{Action, Core, Event, Limits};
 use crate::job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
 use crate::journal::{self, Journal};
 use crate::queue::{self, Ticket};
@@ -49,7 +49,7 @@ pub async fn run(
     let clock = Clock::new(&events);
     let mut logs = Logs::new(&job.dir.join("logs"), job.secrets.clone());
     let seed = std::hash::RandomState::new().build_hasher().finish();
-    let core = if job.resume {
+    let mut core = if job.resume {
         let mut failed = None;
         let core = Core::resume(
             &events,
@@ -75,6 +75,10 @@ pub async fn run(
     } else {
         Core::create(&job.run, job.planner.clone(), seed, clock.begun())
     };
+    core.limit(Limits {
+        ahead: job.backend.ahead(),
+        ..Limits::default()
+    });
     let (results, results_in) = mpsc::unbounded_channel();
     let (frames, frames_in) = mpsc::channel(BATCHES);
     let (pods, pods_in) = mpsc::unbounded_channel();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use addon::link::Frame;
 use driver::backend::{Deleted, Failure, FailureKind, ImageFacts, PodRef};
 use driver::clock::Begun;
-use driver::core::{Action, Core, Event, Planted};
+use driver::core::{Action, Core, Event, Limits, Planted};
 use driver::fake;
 use driver::planner::Planner;
 use engine::State;
@@ -166,6 +166,14 @@ pub struct World {
     broken: Vec<String>,
 }
 
+/// What a driver takes at once of a pod: as little as lets its steps run, or as much as the shipped ones take.
+fn limits(seed: u64) -> Limits {
+    Limits {
+        ahead: [0, 1, 3, usize::MAX][(seed % 4) as usize],
+        channels: [6, Limits::default().channels][(seed / 4 % 2) as usize],
+    }
+}
+
 impl World {
     /// A world from a seed.
     pub fn new(seed: u64, planner: Arc<dyn Planner>, faults: Faults, planted: Planted) -> Self {
@@ -305,6 +313,7 @@ impl World {
         match core {
             Ok(mut core) => {
                 core.plant(self.planted);
+                core.limit(limits(seed));
                 self.core = Some(core);
                 self.perform();
             }

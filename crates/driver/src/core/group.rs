@@ -1,6 +1,6 @@
 //! A group's pod: made, connected to, watched and removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use addon::link::Frame;
@@ -13,7 +13,7 @@ use pipeline::pod;
 use crate::backend::{self, Created, Deleted, FailureKind, ImageFacts, PodRef};
 
 use super::session::Session;
-use super::{Action, Core, classify};
+use super::{Action, Core, Limits, classify};
 
 /// The first wait before a connection, a channel or a removal is tried again; the very first try again is at once.
 const RETRY_MS: u64 = 50;
@@ -86,6 +86,8 @@ pub(super) struct Group {
     link_tries: u32,
     pulse: Pulse,
     channels: u32,
+    /// Whose channel it is, of those that are open or being opened.
+    by_channel: BTreeMap<u32, String>,
     pub(super) containers: BTreeMap<String, Container>,
     delete: Ask,
     delete_tries: u32,
@@ -94,9 +96,23 @@ pub(super) struct Group {
     delete_since_ms: u64,
 }
 
+/// What a container's channel is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// A step that comes soon finds its addon waiting.
+    Ahead,
+    /// A step is about to start in it.
+    Needed,
+    /// A step was started in it.
+    Used,
+    /// Its step is over, and the channel was wanted elsewhere.
+    LetGo,
+}
+
 /// One container of it.
 pub(super) struct Container {
     asked: bool,
+    wish: Wish,
     pub(super) up: Option<Result<(), Failure>>,
     /// The channel, once it was opened or is being opened.
     pub(super) channel: Option<u32>,
@@ -117,6 +133,7 @@ impl Group {
         let container = |c: &pod::Container| {
             let container = Container {
                 asked: false,
+                wish: Wish::Ahead,
                 up: None,
                 channel: None,
                 tries: 0,
@@ -137,6 +154,7 @@ impl Group {
             link_tries: 0,
             pulse: Pulse::new(0),
             channels: 0,
+            by_channel: BTreeMap::new(),
             delete: Ask::No,
             delete_tries: 0,
             delete_again_ms: 0,
@@ -161,11 +179,30 @@ impl Group {
         }
     }
 
+    /// The container of an open channel.
+    pub(super) fn on_channel(&self, channel: u32) -> Option<&String> {
+        self.by_channel.get(&channel)
+    }
+
+    /// Whether a channel to this container is to be opened as soon as its time has come.
+    fn opens(&self, container: &Container, limits: Limits) -> bool {
+        let room = match container.wish {
+            Wish::Needed | Wish::Used => limits.channels,
+            Wish::Ahead => limits.channels / 2,
+            Wish::LetGo => 0,
+        };
+        container.asked
+            && container.channel.is_none()
+            && !matches!(container.up, Some(Err(_)))
+            && self.by_channel.len() < room
+    }
+
     fn down(&mut self, now_ms: u64) {
         self.link = Link::Down {
             again_ms: now_ms + backoff(self.link_tries),
         };
         self.link_tries += 1;
+        self.by_channel.clear();
         for container in self.containers.values_mut() {
             container.channel = None;
             container.session.cut();
@@ -224,7 +261,7 @@ fn first_containers(state: &State, id: &NodeId, into: &mut Vec<String>) {
     });
     let count = match place.node.order {
         Order::Sequence => 1,
-        Order::Parallel => usize::MAX,
+        Order::Parallel => place.node.limit.map_or(usize::MAX, |limit| limit as usize),
     };
     for child in begins.take(count) {
         first_containers(state, child, into);
@@ -341,8 +378,43 @@ impl Core {
             let pod = entry.pod.clone();
             self.out.push_back(Action::Watch { pod });
         }
-        // In the order of the plan: the first step's is wanted first.
-        for container in &entry.spec.containers {
+        if let Link::Down { again_ms } = entry.link
+            && now_ms >= again_ms
+        {
+            entry.link = Link::Connecting(connection);
+            let pod = entry.pod.clone();
+            self.next_connection();
+            self.out.push_back(Action::Connect { pod, connection });
+        }
+        let mut first = Vec::new();
+        first_containers(&self.state, group, &mut first);
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        if first.is_empty() || self.limits.ahead == usize::MAX {
+            first.extend(entry.spec.containers.first().map(|c| c.name.clone()));
+        }
+        first.retain(|name| entry.containers.get(name).is_some_and(|c| !c.asked));
+        for container in first {
+            self.need(group, &container);
+        }
+    }
+
+    /// A step is to run in this container: it is asked for, and those of the steps behind it.
+    pub(super) fn need(&mut self, group: &NodeId, container: &str) {
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        match entry.containers.get_mut(container) {
+            Some(known) if known.asked && matches!(known.wish, Wish::Needed | Wish::Used) => return,
+            Some(known) => known.wish = Wish::Needed,
+            None => return,
+        }
+        // The spec has them in the order of the plan.
+        let before = entry.spec.containers.iter();
+        let before = before.take_while(|c| c.name != container).count();
+        let many = self.limits.ahead.saturating_add(1);
+        for container in entry.spec.containers.iter().skip(before).take(many) {
             if let Some(state) = entry.containers.get_mut(&container.name)
                 && !state.asked
             {
@@ -354,13 +426,53 @@ impl Core {
                 });
             }
         }
-        if let Link::Down { again_ms } = entry.link
-            && now_ms >= again_ms
-        {
-            entry.link = Link::Connecting(connection);
-            let pod = entry.pod.clone();
-            self.next_connection();
-            self.out.push_back(Action::Connect { pod, connection });
+    }
+
+    /// A step is started in this container.
+    pub(super) fn use_up(&mut self, group: &NodeId, container: &str) {
+        let entry = self.groups.get_mut(group);
+        if let Some(container) = entry.and_then(|entry| entry.containers.get_mut(container)) {
+            container.wish = Wish::Used;
+        }
+    }
+
+    /// Closes channels to containers that no step needs any more, where they get scarce.
+    fn let_go(&mut self, group: &NodeId) {
+        let Some(entry) = self.groups.get(group) else {
+            return;
+        };
+        let Some(connection) = entry.connection() else {
+            return;
+        };
+        if entry.by_channel.len() < self.limits.channels / 2 {
+            return;
+        }
+        let used: BTreeSet<String> = self
+            .state
+            .active
+            .iter()
+            .filter_map(|id| self.whereabouts(id))
+            .filter(|(of, _)| of == group)
+            .map(|(_, container)| container)
+            .collect();
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        for (name, container) in &mut entry.containers {
+            if container.wish == Wish::Used
+                && container.session.rests()
+                && !used.contains(name)
+                && let Some(channel) = container.channel.take()
+            {
+                container.wish = Wish::LetGo;
+                container.session.cut();
+                entry.by_channel.remove(&channel);
+                self.out.push_back(Action::Send {
+                    connection,
+                    channel,
+                    frame: Frame::Close("not needed any more".to_owned()),
+                });
+            }
         }
     }
 
@@ -574,23 +686,41 @@ impl Core {
     }
 
     fn open_channels(&mut self, group: &NodeId, now_ms: u64) {
+        self.let_go(group);
+        let limits = self.limits;
         let Some(entry) = self.groups.get_mut(group) else {
             return;
         };
         let Link::Up(connection) = entry.link else {
             return;
         };
-        for (name, container) in &mut entry.containers {
-            // One that is still being made is opened too: lite-engine waits for its addon, and says so sooner than any event of a cluster,
-            // which tells of the first few containers of a pod only.
-            let wanted = container.asked && !matches!(container.up, Some(Err(_)));
-            if wanted && container.channel.is_none() && now_ms >= container.again_ms {
+        // One that is still being made is opened too: lite-engine waits for its addon, and says so sooner than any event of a cluster,
+        // which tells of the first few containers of a pod only.
+        for ahead in [false, true] {
+            let due: Vec<String> = entry
+                .containers
+                .iter()
+                .filter(|(_, c)| (c.wish == Wish::Ahead) == ahead)
+                .filter(|(_, c)| now_ms >= c.again_ms && entry.opens(c, limits))
+                .map(|(name, _)| name.clone())
+                .collect();
+            for name in due {
+                let Some(container) = entry.containers.get(&name) else {
+                    continue;
+                };
+                if !entry.opens(container, limits) {
+                    break;
+                }
                 entry.channels += 1;
-                container.channel = Some(entry.channels);
+                let channel = entry.channels;
+                if let Some(container) = entry.containers.get_mut(&name) {
+                    container.channel = Some(channel);
+                }
+                entry.by_channel.insert(channel, name.clone());
                 self.out.push_back(Action::Send {
                     connection,
-                    channel: entry.channels,
-                    frame: Frame::Open(name.clone()),
+                    channel,
+                    frame: Frame::Open(name),
                 });
             }
         }
@@ -645,7 +775,9 @@ impl Core {
         let Some(container) = entry.containers.get_mut(name) else {
             return;
         };
-        container.channel = None;
+        if let Some(channel) = container.channel.take() {
+            entry.by_channel.remove(&channel);
+        }
         container.session.cut();
         container.tries += 1;
         container.again_ms = now_ms + backoff(container.tries);
@@ -780,8 +912,7 @@ impl Core {
                 times.push(entry.delete_again_ms);
             }
             for container in entry.containers.values() {
-                let wanted = container.asked && !matches!(container.up, Some(Err(_)));
-                if wanted && container.channel.is_none() && entry.connection().is_some() {
+                if entry.connection().is_some() && entry.opens(container, self.limits) {
                     times.push(container.again_ms);
                 }
                 times.extend(container.session.deadline());

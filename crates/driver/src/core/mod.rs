@@ -315,6 +315,26 @@ pub struct Planted {
     pub start_twice: bool,
 }
 
+/// What a driver takes at once of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Containers that are asked for behind one that a step needs, in the order of the plan: a step that comes next finds its own
+    /// waiting. `usize::MAX` for a backend that makes them all with the pod ([`backend::Backend::ahead`]).
+    pub ahead: usize,
+    /// Channels on one connection; lite-engine refuses more than [`addon::router::CHANNELS`]. Beyond half of it those to containers
+    /// that no step needs are closed.
+    pub channels: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            ahead: usize::MAX,
+            channels: addon::router::CHANNELS,
+        }
+    }
+}
+
 /// How much of an attempt's output is where, in the addon's count.
 #[derive(Debug, Clone, Copy, Default)]
 struct Log {
@@ -341,6 +361,7 @@ pub struct Core {
     timer: Option<u64>,
     out: VecDeque<Action>,
     over: bool,
+    limits: Limits,
     planted: Planted,
 }
 
@@ -404,6 +425,7 @@ impl Core {
             timer: None,
             out: VecDeque::new(),
             over: false,
+            limits: Limits::default(),
             planted: Planted::default(),
         }
     }
@@ -411,6 +433,11 @@ impl Core {
     /// Plants bugs, for a world that is to find them.
     pub fn plant(&mut self, planted: Planted) {
         self.planted = planted;
+    }
+
+    /// Sets what is taken at once of a pod.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// The run as folded, uncommitted events included.

@@ -56,6 +56,17 @@ impl Session {
         self.settle.clear();
     }
 
+    /// Nothing is under way: the addon waits, and all that it had to say is here.
+    pub(super) fn rests(&self) -> bool {
+        self.welcomed
+            && self.idle
+            && self.start.is_none()
+            && self.streaming.is_none()
+            && self.pending.is_none()
+            && self.collecting.is_none()
+            && self.settle.is_empty()
+    }
+
     pub(super) fn deadline(&self) -> Option<u64> {
         self.collecting
             .as_ref()
@@ -131,9 +142,7 @@ impl Core {
             if entry.connection() != Some(connection) {
                 return None;
             }
-            let mut containers = entry.containers.iter();
-            let (name, _) = containers.find(|(_, c)| c.channel == Some(channel))?;
-            Some((group.clone(), name.clone()))
+            Some((group.clone(), entry.on_channel(channel)?.clone()))
         }) else {
             return;
         };
@@ -432,6 +441,7 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
+        self.need(&group, &container);
         let Some(entry) = self.groups.get(&group) else {
             return;
         };
@@ -487,6 +497,7 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
+        self.need(&group, &container);
         let key = self.key(step, attempt);
         let twice = self.planted.start_twice;
         let Some(entry) = self.groups.get_mut(&group) else {
@@ -534,6 +545,7 @@ impl Core {
             session.again = Some(start.clone());
         }
         self.request(&group, &container, &Request::Start(start));
+        self.use_up(&group, &container);
     }
 
     /// A running attempt: an addon that knows nothing of it has lost it.
@@ -544,6 +556,8 @@ impl Core {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
         };
+        self.need(&group, &container);
+        self.use_up(&group, &container);
         if let Some(session) = self.session(&group, &container) {
             // It runs: what it was started with, secrets among it, is not needed any more.
             session.start = None;

@@ -12,8 +12,8 @@ use crate::command::{target, which};
 use crate::registry::{Registry, free_port};
 use crate::{images, machine};
 
-/// Steps of the one group whose hand-overs are measured: lite-engine takes 256 channels of a driver.
-const STEPS: usize = 200;
+/// Steps of the one group whose hand-overs are measured.
+const STEPS: usize = 1_000;
 /// Runs of what takes seconds.
 const ROUNDS: usize = 3;
 /// Lines of the long log.
