@@ -16,6 +16,7 @@ mod turn;
 
 use pipeline::plan::{Kind, NodeId};
 
+use crate::attention;
 use crate::classify;
 use crate::event::{ErrorKind, Event, Failure, Stamped, Status, VERSION};
 use crate::evolve::evolve;
@@ -42,7 +43,7 @@ pub fn advance(state: &mut State, input: Input, now_ms: u64) -> Result<Vec<Stamp
             evolve(state, &stamped)?;
             all.push(stamped);
         }
-        events = decide(state, Input::Now, now_ms);
+        events = attention::follows(state, at_ms);
         if events.is_empty() {
             return Ok(all);
         }
@@ -254,38 +255,47 @@ fn pod_named(state: &State, group: NodeId, pod: Result<String, Failure>) -> Vec<
 }
 
 /// What follows from the state and the time alone: the first thing that does.
-fn follows(state: &State, now: u64) -> Vec<Event> {
+pub(crate) fn follows(state: &State, now: u64) -> Vec<Event> {
+    if let Some(events) = around(state) {
+        return events;
+    }
+    active(state)
+        .map(|(id, place)| of(state, id, place, now))
+        .find(|events| !events.is_empty())
+        .unwrap_or_default()
+}
+
+/// What follows where not even the pipeline runs; none: it does.
+pub(crate) fn around(state: &State) -> Option<Vec<Event>> {
     if state.finished.is_some() {
-        return Vec::new();
+        return Some(Vec::new());
     }
     let Some(root) = state.root.as_ref().and_then(|root| state.nodes.get(root)) else {
-        return Vec::new();
+        return Some(Vec::new());
     };
     match root.phase {
-        Phase::Waiting => return vec![started(&root.node.id)],
+        Phase::Waiting => Some(vec![started(&root.node.id)]),
         // Pods of steps that are over are being removed.
-        Phase::Finished(_) if delegate::left_behind(state) => return Vec::new(),
-        Phase::Finished(status) => return vec![Event::RunFinished { status }],
-        _ => {}
+        Phase::Finished(_) if delegate::left_behind(state) => Some(Vec::new()),
+        Phase::Finished(status) => Some(vec![Event::RunFinished { status }]),
+        _ => None,
     }
-    for (id, place) in active(state) {
-        if deadline(place).is_some_and(|at| now >= at) {
-            return vec![Event::TimedOut { node: id.clone() }];
-        }
-        let events = match (place.phase, &place.node.kind) {
-            (Phase::Pausing | Phase::Asking | Phase::Handled, _) => {
-                fail::follows(state, id, place, now)
-            }
-            (_, Kind::Step(_)) if waits::waits(place) => leaf::waiting(state, id, place, now),
-            (_, Kind::Initialize) => leaf::initialize(state, id, place, now),
-            (_, Kind::Step(step)) => leaf::step(state, id, place, step.container.is_some(), now),
-            _ => composite::follows(state, id, place, now),
-        };
-        if !events.is_empty() {
-            return events;
-        }
+}
+
+/// What follows for one node that is entered and not over.
+pub(crate) fn of(state: &State, id: &NodeId, place: &Place, now: u64) -> Vec<Event> {
+    if deadline(place).is_some_and(|at| now >= at) {
+        return vec![Event::TimedOut { node: id.clone() }];
     }
-    Vec::new()
+    match (place.phase, &place.node.kind) {
+        (Phase::Pausing | Phase::Asking | Phase::Handled, _) => {
+            fail::follows(state, id, place, now)
+        }
+        (_, Kind::Step(_)) if waits::waits(place) => leaf::waiting(state, id, place, now),
+        (_, Kind::Initialize) => leaf::initialize(state, id, place, now),
+        (_, Kind::Step(step)) => leaf::step(state, id, place, step.container.is_some(), now),
+        _ => composite::follows(state, id, place, now),
+    }
 }
 
 fn active(state: &State) -> impl Iterator<Item = (&NodeId, &Place)> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pipeline::plan::{Kind, Node, NodeId};
 
+use crate::attention;
 use crate::delegate;
 use crate::event::{Event, Failure, Handling, Interrupt, Stamped, Status};
 use crate::phase::{Change, Phase, Sort};
@@ -234,7 +235,24 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
         }
     }
     state.at_ms = at;
+    state.stirred |= stirs(&stamped.event);
+    attention::mark(state, &stamped.event);
     Ok(())
+}
+
+/// What runs elsewhere in the run may have to end, or may not begin, because of this.
+fn stirs(event: &Event) -> bool {
+    match event {
+        Event::Interrupted { .. }
+        | Event::TimedOut { .. }
+        | Event::GroupEnding { .. }
+        | Event::RollbackStarted { .. } => true,
+        Event::FailureHandled { handling, .. } => matches!(
+            handling,
+            Handling::RetryStepGroup { .. } | Handling::Rollback { .. }
+        ),
+        _ => false,
+    }
 }
 
 /// A node is entered: those who count it know.
@@ -477,6 +495,10 @@ fn blame(state: &mut State, node: &NodeId, status: Status, because: bool) {
     for id in [parent.clone(), group].into_iter().flatten() {
         if let Some(around) = state.nodes.get_mut(&id) {
             if !status.is_positive() {
+                if around.bad.is_none() || !(around.unmended || mended) {
+                    // What is below it may look at what was before.
+                    state.attention.all();
+                }
                 around.bad.get_or_insert_with(|| node.clone());
                 around.unmended |= !mended;
             }

@@ -7,6 +7,7 @@
 //! Pure: `now` comes with the input, effects are values. Read [`event::Event`] first, then [`Input`] and [`Effect`]; the legal
 //! changes of a node are the one table in [`phase`].
 
+mod attention;
 pub mod classify;
 mod decide;
 pub mod delegate;

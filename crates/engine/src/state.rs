@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use addon::frame::Record;
 use pipeline::plan::{Kind, Node, NodeId, Runs};
 
+use crate::attention::Attention;
 use crate::delegate;
 use crate::event::{Failure, Handling, Interrupt, Intervention, Status};
 use crate::phase::{Phase, Sort};
@@ -46,12 +47,17 @@ pub struct State {
     pub interrupt: Option<(Interrupt, u64)>,
     /// Nothing more is entered, since then.
     pub paused: Option<u64>,
+    /// Something in it was interrupted, ran out of time, ends, begins again or is rolled back, now or before. Where nothing ever was,
+    /// nobody has to look for that around a node.
+    pub stirred: bool,
     /// Stages in the order in which they were entered.
     pub stages: Vec<NodeId>,
     /// The run's end.
     pub finished: Option<Status>,
     /// Of the last event: time does not go back.
     pub at_ms: u64,
+    /// Where something may follow.
+    pub(crate) attention: Attention,
 }
 
 /// A node in its run.

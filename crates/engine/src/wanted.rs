@@ -6,7 +6,7 @@ use pipeline::plan::{Kind, NodeId};
 use crate::event::{Failure, Handling, Interrupt, Intervention};
 use crate::phase::Phase;
 use crate::state::{Place, PodPhase, State, Undo};
-use crate::waits::{self, Waiting};
+use crate::waits;
 use crate::{classify, decide, delegate};
 
 /// Between SIGTERM and SIGKILL for a step that is stopped: time to write a last line and to stop a database.
@@ -144,18 +144,11 @@ pub fn wanted(state: &State) -> Vec<Effect> {
         let Some(place) = state.nodes.get(id) else {
             continue;
         };
-        if let Some(deadline) = deadline(place) {
-            at(deadline);
+        if let Some(ms) = wakes(state, id, place) {
+            at(ms);
         }
-        match place.phase {
-            Phase::Pausing | Phase::Asking => {
-                if let Some(ms) = waits_until(state, place) {
-                    at(ms);
-                }
-                continue;
-            }
-            Phase::Handled => continue,
-            _ => {}
+        if matches!(place.phase, Phase::Pausing | Phase::Asking | Phase::Handled) {
+            continue;
         }
         if let Some(condition) = decide::asks(state, id, place) {
             effects.push(Effect::Judge {
@@ -165,22 +158,17 @@ pub fn wanted(state: &State) -> Vec<Effect> {
         }
         match &place.node.kind {
             Kind::Initialize => effects.extend(name_pod(state, place)),
-            Kind::Step(_) if waits::waits(place) => match &place.waiting {
-                None if place.phase == Phase::Entered && decide::halted(state, id).is_none() => {
+            Kind::Step(_) if waits::waits(place) => {
+                if place.waiting.is_none()
+                    && place.phase == Phase::Entered
+                    && decide::halted(state, id).is_none()
+                {
                     effects.push(Effect::AskWait { node: id.clone() });
                 }
-                Some(Waiting {
-                    until_ms: Some(until),
-                    ..
-                }) => at(*until),
-                _ => {}
-            },
+            }
             Kind::Step(_) => {
                 if delegate::awaits_pod(place) {
                     effects.extend(name_pod(state, place));
-                }
-                if let Some(stop) = stop(state, id) {
-                    at(stop.deadline_ms);
                 }
                 step(state, id, place, &mut effects);
             }
@@ -195,13 +183,6 @@ pub fn wanted(state: &State) -> Vec<Effect> {
                         node: child.node.id.clone(),
                         condition: condition.to_owned(),
                     });
-                }
-                if let Some((_, ms)) = place.again
-                    && place.busy == 0
-                    && state.paused.is_none()
-                    && !pod_exists(state, Some(id))
-                {
-                    at(ms);
                 }
             }
         }
@@ -238,6 +219,26 @@ pub fn wanted(state: &State) -> Vec<Effect> {
         effects.push(Effect::Wake { at_ms });
     }
     effects
+}
+
+/// When something is to be decided for a node, whatever happens until then.
+pub(crate) fn wakes(state: &State, id: &NodeId, place: &Place) -> Option<u64> {
+    let own = match (place.phase, &place.node.kind) {
+        (Phase::Pausing | Phase::Asking, _) => waits_until(state, place),
+        (Phase::Handled, _) | (_, Kind::Initialize) => None,
+        (_, Kind::Step(_)) if waits::waits(place) => {
+            place.waiting.as_ref().and_then(|waiting| waiting.until_ms)
+        }
+        (_, Kind::Step(_)) => stop(state, id).map(|stop| stop.deadline_ms),
+        _ => {
+            let free = place.busy == 0
+                && place.children.is_some()
+                && state.paused.is_none()
+                && !pod_exists(state, Some(id));
+            place.again.filter(|_| free).map(|(_, ms)| ms)
+        }
+    };
+    own.into_iter().chain(deadline(place)).min()
 }
 
 fn name_pod(state: &State, place: &Place) -> Option<Effect> {
@@ -299,6 +300,14 @@ fn step(state: &State, id: &NodeId, place: &Place, effects: &mut Vec<Effect>) {
 
 /// The order to end that holds for a step whose process may run.
 pub fn stop(state: &State, id: &NodeId) -> Option<Stop> {
+    if !state.stirred {
+        debug_assert!(ordered(state, id).is_none(), "nothing stirred");
+        return None;
+    }
+    ordered(state, id)
+}
+
+fn ordered(state: &State, id: &NodeId) -> Option<Stop> {
     let place = state.nodes.get(id).filter(|place| place.phase.may_run())?;
     let mut orders = Vec::new();
     if let Some((interrupt, since)) = &state.interrupt {

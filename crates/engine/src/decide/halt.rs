@@ -22,6 +22,14 @@ fn aborted() -> Halt {
 /// What ends a node from outside: an interrupt, a time that is up around it, a step group that begins again. Its own time
 /// and what was asked of itself are not among them.
 pub(super) fn outside(state: &State, id: &NodeId) -> Option<Halt> {
+    if !state.stirred {
+        debug_assert!(ending(state, id).is_none(), "nothing stirred");
+        return None;
+    }
+    ending(state, id)
+}
+
+fn ending(state: &State, id: &NodeId) -> Option<Halt> {
     let around = |(own, ..): &(&NodeId, &Place, bool)| *own != id;
     if state.interrupt.is_some() {
         return Some(aborted());
@@ -51,10 +59,10 @@ pub(super) fn outside(state: &State, id: &NodeId) -> Option<Halt> {
 
 /// Whether what is in a node must end: what holds outside of it, its own time, what was asked of itself.
 pub(crate) fn halted(state: &State, id: &NodeId) -> Option<Halt> {
-    let place = state.nodes.get(id)?;
     if let Some(halt) = outside(state, id) {
         return Some(halt);
     }
+    let place = state.nodes.get(id)?;
     if matches!(place.order, Some((Intervention::Abort, _))) {
         return Some(aborted());
     }
@@ -74,10 +82,11 @@ pub(crate) fn halted(state: &State, id: &NodeId) -> Option<Halt> {
 /// goes on.
 pub(super) fn closed(state: &State, id: &NodeId) -> Option<Halt> {
     let undone = || {
-        state
-            .upwards(id)
-            .take_while(|(_, place)| place.node.kind != Kind::Rollback)
-            .any(|(_, place)| place.undo != Undo::No)
+        state.stirred
+            && state
+                .upwards(id)
+                .take_while(|(_, place)| place.node.kind != Kind::Rollback)
+                .any(|(_, place)| place.undo != Undo::No)
     };
     halted(state, id).or_else(|| {
         undone().then(|| Halt {
