@@ -94,6 +94,7 @@ impl Forms {
                 fn root<T: Lower>(forms: &mut Forms) -> Form {
                     T::form(forms)
                 }
+                own.one = true;
                 own.keys = vec![
                     key("pipeline", "What runs.", root::<Pipeline>(forms)),
                     key(
