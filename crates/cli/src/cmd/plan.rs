@@ -2,9 +2,10 @@
 
 use driver::backend::Access;
 use driver::planner::Planner as _;
+use engine::event::{Event, Stamped};
 use engine::facts::Facts;
 use pipeline::model::Entities;
-use pipeline::plan::{Kind, Node, NodeId};
+use pipeline::plan::{Kind, Node};
 use pipeline::pod::{self, AgentFrom, Cluster};
 use serde_json::Value;
 use syntax::Diagnostic;
@@ -46,7 +47,7 @@ pub(crate) fn plan(args: &Plan, output: Output) -> Result<Exit, Problem> {
     };
     let root = planner.root();
     if output == Output::Json {
-        let mut value = tree(&planner, &root)?;
+        let mut value = tree(&planner, &root, &mut facts())?;
         if !refused.is_empty() {
             value["unsupported"] =
                 serde_json::to_value(texts::reports(&refused, &documents.sources))
@@ -55,7 +56,7 @@ pub(crate) fn plan(args: &Plan, output: Output) -> Result<Exit, Problem> {
         return out::json(&value).map(exit);
     }
     let mut lines = Vec::new();
-    rows(&planner, &root, 0, &mut lines)?;
+    rows(&planner, &root, 0, &mut facts(), &mut lines)?;
     let colour = Terminal::stdout().colour;
     let rows: Vec<_> = lines.iter().map(|line| line.render(colour)).collect();
     let text = rows.join("\n") + "\n";
@@ -73,7 +74,7 @@ pub(crate) fn pod(args: &Pod, output: Output) -> Result<Exit, Problem> {
     );
     let (planner, documents) = planner(&args.source, &target)?;
     let mut groups = Vec::new();
-    find(&planner, &planner.root(), &mut groups)?;
+    find(&planner, &planner.root(), &mut facts(), &mut groups)?;
     if let Some(wanted) = &args.group {
         let names: Vec<_> = groups.iter().map(|g| g.identifier.clone()).collect();
         groups.retain(|g| g.identifier == *wanted || g.id.0 == *wanted);
@@ -208,36 +209,61 @@ fn failure(failure: &engine::event::Failure) -> Problem {
     }
 }
 
-fn children(planner: &Written, node: &NodeId) -> Result<Vec<Node>, Problem> {
-    planner.expand(node, &facts()).map_err(|f| failure(&f))
+/// The children of a node, as far as it is known what is around it. What a loop becomes is found once and known from there on: else
+/// each iteration would ask for all of them.
+fn children(planner: &Written, node: &Node, known: &mut Facts) -> Result<Vec<Node>, Problem> {
+    if matches!(node.kind, Kind::Step(_) | Kind::Initialize) {
+        return Ok(Vec::new());
+    }
+    let children = planner.expand(&node.id, known).map_err(|f| failure(&f))?;
+    if node.kind == Kind::Loop {
+        let event = Event::Expanded {
+            node: node.id.clone(),
+            children: children.clone(),
+        };
+        known.apply(&Stamped { at_ms: 0, event });
+    }
+    Ok(children)
 }
 
-fn find(planner: &Written, node: &Node, found: &mut Vec<Node>) -> Result<(), Problem> {
+fn find(
+    planner: &Written,
+    node: &Node,
+    known: &mut Facts,
+    found: &mut Vec<Node>,
+) -> Result<(), Problem> {
     if matches!(node.kind, Kind::StepGroup { pod: true }) {
         found.push(node.clone());
         return Ok(());
     }
-    for child in children(planner, &node.id)? {
-        find(planner, &child, found)?;
+    for child in children(planner, node, known)? {
+        find(planner, &child, known, found)?;
     }
     Ok(())
 }
 
-fn tree(planner: &Written, node: &Node) -> Result<Value, Problem> {
-    let below = children(planner, &node.id)?;
+fn tree(planner: &Written, node: &Node, known: &mut Facts) -> Result<Value, Problem> {
+    let below = children(planner, node, known)?;
     let mut value =
         serde_json::to_value(node).map_err(|e| Problem::system("write the plan", &e))?;
     if !below.is_empty() {
         value["children"] = below
             .iter()
-            .map(|child| tree(planner, child))
+            .map(|child| tree(planner, child, known))
             .collect::<Result<Vec<_>, _>>()?
             .into();
     }
     Ok(value)
 }
 
-fn rows(planner: &Written, node: &Node, depth: usize, out: &mut Vec<Line>) -> Result<(), Problem> {
+fn rows(
+    planner: &Written,
+    node: &Node,
+    depth: usize,
+    known: &mut Facts,
+    out: &mut Vec<Line>,
+) -> Result<(), Problem> {
+    let below = children(planner, node, known)?;
     let (what, note) = match &node.kind {
         Kind::Pipeline => ("pipeline".to_owned(), String::new()),
         Kind::Stage(kind) => ("stage".to_owned(), kind.clone()),
@@ -245,7 +271,7 @@ fn rows(planner: &Written, node: &Node, depth: usize, out: &mut Vec<Line>) -> Re
         Kind::StepGroup { pod: false } => ("group".to_owned(), String::new()),
         Kind::Parallel => ("parallel".to_owned(), String::new()),
         Kind::Loop => {
-            let count = words::count(children(planner, &node.id)?.len() as u64, "iteration");
+            let count = words::count(below.len() as u64, "iteration");
             let note = match node.limit {
                 Some(limit) => format!("{count}, {limit} at once"),
                 None => count,
@@ -275,8 +301,8 @@ fn rows(planner: &Written, node: &Node, depth: usize, out: &mut Vec<Line>) -> Re
         },
     );
     out.push(line);
-    for child in children(planner, &node.id)? {
-        rows(planner, &child, depth + 1, out)?;
+    for child in below {
+        rows(planner, &child, depth + 1, known, out)?;
     }
     Ok(())
 }
