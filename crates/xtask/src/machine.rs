@@ -64,6 +64,11 @@ const NEEDS: &[Need] = &[
         package: "tmux",
         why: "looking at the screen of a run",
     },
+    Need {
+        program: "nvim",
+        package: "neovim",
+        why: "a client of the language server",
+    },
 ];
 
 /// Makes sure of everything that the tests need. Where something cannot be had: in CI an error, else one line and `false`.
