@@ -5,6 +5,7 @@
 mod figures;
 mod kube;
 mod measure;
+mod pure;
 mod texts;
 mod watch;
 
@@ -35,6 +36,10 @@ const FIGURES: &[(&str, Figure)] = &[
     ("sleep", figures::sleep),
     ("log", figures::log),
     ("pull", figures::pull),
+    ("expressions", pure::expressions),
+    ("plan", pure::plan),
+    ("engine", pure::engine),
+    ("recovery", pure::recovery),
 ];
 
 /// Measures the named figures, or all, and prints the table. A figure that cannot be measured is told, and does not stop the others.

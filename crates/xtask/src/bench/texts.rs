@@ -30,8 +30,28 @@ pub(crate) fn long(lines: usize) -> String {
     pipeline("host:/", &steps)
 }
 
+/// A pipeline with a matrix of 100 by 100 values: as many iterations as a loop may have.
+pub(crate) fn matrix() -> String {
+    let values: Vec<String> = (0..100).map(|value| format!("v{value}")).collect();
+    let values = values.join(", ");
+    let step = pipeline(
+        "host:/",
+        &[("Sh", "echo <+matrix.one> <+matrix.two>".to_owned())],
+    );
+    let strategy = format!(
+        "                        strategy: {{matrix: {{one: [{values}], two: [{values}], maxConcurrency: 50}}}}\n"
+    );
+    step + &strategy
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_matrix_has_ten_thousand_iterations() {
+        let text = super::matrix();
+        assert!(text.contains("one: [v0, v1,") && text.contains("v99], two: [v0,"));
+    }
+
     #[test]
     fn a_long_pipeline_is_as_long_as_told() {
         assert!(super::long(10_000).lines().count() >= 10_000);
