@@ -29,7 +29,7 @@ cargo xtask examples [WORD]   run the pipelines of examples/ for real and compar
 cargo xtask serve             what examples/real talks to: both registries and a git server, until Ctrl-C
 cargo xtask cluster up|down|status|kubeconfig  a real one-node Kubernetes on this machine; --oldest, --instance N, --wipe
 cargo xtask cluster smoke     what is tested against the oldest server that is supported
-cargo xtask bench [FIGURE]    measure the table of figures, with ratios in the same run; --kube [FIGURE] that of a cluster
+cargo xtask bench [FIGURE]    measure the table of figures, with ratios in the same run; --kube [--instance N] [--rounds N] [FIGURE] that of a cluster
 cargo xtask fuzz [TARGET] [--seconds N]  feed what reads strangers' bytes with mutated ones, two targets at once
 cargo xtask check-layers     check that crates depend on each other inwards only, and that the pure ones are pure
 cargo xtask check-macos      check that the command compiles for macOS, where that Rust target can be had";

@@ -44,11 +44,11 @@ const FIGURES: &[(&str, Figure)] = &[
 
 /// Measures the named figures, or all, and prints the table. A figure that cannot be measured is told, and does not stop the others.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    if let Some((_, names)) = names.split_first().filter(|(first, _)| *first == "--kube") {
-        kube::known(names)?;
+    if let Some((_, args)) = names.split_first().filter(|(first, _)| *first == "--kube") {
+        let wanted = kube::wanted(args)?;
         let bench = Bench::new()?;
-        let kube = kube::Kube::new(&bench)?;
-        return measured(names, kube::FIGURES, |figure| figure(&kube));
+        let kube = kube::Kube::new(&bench, &wanted)?;
+        return measured(&wanted.names, kube::FIGURES, |figure| figure(&kube));
     }
     for name in names {
         anyhow::ensure!(

@@ -57,6 +57,18 @@ impl Instance {
         }
     }
 
+    /// The same server as another instance.
+    pub(crate) fn numbered(&self, text: &str) -> Result<Self> {
+        let number: u8 = text
+            .parse()
+            .with_context(|| format!("`{text}` is not a number from 0 to 9"))?;
+        ensure!(number < 10, "instances are numbered from 0 to 9");
+        Ok(Self {
+            number,
+            version: self.version.clone(),
+        })
+    }
+
     fn state(&self) -> PathBuf {
         cache().join(format!("run-{}", self.number))
     }
@@ -203,17 +215,14 @@ fn options(args: &[String]) -> Result<(Instance, bool)> {
             "--oldest" => instance = Instance::oldest(),
             "--wipe" => wipe = true,
             "--instance" => {
-                let text = args.next().context("--instance needs a number")?;
-                let value: u8 = text
-                    .parse()
-                    .with_context(|| format!("`{text}` is not a number from 0 to 9"))?;
-                ensure!(value < 10, "instances are numbered from 0 to 9");
-                number = Some(value);
+                number = Some(args.next().context("--instance needs a number")?);
             }
             other => bail!("`{other}` is not an option; {USAGE}"),
         }
     }
-    instance.number = number.unwrap_or(instance.number);
+    if let Some(text) = number {
+        instance = instance.numbered(text)?;
+    }
     Ok((instance, wipe))
 }
 

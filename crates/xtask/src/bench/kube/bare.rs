@@ -7,7 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::figures::noops;
 use super::{IMAGE, Kube, audit};
+use crate::bench::measure::done;
+use crate::bench::texts;
 
 /// How a pod brings its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +21,14 @@ pub(super) enum Kind {
     WithAgent,
     /// As init containers, one after the other.
     Inits,
+    /// In the very pod that a group of ours gets, with every mount and setting: what it takes is the kubelet's own.
+    Ours,
 }
 
 /// Each container prints how long the machine is up: of the same clock that is read here, in hundredths of seconds.
 const STEP: &str = "cat /proc/uptime";
 
-fn pod(name: &str, steps: usize, kind: Kind) -> Value {
+fn pod(kube: &Kube<'_>, name: &str, steps: usize, kind: Kind) -> Result<Value> {
     let container = |name: String, command: &str| {
         json!({
             "name": name, "image": IMAGE, "command": ["sh", "-c", command],
@@ -43,15 +48,49 @@ fn pod(name: &str, steps: usize, kind: Kind) -> Value {
             all,
         ),
         Kind::Inits => (all, vec![container("end".to_owned(), "true")]),
+        Kind::Ours => return ours(kube, name, steps),
     };
-    json!({
+    Ok(json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
         "spec": {
             "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
             "initContainers": inits, "containers": containers,
             "volumes": [{"name": "agent", "emptyDir": {}}],
         },
-    })
+    }))
+}
+
+/// The pod of a group, its containers with these commands in place of the agent.
+fn ours(kube: &Kube<'_>, name: &str, steps: usize) -> Result<Value> {
+    let text = texts::pipeline(IMAGE, &noops(steps));
+    let file = kube.bench.file(&format!("{name}.yaml"), &text)?;
+    let mut command = kube.bench.stepyard("kube");
+    command.env("KUBECONFIG", &kube.kubeconfig);
+    command.args(["pod", "--kube", "--namespace", &kube.namespace]);
+    let (_, out) = done(command.args(["--output", "plain"]).arg(file))?;
+    let shown = kube.bench.file(
+        &format!("{name}.pod.yaml"),
+        std::str::from_utf8(&out.stdout)?,
+    )?;
+    let args = ["create", "--dry-run=client", "--output=json", "--filename"];
+    let mut pod: Value =
+        serde_json::from_str(&kube.kubectl(&[&args[..], &[&shown.to_string_lossy()]].concat())?)?;
+    pod["metadata"]["name"] = json!(name);
+    let containers = pod["spec"]["containers"].as_array_mut();
+    for (i, own) in containers
+        .context("it has containers")?
+        .iter_mut()
+        .enumerate()
+    {
+        // The first one is lite-engine.
+        let (name, command) = match i.checked_sub(1) {
+            Some(i) => (format!("c{i}"), STEP),
+            None => ("engine".to_owned(), "true"),
+        };
+        own["name"] = json!(name);
+        own["command"] = json!(["sh", "-c", command]);
+    }
+    Ok(pod)
 }
 
 /// Gives objects to the API server.
@@ -77,26 +116,36 @@ pub(super) fn starts(
     steps: usize,
     kind: Kind,
 ) -> Result<Vec<Duration>> {
-    create(kube, &[pod(name, steps, kind)])?;
+    create(kube, &[pod(kube, name, steps, kind)?])?;
     succeeded(kube, &[name.to_owned()])?;
     let created = audit::created(kube, name)?;
     let booted = booted()?;
     let mut times = Vec::new();
-    for i in 0..steps {
-        let said = kube.kubectl(&["logs", name, "-c", &format!("c{i}")])?;
-        let up = said.split(' ').next().unwrap_or_default();
-        let up: f64 = up.parse().with_context(|| format!("c{i} said {said:?}"))?;
+    // All that print anything are steps.
+    let said = kube.kubectl(&["logs", name, "--all-containers"])?;
+    for line in said.lines() {
+        let up = line.split(' ').next().unwrap_or_default();
+        let up: f64 = up
+            .parse()
+            .with_context(|| format!("a step said {line:?}"))?;
         times.push((booted + Duration::from_secs_f64(up)).saturating_sub(created));
     }
+    ensure!(times.len() == steps, "{} of {steps} steps ran", times.len());
     times.sort();
     kube.remove(&[name.to_owned()])?;
     Ok(times)
 }
 
 /// Many pods of one step at once, from the request for the first to the end of the last as a watch tells it.
-pub(super) fn many(kube: &Kube<'_>, count: usize) -> Result<Duration> {
-    let names: Vec<String> = (0..count).map(|i| format!("many-{i}")).collect();
-    let pods: Vec<Value> = names.iter().map(|n| pod(n, 1, Kind::Containers)).collect();
+pub(super) fn many(kube: &Kube<'_>, name: &str, count: usize, kind: Kind) -> Result<Duration> {
+    let names: Vec<String> = (0..count).map(|i| format!("{name}-{i}")).collect();
+    let one = pod(kube, name, 1, kind)?;
+    let named = |name: &String| {
+        let mut pod = one.clone();
+        pod["metadata"]["name"] = json!(name);
+        pod
+    };
+    let pods: Vec<Value> = names.iter().map(named).collect();
     let began = Instant::now();
     create(kube, &pods)?;
     succeeded(kube, &names)?;

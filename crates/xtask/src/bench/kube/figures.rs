@@ -1,4 +1,4 @@
-//! The figures of a cluster.
+//! The figures of a cluster that stand alone.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -6,122 +6,28 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::bare::{self, Kind};
-use super::{IMAGE, Kube, audit, ours};
+use super::{IMAGE, Kube, audit, bare, ours};
 use crate::bench::measure::{median, ms, quantile};
 use crate::bench::{Row, texts};
 
-/// Pods of each sort: a start takes half a second to two.
-const ROUNDS: usize = 4;
-
-fn noops(count: usize) -> Vec<(&'static str, String)> {
+/// Steps that do nothing.
+pub(super) fn noops(count: usize) -> Vec<(&'static str, String)> {
     vec![("Sh", "true".to_owned()); count]
 }
 
-fn ratio(a: Duration, b: Duration) -> f64 {
-    a.as_secs_f64() / b.as_secs_f64().max(1e-9)
-}
-
-fn times(mut one: impl FnMut(usize) -> Result<Duration>) -> Result<Duration> {
+fn times(kube: &Kube<'_>, mut one: impl FnMut(usize) -> Result<Duration>) -> Result<Duration> {
     Ok(median(
-        &(0..ROUNDS).map(&mut one).collect::<Result<Vec<_>>>()?,
+        &(0..kube.rounds).map(&mut one).collect::<Result<Vec<_>>>()?,
     ))
 }
 
-/// The first instruction of the first step, for groups of several sizes.
-pub(super) fn start(kube: &Kube<'_>) -> Result<Vec<Row>> {
-    let first = |name: &str, steps, kind| {
-        times(|i| {
-            let starts = bare::starts(kube, &format!("{name}-{steps}-{i}"), steps, kind)?;
-            starts.first().copied().context("it has steps")
-        })
-    };
-    let bare = first("bare", 1, Kind::Containers)?;
-    let mut rows = Vec::new();
-    for (steps, what, against) in [
-        (
-            1,
-            "first instruction, group of 1, against a bare pod of 1",
-            "the same, against a pod of 1 whose agent comes by init container",
-        ),
-        (
-            6,
-            "first instruction, group of 6, against a bare pod of 1",
-            "the same, against a pod of 6 whose agent comes by init container",
-        ),
-        (
-            20,
-            "first instruction, group of 20, against a bare pod of 1",
-            "the same, against a pod of 20 whose agent comes by init container",
-        ),
-    ] {
-        let ours = times(|i| {
-            Ok(
-                ours::run(kube, &format!("start-{steps}-{i}"), &noops(steps))?
-                    .starts()
-                    .0,
-            )
-        })?;
-        let times = ratio(ours, bare);
-        rows.push(Row {
-            what,
-            reach: "≤ 1.3 times",
-            here: format!("{times:.2} times ({} against {})", ms(ours), ms(bare)),
-            good: Some(times <= 1.3),
-        });
-        let peer = first("agent", steps, Kind::WithAgent)?;
-        let times = ratio(peer, ours);
-        rows.push(Row {
-            what: against,
-            reach: "≥ 1.6 times faster",
-            here: format!("{times:.2} times faster (it takes {})", ms(peer)),
-            good: Some(times >= 1.6),
-        });
-    }
-    Ok(rows)
-}
-
-/// Twenty steps that do nothing: beside a pod of twenty containers, of twenty init containers, and once all containers run.
-pub(super) fn twenty(kube: &Kube<'_>) -> Result<Vec<Row>> {
-    let last = |kind| {
-        times(|i| {
-            let starts = bare::starts(
-                kube,
-                &format!("twenty-{kind:?}-{i}").to_lowercase(),
-                20,
-                kind,
-            )?;
-            starts.last().copied().context("it has steps")
-        })
-    };
-    let bare = last(Kind::Containers)?;
-    let ours = times(|i| {
-        Ok(ours::run(kube, &format!("twenty-{i}"), &noops(20))?
-            .starts()
-            .1)
-    })?;
-    let inits = last(Kind::Inits)?;
-    let times = ratio(ours, bare);
-    let mut rows = vec![
-        Row {
-            what: "first instruction of the last of 20 no-op steps, against a bare pod of 20 containers",
-            reach: "≤ 1.2 times",
-            here: format!("{times:.2} times ({} against {})", ms(ours), ms(bare)),
-            good: Some(times <= 1.2),
-        },
-        Row {
-            what: "the same, against a bare pod of 20 init containers",
-            reach: "",
-            here: format!("{:.2} times ({})", ratio(ours, inits), ms(inits)),
-            good: None,
-        },
-    ];
-    // The first one sleeps until every container runs.
-    let mut steps = vec![("Sh", "sleep 4".to_owned())];
+/// Twenty steps that do nothing, once all containers run: the first one sleeps until then.
+pub(super) fn running(kube: &Kube<'_>) -> Result<Vec<Row>> {
+    let mut steps = vec![("Sh", "sleep 5".to_owned())];
     steps.extend(noops(20));
     let mut all = Vec::new();
     let mut gaps = Vec::new();
-    for i in 0..3 {
+    for i in 0..kube.rounds {
         let run = ours::run(kube, &format!("running-{i}"), &steps)?;
         ensure!(
             run.steps.len() == 21,
@@ -132,24 +38,25 @@ pub(super) fn twenty(kube: &Kube<'_>) -> Result<Vec<Row>> {
         gaps.extend(run.hand_overs());
     }
     let (all, half, most) = (median(&all), quantile(&gaps, 0.5), quantile(&gaps, 0.99));
-    rows.push(Row {
-        what: "20 no-op steps once all containers run",
-        reach: "≤ 300 ms",
-        here: ms(all),
-        good: Some(all <= Duration::from_millis(300)),
-    });
-    rows.push(Row {
-        what: "hand-over, through the API server",
-        reach: "p50 ≤ 10 ms",
-        here: format!("p50 {}, p99 {} over {}", ms(half), ms(most), gaps.len()),
-        good: Some(half <= Duration::from_millis(10)),
-    });
-    Ok(rows)
+    Ok(vec![
+        Row {
+            what: "20 no-op steps once all containers run",
+            reach: "≤ 300 ms",
+            here: ms(all),
+            good: Some(all <= Duration::from_millis(300)),
+        },
+        Row {
+            what: "hand-over, through the API server",
+            reach: "p50 ≤ 10 ms",
+            here: format!("p50 {}, p99 {} over {}", ms(half), ms(most), gaps.len()),
+            good: Some(half <= Duration::from_millis(10)),
+        },
+    ])
 }
 
 /// One step that does nothing, from the request for its pod to the end of the command.
 pub(super) fn one(kube: &Kube<'_>) -> Result<Vec<Row>> {
-    let took = times(|i| {
+    let took = times(kube, |i| {
         let run = ours::run(kube, &format!("one-{i}"), &noops(1))?;
         Ok(run.ended.saturating_sub(run.created))
     })?;
@@ -203,31 +110,17 @@ pub(super) fn sleep(kube: &Kube<'_>) -> Result<Vec<Row>> {
         .iter()
         .map(|t| ("Sh", format!("exec sleep {}.{:03}", t / 1000, t % 1000)))
         .collect();
-    let run = ours::run(kube, "sleep", &steps)?;
-    let first = run.created + run.starts().0;
-    let above = run
-        .ended
-        .saturating_sub(first)
-        .saturating_sub(Duration::from_millis(sleeps.iter().sum()));
+    let sleeps = Duration::from_millis(sleeps.iter().sum());
+    let above = times(kube, |i| {
+        let run = ours::run(kube, &format!("sleep-{i}"), &steps)?;
+        let first = run.created + run.starts().0;
+        Ok(run.ended.saturating_sub(first).saturating_sub(sleeps))
+    })?;
     Ok(vec![Row {
         what: "10 sleeping steps: time above the sleeps",
         reach: "≤ 150 ms",
         here: ms(above),
         good: Some(above <= Duration::from_millis(150)),
-    }])
-}
-
-/// Twenty groups at once, beside twenty bare pods.
-pub(super) fn groups(kube: &Kube<'_>) -> Result<Vec<Row>> {
-    let bare = bare::many(kube, 20)?;
-    let run = ours::run_text(kube, "groups", &ours::groups(20, "true"))?;
-    let ours = run.ended.saturating_sub(run.began);
-    let times = ratio(ours, bare);
-    Ok(vec![Row {
-        what: "20 groups of one step at once, the whole command, against 20 bare pods",
-        reach: "≤ 1.2 times",
-        here: format!("{times:.2} times ({} against {})", ms(ours), ms(bare)),
-        good: Some(times <= 1.2),
     }])
 }
 
@@ -258,7 +151,7 @@ pub(super) fn cancel(kube: &Kube<'_>) -> Result<Vec<Row>> {
     let step = "trap 'cat /proc/uptime; exit 0' TERM; echo up; while :; do sleep 0.001; done";
     let text = texts::pipeline(IMAGE, &[("Sh", step.to_owned())]);
     let mut all = Vec::new();
-    for i in 0..5 {
+    for i in 0..kube.rounds {
         let mut child = ours::command(kube, &format!("cancel-{i}"), &text)?
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

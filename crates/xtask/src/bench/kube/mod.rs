@@ -3,8 +3,10 @@
 
 mod audit;
 mod bare;
+mod beside;
 mod figures;
 mod ours;
+mod turns;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -25,18 +27,24 @@ pub(crate) struct Kube<'a> {
     kubectl: PathBuf,
     audit: PathBuf,
     namespace: String,
+    /// How often each thing is measured.
+    rounds: usize,
 }
+
+/// How often by default: a start takes half a second to two.
+const ROUNDS: usize = 5;
 
 type Figure = fn(&Kube<'_>) -> Result<Vec<Row>>;
 
 /// Name on the command line, and what measures it.
 pub(crate) const FIGURES: &[(&str, Figure)] = &[
-    ("start", figures::start),
-    ("twenty", figures::twenty),
+    ("start", beside::start),
+    ("twenty", beside::twenty),
+    ("running", figures::running),
     ("one", figures::one),
     ("line", figures::line),
     ("sleep", figures::sleep),
-    ("groups", figures::groups),
+    ("groups", beside::groups),
     ("image", figures::image),
     ("cancel", figures::cancel),
     ("writes", figures::writes),
@@ -45,9 +53,8 @@ pub(crate) const FIGURES: &[(&str, Figure)] = &[
 
 impl<'a> Kube<'a> {
     /// Brings the test cluster up, with a namespace for this run.
-    pub(crate) fn new(bench: &'a Bench) -> Result<Self> {
-        let access =
-            cluster::for_tests(&Instance::newest())?.context("there is no test cluster")?;
+    pub(crate) fn new(bench: &'a Bench, wanted: &Wanted) -> Result<Self> {
+        let access = cluster::for_tests(&wanted.instance)?.context("there is no test cluster")?;
         let state = access.state.context(
             "the times are those of the audit log of a cluster of ours: unset KUBECONFIG",
         )?;
@@ -57,6 +64,7 @@ impl<'a> Kube<'a> {
             kubectl: access.programs.context("it has kubectl")?.join("kubectl"),
             audit: state.join("audit.log"),
             namespace: format!("bench-{}", std::process::id()),
+            rounds: wanted.rounds,
         };
         kube.kubectl(&["create", "namespace", &kube.namespace])?;
         kube.kubectl(&[
@@ -110,14 +118,77 @@ impl Drop for Kube<'_> {
     }
 }
 
-/// The names of figures that exist.
-pub(crate) fn known(names: &[String]) -> Result<()> {
-    for name in names {
-        ensure!(
-            FIGURES.iter().any(|f| f.0 == name),
-            "no such figure of a cluster: `{name}`; there are {}",
-            FIGURES.iter().map(|f| f.0).collect::<Vec<_>>().join(", ")
-        );
+/// What is wanted of a run.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// The cluster.
+    instance: Instance,
+    rounds: usize,
+    /// Of figures; none: all.
+    pub(crate) names: Vec<String>,
+}
+
+/// What the command line says: figures, and where and how often they are measured.
+pub(crate) fn wanted(args: &[String]) -> Result<Wanted> {
+    let mut wanted = Wanted {
+        instance: Instance::newest(),
+        rounds: ROUNDS,
+        names: Vec::new(),
+    };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--instance" => {
+                let text = args.next().context("--instance needs a number")?;
+                wanted.instance = wanted.instance.numbered(text)?;
+            }
+            "--rounds" => {
+                let text = args.next().context("--rounds needs a number")?;
+                wanted.rounds = text
+                    .parse()
+                    .ok()
+                    .filter(|rounds| *rounds > 0)
+                    .with_context(|| format!("`{text}` is no number of rounds"))?;
+            }
+            name => {
+                ensure!(
+                    FIGURES.iter().any(|f| f.0 == name),
+                    "no such figure of a cluster: `{name}`; there are {}",
+                    FIGURES.iter().map(|f| f.0).collect::<Vec<_>>().join(", ")
+                );
+                wanted.names.push(name.to_owned());
+            }
+        }
     }
-    Ok(())
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_and_options_are_told_apart() -> Result<()> {
+        let read = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+            wanted(&words)
+        };
+        let all = read(&[])?;
+        assert_eq!((all.rounds, all.names.len()), (ROUNDS, 0));
+        let some = read(&["start", "--instance", "3", "--rounds", "2", "line"])?;
+        assert_eq!(some.instance, Instance::newest().numbered("3")?);
+        assert_eq!(
+            (some.rounds, some.names.join(" ")),
+            (2, "start line".to_owned())
+        );
+        for wrong in [
+            &["--rounds", "0"][..],
+            &["--rounds"],
+            &["--instance", "x"],
+            &["none"],
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+        Ok(())
+    }
 }
