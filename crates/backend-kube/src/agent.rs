@@ -1,6 +1,7 @@
 //! The agent in the cluster: one immutable ConfigMap a namespace and architecture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
 use driver::backend::{Failure, FailureKind};
 use k8s_openapi::ByteString;
@@ -12,6 +13,7 @@ use pipeline::pod::{AGENT_FILE, MANAGED_BY, STEPYARD};
 use serde_json::json;
 
 use crate::api::failure;
+use crate::asking::Asking;
 
 /// The annotation with the day on which a ConfigMap was last used.
 pub(crate) const LAST_USED: &str = "stepyard.dev/last-used";
@@ -24,6 +26,17 @@ pub struct Agent {
     bytes: &'static [u8],
     digest: String,
     arch: String,
+    /// The objects that hold it, by namespace.
+    held: Arc<Held>,
+}
+
+/// What is known of the objects in the cluster.
+#[derive(Default)]
+struct Held {
+    /// Namespaces in which it is being looked for.
+    asking: Asking<String, Result<(), Failure>>,
+    /// The object that was found to hold the agent, by its uid: it is immutable, so that it still does.
+    found: Mutex<HashMap<String, String>>,
 }
 
 impl Agent {
@@ -33,6 +46,7 @@ impl Agent {
             bytes,
             digest: digest.into(),
             arch: architecture(bytes),
+            held: Arc::default(),
         }
     }
 
@@ -46,8 +60,36 @@ impl Agent {
         format!("{PREFIX}{}", &self.digest[..12])
     }
 
-    /// Makes the ConfigMap where it is missing. One that is there is compared before use, and marked as used today.
+    /// Makes the ConfigMap where it is missing. One that is there is compared before its first use, and marked as used today.
     pub(crate) async fn ensure(&self, client: &Client, namespace: &str) -> Result<(), Failure> {
+        let ensure = || async {
+            // A megabyte, read once for all groups.
+            if !self.still_there(client, namespace).await {
+                self.compare(client, namespace).await?;
+            }
+            Ok(())
+        };
+        self.held.asking.answer(namespace.to_owned(), ensure).await
+    }
+
+    /// Whether the object that was compared before is there.
+    async fn still_there(&self, client: &Client, namespace: &str) -> bool {
+        let known = self.held.found.lock().ok();
+        let Some(uid) = known.and_then(|found| found.get(namespace).cloned()) else {
+            return false;
+        };
+        let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+        let Ok(Some(there)) = api.get_metadata_opt(&self.config_map()).await else {
+            return false;
+        };
+        let same = there.metadata.uid.as_deref() == Some(&uid);
+        if same {
+            mark(api, &there.metadata);
+        }
+        same
+    }
+
+    async fn compare(&self, client: &Client, namespace: &str) -> Result<(), Failure> {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
         let name = self.config_map();
         let refused = |verb: &str, error: &Error| {
@@ -98,7 +140,14 @@ impl Agent {
                 )),
             });
         }
-        mark(api, &found);
+        if let (Ok(mut held), Some(uid), Some(true)) = (
+            self.held.found.lock(),
+            found.metadata.uid.clone(),
+            found.immutable,
+        ) {
+            held.insert(namespace.to_owned(), uid);
+        }
+        mark(api, &found.metadata);
         Ok(())
     }
 
@@ -128,13 +177,13 @@ fn today() -> String {
 }
 
 /// Says that it is used, once a day. Nothing waits for it, and who may not do it goes without.
-fn mark(api: Api<ConfigMap>, found: &ConfigMap) {
+fn mark(api: Api<ConfigMap>, found: &ObjectMeta) {
     let today = today();
-    let annotations = found.metadata.annotations.as_ref();
+    let annotations = found.annotations.as_ref();
     if annotations.and_then(|own| own.get(LAST_USED)) == Some(&today) {
         return;
     }
-    let name = found.metadata.name.clone().unwrap_or_default();
+    let name = found.name.clone().unwrap_or_default();
     tokio::spawn(async move {
         let patch = json!({"metadata": {"annotations": {LAST_USED: today}}});
         let _ = api

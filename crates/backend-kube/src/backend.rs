@@ -19,15 +19,16 @@ use crate::agent::Agent;
 use crate::api::{failure, violated};
 use crate::carrier::ExecStream;
 use crate::connect::Connection;
+use crate::preflight::Preflight;
 use crate::restricted;
 use crate::watch::{self, Seen, Watch};
-use crate::{arch, carrier, direct, preflight, pull_secret};
+use crate::{arch, carrier, direct, pull_secret};
 
 /// Pods in one cluster.
 pub struct Kube {
     pub(crate) connection: Connection,
     agent: Agent,
-    images: image::Client,
+    preflight: Preflight,
     /// After so many seconds without a driver a pod ends itself; none: as [`Cluster::newest`] has it.
     abandoned_s: Option<u64>,
     /// The architectures of the nodes, once they were asked for.
@@ -47,7 +48,7 @@ impl Kube {
         Self {
             connection,
             agent,
-            images,
+            preflight: Preflight::new(images),
             abandoned_s: None,
             nodes: OnceCell::new(),
             restricted: Mutex::default(),
@@ -313,7 +314,7 @@ impl Backend for Kube {
             .map(|own| (&own.name[..], &own.image));
         let agent = spec.agent_image.iter().map(|own| (pod::SETUP_ADDON, own));
         let asked = steps.chain(agent).map(|(name, image)| async move {
-            let facts = preflight::facts(&self.images, name, image, arch, access).await;
+            let facts = self.preflight.facts(name, image, arch, access).await;
             (name.to_owned(), facts)
         });
         let answers: BTreeMap<_, _> = futures_util::future::join_all(asked)

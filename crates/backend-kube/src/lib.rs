@@ -11,6 +11,7 @@
 mod agent;
 mod api;
 mod arch;
+mod asking;
 mod backend;
 mod carrier;
 mod connect;

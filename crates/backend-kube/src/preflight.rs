@@ -5,24 +5,61 @@ use image::backend::want;
 use image::{Client, Kind, Platform, Pull, Reference, Want};
 use pipeline::pod::{self, Image};
 
-/// What a container's image starts, on nodes of this architecture. Where only the cluster may have it, nothing is known and
-/// nothing is wrong.
-pub(crate) async fn facts(
+use crate::asking::Asking;
+
+/// What an answer depends on: the image, its connector, whether it is never pulled, and the architecture.
+type Wanted = (String, Option<String>, bool, Option<String>);
+
+/// Asks registries: the same image of several containers, or of groups that start side by side, once.
+pub(crate) struct Preflight {
+    images: Client,
+    asking: Asking<Wanted, Result<ImageFacts, Failure>>,
+}
+
+impl Preflight {
+    pub(crate) fn new(images: Client) -> Self {
+        Self {
+            images,
+            asking: Asking::default(),
+        }
+    }
+
+    /// What a container's image starts, on nodes of this architecture.
+    pub(crate) async fn facts(
+        &self,
+        container: &str,
+        image: &Image,
+        arch: Option<&str>,
+        access: &Access,
+    ) -> Result<ImageFacts, Failure> {
+        let wanted = (
+            image.reference.clone(),
+            image.connector.clone(),
+            image.pull == pod::Pull::Never,
+            arch.map(str::to_owned),
+        );
+        let answer = self
+            .asking
+            .answer(wanted, || facts(&self.images, image, arch, access));
+        answer.await.map_err(|failure| Failure {
+            container: Some(container.to_owned()),
+            ..failure
+        })
+    }
+}
+
+/// Where only the cluster may have an image, nothing is known and nothing is wrong.
+async fn facts(
     images: &Client,
-    container: &str,
     image: &Image,
     arch: Option<&str>,
     access: &Access,
 ) -> Result<ImageFacts, Failure> {
-    let about = |error: &image::Error| Failure {
-        container: Some(container.to_owned()),
-        ..Failure::from(error)
-    };
-    let reference: Reference = image.reference.parse().map_err(|e| about(&e))?;
+    let reference: Reference = image.reference.parse().map_err(|e| Failure::from(&e))?;
     if !matches!(reference, Reference::Registry(_)) {
         return Err(Failure {
             kind: FailureKind::Configuration,
-            container: Some(container.to_owned()),
+            container: None,
             message: format!(
                 "the image {:?} cannot be used in a cluster",
                 image.reference
@@ -45,7 +82,7 @@ pub(crate) async fn facts(
         Err(error) if matches!(error.kind(), Kind::Connectivity | Kind::Timeout) => {
             Ok(ImageFacts::default())
         }
-        Err(error) => Err(about(&error)),
+        Err(error) => Err(Failure::from(&error)),
     }
 }
 
