@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Intervene(Intervene),
     /// Go on with a run whose command was lost.
     Resume(Resume),
+    /// Run again what failed in a run that is over; what succeeded is carried.
+    Retry(Retry),
     /// Remove what lost commands left: pods, directories, control groups.
     Sweep(Sweep),
     /// Open a shell, or run a command, in the container of a step.
@@ -184,6 +186,10 @@ pub(crate) struct Run {
     #[arg(long, value_enum, default_value = "private")]
     #[arg(hide_possible_values = true)]
     pub(crate) network: NetworkName,
+    /// A step that fails in a pod does not end it: for this time (1h if none is said) its failure is a question, and the pod
+    /// stays as it is.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1h")]
+    pub(crate) keep_pod_on_failure: Option<String>,
     /// Refuse scripts that run on this machine itself, outside of containers: ShellScript and CustomApproval steps.
     #[arg(long)]
     pub(crate) no_delegate_scripts: bool,
@@ -290,6 +296,26 @@ pub(crate) struct Resume {
     /// The run; without it, the last one.
     #[arg(value_name = "RUN")]
     pub(crate) run: Option<String>,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Begin each plain line with the time of day.
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+}
+
+/// `stepyard retry`.
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    /// The run; without it, the last one.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// Begin with this stage, group or step; without it, with the stage that failed.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) from: Option<String>,
+    /// A step that fails in a pod does not end it: for this time (1h if none is said) its failure is a question, and the pod
+    /// stays as it is.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1h")]
+    pub(crate) keep_pod_on_failure: Option<String>,
     #[command(flatten)]
     pub(crate) secrets: SecretArgs,
     /// Begin each plain line with the time of day.

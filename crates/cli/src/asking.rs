@@ -1,20 +1,21 @@
-//! Approvals that are answered on the terminal of the run itself: `yes` or `no`, and why.
+//! Questions that are answered on the terminal of the run itself: approvals, and failures that a person decides about.
 //!
-//! What is typed goes the way of `stepyard approve`, through the run's socket. While the tree is painted the terminal does not show what is
-//! typed: it would tear the picture.
+//! What is typed goes the way of `stepyard approve` and `stepyard intervene`, through the run's socket. While the tree is painted the
+//! terminal shows nothing that is typed, for that would tear the picture: the screen shows it below the question.
 
-use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Read as _};
 
-use driver::control::Ask;
-use pipeline::plan::NodeId;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
 use crate::cmd::approve;
 use crate::home::RunDir;
 use crate::past;
+use crate::screen::question;
 use crate::screen::show::Voice;
+
+/// Bytes of an answer: more is no answer.
+const LONGEST: usize = 4096;
 
 /// The terminal as it was, given back when this is dropped.
 pub(crate) struct Asking(Option<Termios>);
@@ -33,14 +34,23 @@ pub(crate) fn listen(dir: &RunDir, voice: &Voice, live: bool) -> Option<Asking> 
         return None;
     }
     let before = live.then(quiet).flatten();
+    let shown = before.is_some();
     let (dir, voice) = (dir.clone(), voice.clone());
     std::thread::spawn(move || {
-        let mut line = String::new();
+        let mut keys = Keys::default();
+        // As many as standard input takes at once: none are left where nobody waits for them.
+        let mut bytes = [0; 8192];
         while ready() {
-            line.clear();
-            match io::stdin().read_line(&mut line) {
-                Ok(1..) => hear(line.trim(), &dir, &voice),
-                _ => return,
+            let Ok(count @ 1..) = io::stdin().read(&mut bytes) else {
+                return;
+            };
+            for byte in &bytes[..count] {
+                if let Some(line) = keys.press(*byte) {
+                    hear(&line, &dir, &voice);
+                }
+            }
+            if shown {
+                voice.typed(keys.shown());
             }
         }
     });
@@ -65,45 +75,90 @@ fn ready() -> bool {
     }
 }
 
+/// Each key comes as it is pressed, and shows nowhere by itself; Ctrl-C and its kin stay signals.
 fn quiet() -> Option<Termios> {
     let before = termios::tcgetattr(io::stdin()).ok()?;
     let mut silent = before.clone();
     silent
         .local_modes
-        .remove(LocalModes::ECHO | LocalModes::ECHONL);
+        .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON);
     termios::tcsetattr(io::stdin(), OptionalActions::Now, &silent).ok()?;
     Some(before)
 }
 
-/// A line that a person typed.
-fn hear(line: &str, dir: &RunDir, voice: &Voice) {
-    let Ok(open) = approve::open(dir) else { return };
-    let Some(asked) = open.first() else { return };
-    let answered = answer(line, asked.clone())
-        .ok_or_else(|| "answer with `yes` or `no`, and why".to_owned())
-        .and_then(|ask| {
-            let view = past::view(dir).map_err(|problem| problem.to_string())?;
-            approve::ask_of(dir, &view, &ask).map_err(|problem| problem.to_string())
-        });
-    if let Err(why) = answered {
-        voice.say(why);
+/// A line that is being typed.
+#[derive(Debug, Default)]
+struct Keys {
+    line: Vec<u8>,
+    /// In an escape sequence: an arrow, a function key.
+    escape: Escape,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Escape {
+    #[default]
+    No,
+    Begun,
+    Inside,
+}
+
+impl Keys {
+    /// Takes a byte; the line, where it is whole.
+    fn press(&mut self, byte: u8) -> Option<String> {
+        self.escape = match (self.escape, byte) {
+            (Escape::No, 0x1b) => Escape::Begun,
+            (Escape::Begun, b'[' | b'O') => Escape::Inside,
+            (Escape::Inside, 0x20..=0x3f) => Escape::Inside,
+            (Escape::Begun | Escape::Inside, _) => {
+                self.escape = Escape::No;
+                return None;
+            }
+            (Escape::No, _) => Escape::No,
+        };
+        if self.escape != Escape::No {
+            return None;
+        }
+        match byte {
+            b'\n' | b'\r' => {
+                let line = std::mem::take(&mut self.line);
+                return Some(String::from_utf8_lossy(&line).into_owned());
+            }
+            // Backspace takes a whole character.
+            0x08 | 0x7f => while self.line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+            // Ctrl-U and Ctrl-W.
+            0x15 => self.line.clear(),
+            0x17 => {
+                let text = self.line.trim_ascii_end();
+                let word = text.iter().rposition(u8::is_ascii_whitespace);
+                self.line.truncate(word.map_or(0, |at| at + 1));
+            }
+            0x20.. if self.line.len() < LONGEST => self.line.push(byte),
+            _ => {}
+        }
+        None
+    }
+
+    /// What is there so far.
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.line).into_owned()
     }
 }
 
-/// What a line means; the first word decides, the rest is the comment.
-fn answer(line: &str, node: NodeId) -> Option<Ask> {
-    let (word, comment) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let approve = match &*word.to_ascii_lowercase() {
-        "yes" | "approve" => true,
-        "no" | "reject" => false,
-        _ => return None,
+/// A line that a person typed.
+fn hear(line: &str, dir: &RunDir, voice: &Voice) {
+    let Ok(view) = past::view(dir) else { return };
+    if line.trim().is_empty() {
+        return;
+    }
+    // Nobody asked: keys are pressed for many reasons.
+    let Some(answered) = question::answer(&view, line) else {
+        return;
     };
-    Some(Ask::Answer {
-        node,
-        approve,
-        comment: comment.trim().to_owned(),
-        inputs: BTreeMap::new(),
-    })
+    let answered = answered
+        .and_then(|ask| approve::ask_of(dir, &view, &ask).map_err(|problem| problem.to_string()));
+    if let Err(why) = answered {
+        voice.say(why);
+    }
 }
 
 #[cfg(test)]
@@ -111,25 +166,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_words_are_answers() {
-        for (line, wanted) in [
-            ("yes", Some((true, ""))),
-            ("Yes fine by me", Some((true, "fine by me"))),
-            ("no  not on a Friday ", Some((false, "not on a Friday"))),
-            ("reject", Some((false, ""))),
-            ("approve", Some((true, ""))),
-            ("y", None),
-            ("", None),
-            ("yesterday", None),
+    fn keys_become_lines() {
+        for (typed, wanted) in [
+            ("retry\n", "retry"),
+            ("ret\u{7f}\u{7f}\u{7f}i\r", "i"),
+            ("yé\u{8}es\n", "yes"),
+            ("one two\u{17}three\n", "one three"),
+            ("away\u{15}r\n", "r"),
+            ("\u{1b}[A\u{1b}OP\u{1b}[1;5Cr\n", "r"),
+            ("\u{1b}xr\t\n", "r"),
         ] {
-            let found = answer(line.trim(), NodeId::from("n")).map(|ask| match ask {
-                Ask::Answer {
-                    approve, comment, ..
-                } => (approve, comment),
-                Ask::Interrupt(_) => unreachable!("no interrupt is typed"),
-            });
-            let wanted = wanted.map(|(approve, comment)| (approve, comment.to_owned()));
-            assert_eq!(found, wanted, "{line}");
+            let mut keys = Keys::default();
+            let lines: Vec<_> = typed.bytes().filter_map(|byte| keys.press(byte)).collect();
+            assert_eq!(lines, [wanted], "{typed:?}");
+            assert_eq!(keys.shown(), "");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use driver::Job;
 use driver::backend::{Access, Backend};
 use driver::planner::Planner;
+use engine::Wishes;
 use engine::event::Status;
 
 use crate::args::Output;
@@ -39,6 +40,8 @@ pub(crate) struct Drive {
     pub(crate) entities: Option<PathBuf>,
     /// The run began in another process.
     pub(crate) resume: bool,
+    /// What is wanted of it beside what is written.
+    pub(crate) wishes: Wishes,
     /// What is to be said first.
     pub(crate) warnings: Vec<String>,
 }
@@ -94,6 +97,7 @@ pub(crate) fn drive(
             queues: Some(home.queues()),
             secrets: drive.secrets,
             resume: drive.resume,
+            wishes: drive.wishes,
         };
         driver::run(job, observer, interrupts)
             .await

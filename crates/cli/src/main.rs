@@ -95,7 +95,7 @@ fn runs_here(words: impl Iterator<Item = std::ffi::OsString>) -> bool {
         if word.starts_with("--kube") || word.starts_with("--backend") {
             return false;
         }
-        runs |= word == "run" || word == "resume";
+        runs |= word == "run" || word == "resume" || word == "retry";
     }
     runs
 }
@@ -111,6 +111,7 @@ fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Approve(args) => cmd::approve::run(args, cli.output),
         Command::Intervene(args) => cmd::intervene::run(args, cli.output),
         Command::Resume(args) => cmd::resume::run(args, cli.output),
+        Command::Retry(args) => cmd::retry::run(args, cli.output),
         Command::Logs(args) => cmd::logs::run(args, cli.output),
         Command::Exec(args) => cmd::exec::run(args),
         Command::Sweep(args) => cmd::sweep::run(args, cli.output),

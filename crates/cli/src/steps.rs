@@ -5,6 +5,29 @@ use pipeline::plan::NodeId;
 use crate::problem::Problem;
 use crate::screen::view::{Item, View};
 
+/// The run in which a step ran that `word` means, where this one carried it.
+pub(crate) fn carried(view: &View, word: &str) -> Option<String> {
+    let carry = view.carried.as_ref()?;
+    let wanted = word.trim_matches('/');
+    let names = |id: &NodeId| {
+        let parts = id.0.split('.');
+        let path: Vec<_> = parts
+            .filter(|part| !matches!(*part, "stages" | "steps"))
+            .collect();
+        let path = path.join("/");
+        let head = path.strip_suffix(wanted);
+        id.0 == wanted || head.is_some_and(|head| head.is_empty() || head.ends_with('/'))
+    };
+    // One that ran here, too, is meant as it ran here.
+    let here = view
+        .items
+        .iter()
+        .any(|(id, item)| item.is_leaf() && item.carried.is_none() && names(id));
+    let mut all = carry.nodes.iter().filter(|_| !here);
+    all.find(|(id, _)| names(id))
+        .map(|(_, own)| own.run.clone())
+}
+
 /// The leaf that `word` means: its whole id, its path (`build/compile_group/unit`), the end of its path, or its identifier.
 pub(crate) fn find(view: &View, word: &str) -> Result<NodeId, Problem> {
     // In the order in which they are written, for the message that lists them.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use engine::Wishes;
 use engine::event::{Failure, Stamped, Status};
 use pipeline::plan::NodeId;
 use tokio::sync::mpsc;
@@ -28,6 +29,8 @@ pub struct Job {
     pub secrets: Vec<String>,
     /// Go on with what the directory's journal holds; `false` where there is a journal is an error, and the other way round.
     pub resume: bool,
+    /// Of a new run: what else is wanted of it.
+    pub wishes: Wishes,
 }
 
 /// Where the owner hears what happens. While it is full, the driver goes on with everything but granting more output: a slow

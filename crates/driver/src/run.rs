@@ -73,7 +73,8 @@ pub async fn run(
         }
         core
     } else {
-        Core::create(&job.run, job.planner.clone(), seed, clock.begun())
+        let (planner, wishes) = (job.planner.clone(), job.wishes.clone());
+        Core::begin(&job.run, planner, seed, clock.begun(), wishes)
     };
     core.limit(Limits {
         ahead: job.backend.ahead(),

@@ -21,6 +21,7 @@ fn job(dir: &Path, backend: &Fake, stages: Vec<Leaf>) -> Job {
         queues: Some(dir.join("queues")),
         secrets: vec!["hunter22".to_owned()],
         resume: false,
+        wishes: engine::Wishes::default(),
     }
 }
 

@@ -22,6 +22,7 @@ fn job(dir: &Path, run: &str, backend: &Fake, stages: Vec<Leaf>) -> Job {
         queues: Some(dir.join("queues")),
         secrets: Vec::new(),
         resume: false,
+        wishes: engine::Wishes::default(),
     }
 }
 

@@ -134,6 +134,7 @@ fn concerned(state: &State, event: &Event, attention: &mut Attention) {
     };
     match event {
         Event::RunCreated { .. }
+        | Event::NodeCarried { .. }
         | Event::Adopted { .. }
         | Event::Interrupted { .. }
         | Event::GroupEnding { .. }

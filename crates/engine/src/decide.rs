@@ -53,11 +53,18 @@ pub fn advance(state: &mut State, input: Input, now_ms: u64) -> Result<Vec<Stamp
 /// The events that an input means in this state; none where it comes too late or again.
 pub fn decide(state: &State, input: Input, now_ms: u64) -> Vec<Event> {
     match input {
-        Input::Create { run, root, awake } if state.root.is_none() => vec![
+        Input::Create {
+            run,
+            root,
+            awake,
+            wishes,
+        } if state.root.is_none() => vec![
             Event::RunCreated {
                 version: VERSION,
                 run,
                 root: *root,
+                carried: wishes.carried,
+                keep_ms: wishes.keep_ms,
             },
             Event::Adopted { epoch: 1, awake },
         ],

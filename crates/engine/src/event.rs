@@ -5,6 +5,8 @@ pub use pipeline::plan::ErrorKind;
 use pipeline::plan::{Action, Node, NodeId, Wait};
 use serde::{Deserialize, Serialize};
 
+use crate::carry::Carry;
+
 /// The version of the stored form. A journal of the release before is still read.
 pub const VERSION: u16 = 1;
 
@@ -38,6 +40,12 @@ pub enum Event {
         run: String,
         /// The root node.
         root: Node,
+        /// Of a retry: what it takes over from the run before it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        carried: Option<Box<Carry>>,
+        /// A step that fails in a pod keeps it so many milliseconds, until somebody decides.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep_ms: Option<u64>,
     },
     /// A driver took the run over; frames of older epochs are refused from here on.
     Adopted {
@@ -58,6 +66,18 @@ pub enum Event {
     NodeStarted {
         /// The node.
         node: NodeId,
+    },
+    /// A node did not run again: it succeeded in another run, and what it gave there is known here.
+    NodeCarried {
+        /// The node.
+        node: NodeId,
+        /// The run in which it ran.
+        run: String,
+        /// Its end there.
+        status: Status,
+        /// What else was said of its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// A group's pod is wanted under this name. `attempt` counts the pods of this group.
     PodRequested {
@@ -304,6 +324,8 @@ pub enum By {
     Person,
     /// Nobody answered in time.
     Timeout,
+    /// Whoever began the run wants the pod of a failed step to be kept.
+    Keep,
 }
 
 /// What may be asked of a run from outside: by the terminal, or by another command.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use pipeline::plan::{Kind, Node, NodeId};
 
 use crate::attention;
+use crate::carry::below;
 use crate::delegate;
 use crate::event::{Event, Failure, Handling, Interrupt, Stamped, Status};
 use crate::phase::{Change, Phase, Sort};
@@ -22,14 +23,24 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
         });
     }
     match &stamped.event {
-        Event::RunCreated { run, root, .. } => {
+        Event::RunCreated {
+            run,
+            root,
+            carried,
+            keep_ms,
+            ..
+        } => {
             if state.root.is_some() {
                 return Err(illegal(&root.id, "the run was created before"));
             }
             state.run.clone_from(run);
+            state.keep_ms = *keep_ms;
             state.root = Some(root.id.clone());
             let place = Place::new(root.clone(), None, None);
             state.nodes.insert(root.id.clone(), place);
+            if let Some(carry) = carried {
+                state.carried.clone_from(&carry.nodes);
+            }
         }
         Event::Adopted { epoch, .. } => {
             if *epoch <= state.epoch {
@@ -47,6 +58,7 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
             entered(state, node, at)?;
             passed(state, node);
         }
+        Event::NodeCarried { node, status, .. } => carried(state, node, *status)?,
         Event::PodRequested {
             group,
             pod,
@@ -255,6 +267,21 @@ fn stirs(event: &Event) -> bool {
     }
 }
 
+/// A node is over without having been entered.
+fn carried(state: &mut State, node: &NodeId, status: Status) -> Result<(), Illegal> {
+    if state.carried.get(node).map(|own| own.status) != Some(status) {
+        return Err(illegal(node, format!("carried as {status:?}")));
+    }
+    change(state, node, Change::Carry(status))?;
+    // What it did may have to be undone here.
+    let is_stage = matches!(state.place(node)?.node.kind, Kind::Stage(_));
+    if is_stage && status != Status::Skipped {
+        state.stages.push(node.clone());
+    }
+    passed(state, node);
+    Ok(())
+}
+
 /// A node is entered: those who count it know.
 fn entered(state: &mut State, node: &NodeId, at: u64) -> Result<(), Illegal> {
     let place = get(state, node)?;
@@ -436,6 +463,8 @@ fn group_retried(state: &mut State, group: &NodeId) -> Result<(), Illegal> {
             open.push((child, gone || undoes));
         }
     }
+    // It begins as a whole.
+    state.carried.retain(|id, _| !below(group, id));
     let place = get(state, group)?;
     place.undo = Undo::No;
     place.again = None;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use addon::frame::Output;
 use pipeline::plan::{Approval, Iteration, NodeId, Wait};
 
+use crate::carry::{Carried, below};
 use crate::event::{Event, Stamped, Status};
 use crate::waits;
 
@@ -25,6 +26,8 @@ pub struct Facts {
     pub iterations: BTreeMap<NodeId, Arc<Iteration>>,
     /// What approvals ask for.
     pub approvals: BTreeMap<NodeId, Box<Approval>>,
+    /// What is carried over from another run, until its turn comes.
+    pub carried: BTreeMap<NodeId, Carried>,
     /// Events that were taken in.
     pub seen: u64,
 }
@@ -46,6 +49,10 @@ pub struct Fact {
     pub attempts: u32,
     /// Its output variables by name, of its last attempt.
     pub outputs: BTreeMap<String, Value>,
+    /// What else was said of its end.
+    pub why: Option<String>,
+    /// It was carried: the run in which it ran.
+    pub run: Option<String>,
 }
 
 /// An output variable's value.
@@ -69,16 +76,31 @@ impl std::fmt::Debug for Value {
     }
 }
 
+/// Of a node and of what is in it.
+fn within<'m, T>(
+    all: &'m BTreeMap<NodeId, T>,
+    node: &'m NodeId,
+) -> impl Iterator<Item = (&'m NodeId, &'m T)> {
+    let inside = all.range(NodeId(format!("{node}."))..);
+    all.get_key_value(node)
+        .into_iter()
+        .chain(inside.take_while(move |(id, _)| below(node, id)))
+}
+
 impl Facts {
     /// Takes in what happened.
     pub fn apply(&mut self, stamped: &Stamped) {
         let at = stamped.at_ms;
         self.seen += 1;
         match &stamped.event {
-            Event::RunCreated { run, .. } => {
+            Event::RunCreated { run, carried, .. } => {
                 self.run.clone_from(run);
                 self.created_ms = at;
+                if let Some(carry) = carried {
+                    self.carried.clone_from(&carry.nodes);
+                }
             }
+            Event::NodeCarried { node, .. } => self.carry(node),
             Event::NodeStarted { node } => {
                 let seen = self.seen;
                 let fact = self.nodes.entry(node.clone()).or_default();
@@ -130,20 +152,59 @@ impl Facts {
                     }
                 }
             }
-            Event::NodeFinished { node, status, .. } => {
+            Event::NodeFinished {
+                node, status, why, ..
+            } => {
                 let seen = self.seen;
                 let fact = self.nodes.entry(node.clone()).or_default();
+                fact.why.clone_from(why);
                 fact.status = Some(*status);
                 fact.ended_ms = Some(at);
                 fact.ended = Some(seen);
             }
             Event::GroupRetried { group } => {
                 // It is as if nothing in it had been entered.
-                let head = format!("{group}.");
-                self.nodes.retain(|id, _| !id.0.starts_with(&head));
+                self.nodes.retain(|id, _| !below(group, id));
+                self.carried.retain(|id, _| !below(group, id));
             }
             _ => {}
         }
+    }
+
+    /// A node's turn came, and it is carried with all that is in it: from here on it is known.
+    fn carry(&mut self, node: &NodeId) {
+        let known = within(&self.carried, node);
+        let known: Vec<_> = known.map(|(id, _)| id.clone()).collect();
+        for id in known {
+            let Some(carried) = self.carried.remove(&id) else {
+                continue;
+            };
+            if let Some(iteration) = carried.iteration {
+                self.iterations.insert(id.clone(), Arc::from(iteration));
+            }
+            let output = |value: Option<String>| value.map_or(Value::Forgotten, Value::Plain);
+            let outputs = carried.outputs.into_iter();
+            let fact = Fact {
+                started_ms: carried.started_ms,
+                ended_ms: Some(carried.ended_ms),
+                entered: self.seen,
+                ended: Some(self.seen),
+                status: Some(carried.status),
+                attempts: carried.attempts,
+                outputs: outputs.map(|(name, value)| (name, output(value))).collect(),
+                why: carried.why,
+                run: Some(carried.run),
+            };
+            self.nodes.insert(id, fact);
+        }
+    }
+
+    /// What is known of a node and of what is in it.
+    pub(crate) fn within<'f>(
+        &'f self,
+        node: &'f NodeId,
+    ) -> impl Iterator<Item = (&'f NodeId, &'f Fact)> {
+        within(&self.nodes, node)
     }
 
     /// A node was over when a group was entered; where the group was not entered yet, it is over.

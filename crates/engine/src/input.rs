@@ -3,7 +3,17 @@
 use addon::frame::Record;
 use pipeline::plan::{Node, NodeId, Wait};
 
+use crate::carry::Carry;
 use crate::event::{Answer, Awake, Failure, Interrupt};
+
+/// What is wanted of a run beside what is written.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Wishes {
+    /// Of a retry: what it takes over.
+    pub carried: Option<Box<Carry>>,
+    /// A step that fails in a pod keeps it so many milliseconds: until somebody decides what becomes of that.
+    pub keep_ms: Option<u64>,
+}
 
 /// What reaches the engine. Inputs may come twice or too late: those mean nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +26,8 @@ pub enum Input {
         root: Box<Node>,
         /// The clock of its first driver's machine.
         awake: Option<Awake>,
+        /// What else is wanted of it.
+        wishes: Wishes,
     },
     /// A new owner took the run over.
     Adopt {

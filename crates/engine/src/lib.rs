@@ -8,6 +8,7 @@
 //! changes of a node are the one table in [`phase`].
 
 mod attention;
+pub mod carry;
 pub mod classify;
 mod decide;
 pub mod delegate;
@@ -23,7 +24,7 @@ mod wanted;
 
 pub use decide::{advance, decide, refusal};
 pub use evolve::evolve;
-pub use input::Input;
+pub use input::{Input, Wishes};
 pub use state::{Handled, Illegal, Place, Pod, PodPhase, State, Undo, initialize};
 pub use waits::{Queued, Waiting, answer};
 pub use wanted::{Effect, GRACE_MS, POD_ATTEMPTS, STOP_SLACK_MS, Stop, stop, wanted};

@@ -54,6 +54,8 @@ pub enum Change {
     Retry,
     /// It is over.
     Finish(Status),
+    /// It was over in another run.
+    Carry(Status),
 }
 
 /// Which rules hold for a node.
@@ -81,6 +83,10 @@ impl Phase {
             }
             // What was not entered can only be skipped: nothing of it ran, so it can neither succeed nor fail.
             (_, P::Waiting, C::Finish(Status::Skipped)) => P::Finished(Status::Skipped),
+            // What it did is in the journal of the run that did it.
+            (Composite | Step | Wait, P::Waiting, C::Carry(status)) if status.is_positive() => {
+                P::Finished(status)
+            }
             (Step, P::Entered, C::Starting) => P::Starting,
             (Step, P::Starting, C::Started) => P::Running,
             (Step, P::Running, C::Ready) => P::Ready,

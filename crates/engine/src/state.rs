@@ -6,6 +6,7 @@ use addon::frame::Record;
 use pipeline::plan::{Kind, Node, NodeId, Runs};
 
 use crate::attention::Attention;
+use crate::carry::Carried;
 use crate::delegate;
 use crate::event::{Failure, Handling, Interrupt, Intervention, Status};
 use crate::phase::{Phase, Sort};
@@ -43,6 +44,10 @@ pub struct State {
     pub queues: BTreeMap<NodeId, Queued>,
     /// Attempts of rollback steps that went with a group which began again: counted on where it is rolled back again.
     pub undid: BTreeMap<NodeId, u32>,
+    /// What is carried over from another run, with all that is in it: it is not entered.
+    pub carried: BTreeMap<NodeId, Carried>,
+    /// A step that fails in a pod keeps it so long, until somebody decides.
+    pub keep_ms: Option<u64>,
     /// An Abort or a Kill that was asked of the run, and when; a Kill stays over an Abort.
     pub interrupt: Option<(Interrupt, u64)>,
     /// Nothing more is entered, since then.

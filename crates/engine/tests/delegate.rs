@@ -1,7 +1,7 @@
 //! Steps that are a process of the delegate: each has a pod of its own.
 
 use engine::event::Event;
-use engine::{Effect, Input, PodPhase, State, advance, wanted};
+use engine::{Effect, Input, PodPhase, State, Wishes, advance, wanted};
 use pipeline::plan::{Action, Errors, Kind, Node, NodeId, Order, Retry, Step, Strategy};
 
 fn put(state: &mut State, input: Input, now_ms: u64) -> Vec<Event> {
@@ -36,6 +36,7 @@ fn a_pod_that_is_still_made_when_its_step_gives_up_is_not_the_next_trys() {
         run: "r".to_owned(),
         root: Box::new(pipeline),
         awake: None,
+        wishes: Wishes::default(),
     };
     put(&mut state, create, 1_000);
     let expanded = Input::Expanded {

@@ -3,7 +3,7 @@
 mod world;
 
 use engine::event::{Event, Handling, Interrupt, Intervention, Stamped, Status};
-use engine::{Effect, Input, State, advance, decide, evolve, wanted};
+use engine::{Effect, Input, State, Wishes, advance, decide, evolve, wanted};
 use pipeline::plan::{Kind, NodeId, Runs};
 use proptest::prelude::*;
 
@@ -57,6 +57,7 @@ fn begin(state: &mut State, now: u64) -> Vec<Stamped> {
         run: "r".to_owned(),
         root: Box::new(root()),
         awake: None,
+        wishes: Wishes::default(),
     };
     advance(state, create, now).unwrap()
 }

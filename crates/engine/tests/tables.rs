@@ -126,7 +126,7 @@ fn the_table_of_legal_changes() {
         Phase::Finished(Status::Success),
         Phase::Finished(Status::Failed),
     ];
-    const CHANGES: [Change; 13] = [
+    const CHANGES: [Change; 15] = [
         Change::Enter,
         Change::Starting,
         Change::Started,
@@ -140,6 +140,8 @@ fn the_table_of_legal_changes() {
         Change::Finish(Status::Success),
         Change::Finish(Status::Failed),
         Change::Finish(Status::Skipped),
+        Change::Carry(Status::Success),
+        Change::Carry(Status::Failed),
     ];
     let mut table = String::new();
     for sort in [Sort::Composite, Sort::Initialize, Sort::Step] {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::event::{Answer, Event, Failure, Stamped, Status};
-use engine::{Effect, Input, State, advance, wanted};
+use engine::{Effect, Input, State, Wishes, advance, wanted};
 use pipeline::plan::{Approval, Entry, Kind, Node, NodeId, Order, Step, Wait};
 
 fn leaf(id: &str, kind: Kind, order: Order) -> Node {
@@ -34,6 +34,7 @@ fn run(steps: &[(&str, &str, Wait)]) -> State {
         run: "r".to_owned(),
         root: Box::new(root),
         awake: None,
+        wishes: Wishes::default(),
     });
     put(Input::Expanded {
         node: NodeId::from("pipeline"),

@@ -11,9 +11,9 @@ use driver::clock::Begun;
 use driver::core::{Action, Core, Event, Limits, Planted};
 use driver::fake;
 use driver::planner::Planner;
-use engine::State;
 use engine::event::{Awake, Interrupt, Intervention, Stamped, Status};
 use engine::phase::Phase;
+use engine::{State, Wishes};
 use pipeline::plan::NodeId;
 use pipeline::pod::Spec;
 
@@ -130,6 +130,7 @@ pub struct World {
     faults: Faults,
     planted: Planted,
     planner: Arc<dyn Planner>,
+    wishes: Wishes,
     now: u64,
     number: u64,
     queue: BinaryHeap<Item>,
@@ -182,6 +183,7 @@ impl World {
             faults,
             planted,
             planner,
+            wishes: Wishes::default(),
             now: 0,
             number: 0,
             queue: BinaryHeap::new(),
@@ -208,6 +210,12 @@ impl World {
             status: None,
             broken: Vec::new(),
         }
+    }
+
+    /// More is wanted of its run than what is written.
+    pub fn wishing(mut self, wishes: Wishes) -> Self {
+        self.wishes = wishes;
+        self
     }
 
     /// Runs it to its end.
@@ -299,7 +307,8 @@ impl World {
         let begun = Begun::new(&self.disk.journal, self.wall(), Some(awake));
         self.skew = begun.run_ms - EPOCH_MS - self.now;
         let core = if self.disk.journal.is_empty() {
-            Ok(Core::create("run", self.planner.clone(), seed, &begun))
+            let (planner, wishes) = (self.planner.clone(), self.wishes.clone());
+            Ok(Core::begin("run", planner, seed, &begun, wishes))
         } else {
             let logs = &self.disk.logs;
             Core::resume(

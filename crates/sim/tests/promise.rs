@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use driver::core::Planted;
 use driver::fake::{Script, group, node, parallel, step};
+use engine::carry::{self, Carry};
 use engine::event::{ErrorKind, Event};
+use engine::facts::Facts;
+use engine::{State, Wishes};
 use pipeline::plan::{Action, Errors, Kind, NodeId, Order, Retry, Strategy, WhenStatus};
 use sim::check::check;
 use sim::random::Random;
@@ -34,7 +37,84 @@ fn world(seed: u64, planted: Planted) -> Ended {
     let mut random = Random::new(seed);
     let script = Arc::new(sim::story::random(&mut random));
     let faults = Faults::random(&mut random);
-    World::new(random.bits(), script, faults, planted).run()
+    let wishes = Wishes {
+        keep_ms: random.chance(200).then(|| 1 + random.below(400)),
+        ..Wishes::default()
+    };
+    World::new(random.bits(), script, faults, planted)
+        .wishing(wishes)
+        .run()
+}
+
+/// What is left to do of a run that did not succeed; none where it did.
+fn carried(ended: &Ended, random: &mut Random) -> Option<Carry> {
+    let (mut state, mut facts) = (State::default(), Facts::default());
+    for stamped in &ended.disk.journal {
+        engine::evolve(&mut state, stamped).expect("it was folded before");
+        facts.apply(stamped);
+    }
+    if ended.status?.is_positive() {
+        return None;
+    }
+    // By default from the stage that failed; or from anywhere, where that can be.
+    let from = carry::failed(&state)?;
+    let all: Vec<_> = state.nodes.keys().collect();
+    let other = all[random.below(all.len() as u64) as usize];
+    let other = carry::plan(&state, &facts, other).ok();
+    let chosen = other.filter(|_| random.chance(700));
+    chosen.or_else(|| carry::plan(&state, &facts, &from).ok())
+}
+
+#[test]
+fn a_retry_keeps_the_promise_and_starts_nothing_that_was_carried() {
+    let (mut retried, mut found) = (0, 0);
+    for seed in seeds().take(5_000) {
+        let mut random = Random::new(seed ^ 0x5eed);
+        let Some(carry) = carried(&world(seed, Planted::default()), &mut random) else {
+            continue;
+        };
+        let mut script = Random::new(seed);
+        let script = Arc::new(sim::story::random(&mut script));
+        let faults = Faults::random(&mut random);
+        let wishes = Wishes {
+            carried: Some(Box::new(carry.clone())),
+            ..Wishes::default()
+        };
+        let ended = World::new(random.bits(), script, faults, Planted::default())
+            .wishing(wishes)
+            .run();
+        let broken = check(&ended);
+        assert!(
+            broken.is_empty(),
+            "seed {seed}: {broken:#?}\n{}",
+            told(&ended)
+        );
+        retried += 1;
+        // A group that begins again begins whole: what is in it is not carried any more.
+        let whole = ended
+            .disk
+            .journal
+            .iter()
+            .any(|own| matches!(own.event, Event::GroupRetried { .. }));
+        for stamped in &ended.disk.journal {
+            match &stamped.event {
+                Event::NodeCarried { node, .. } => {
+                    found += 1;
+                    assert!(carry.nodes.contains_key(node), "seed {seed}: {node}");
+                }
+                Event::NodeStarted { node } if !whole => assert!(
+                    !carry.nodes.contains_key(node),
+                    "seed {seed}: {node} runs again\n{}",
+                    told(&ended)
+                ),
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        retried > 1000 && found > 500,
+        "{retried} retries carried {found} nodes"
+    );
 }
 
 #[test]

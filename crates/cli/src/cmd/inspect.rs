@@ -61,6 +61,8 @@ fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value 
         .filter_map(|id| {
             let item = view.items.get(&id)?;
             let phases = waterfall::phases(item, view.now_ms);
+            let carried = view.carried.as_ref().filter(|_| item.carried.is_some());
+            let carried = carried.and_then(|carry| carry.nodes.get(&id));
             let outputs: BTreeMap<_, _> = item
                 .record()
                 .map(|r| {
@@ -78,6 +80,7 @@ fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value 
                         })
                         .collect()
                 })
+                .or_else(|| carried.map(|own| own.outputs.clone()))
                 .unwrap_or_default();
             Some(json!({
                 "id": id,
@@ -87,6 +90,7 @@ fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value 
                 "status": item.status.map(tree::status_word),
                 "began_ms": item.began_ms,
                 "ended_ms": item.ended_ms,
+                "carried_from": item.carried,
                 "failure": item.failure,
                 "attempts": item.attempts.len(),
                 "queued_ms": phases.queued,
@@ -107,6 +111,7 @@ fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value 
         "pipeline": meta.as_ref().map(|m| m.pipeline.clone()),
         "began_ms": view.began_ms,
         "ended_ms": view.end.map(|(_, at)| at),
+        "retry_of": view.carried.as_ref().map(|carry| &carry.run),
         "directory": dir.path(),
         "nodes": nodes,
     })

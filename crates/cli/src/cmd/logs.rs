@@ -23,7 +23,14 @@ use crate::watch::Watch;
 
 /// Shows logs, and goes on until the run is over where that is asked for.
 pub(crate) fn run(args: &Logs, output: Output) -> Result<Exit, Problem> {
-    let (dir, step) = Home::find()?.run_and_step(args.run.as_deref(), args.step.as_deref())?;
+    let home = Home::find()?;
+    let (mut dir, step) = home.run_and_step(args.run.as_deref(), args.step.as_deref())?;
+    // What a carried step wrote is with the run in which it ran.
+    if let Some(word) = &step
+        && let Some(run) = steps::carried(&past::view(&dir)?, word)
+    {
+        dir = home.run(Some(&run))?;
+    }
     let mut printer = Printer::new(output);
     let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     // Set up before the first reading, so that nothing falls between the two.

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use driver::backend::Access;
+use driver::planner::Planner;
+use engine::Wishes;
+
 use crate::access;
 use crate::args::{Output, Resume, SecretArgs};
-use crate::clusters;
+use crate::clusters::{self, Connectors};
 use crate::cmd::run as begin;
 use crate::documents::Documents;
 use crate::drive::{self, Drive};
@@ -47,14 +51,51 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
         State::Lost => {}
     }
     let meta = Meta::read(&run)?;
+    let again = again(&meta, &run, &run, &args.secrets)?;
+    let drive = Drive {
+        planner: again.planner,
+        access: again.access,
+        secrets: again.secrets,
+        backend: meta.backend.clone(),
+        clusters: again.clusters,
+        entities: meta.entities.first().cloned(),
+        resume: true,
+        // They are in its journal.
+        wishes: Wishes::default(),
+        warnings: again.warnings,
+        run,
+    };
+    drive::drive(drive, &home, output, args.timestamps)
+}
+
+/// What is made again of a run's texts, and of secrets that no file of it holds.
+pub(crate) struct Again {
+    /// What its nodes become.
+    pub(crate) planner: Arc<dyn Planner>,
+    /// Logins of registries.
+    pub(crate) access: Access,
+    /// Values that nothing may show.
+    pub(crate) secrets: Vec<String>,
+    /// The clusters of connectors.
+    pub(crate) clusters: Connectors,
+    /// What is to be said first.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Makes it: the texts are those of `run`, the copies of working trees those of `trees`.
+pub(crate) fn again(
+    meta: &Meta,
+    run: &RunDir,
+    trees: &RunDir,
+    args: &SecretArgs,
+) -> Result<Again, Problem> {
     let given = Given::read(&meta.set, &[], &meta.input_sets)?;
-    let documents = documents(&meta, &run, &given)?;
+    let documents = documents(meta, run, &given)?;
     let pipeline = documents.pipeline()?;
     // Secrets are in no file of the run: they are given again, or read from where they were.
     let wanted = SecretArgs {
-        secrets: args.secrets.secrets.clone(),
+        secrets: args.secrets.clone(),
         secrets_file: args
-            .secrets
             .secrets_file
             .clone()
             .or_else(|| meta.secrets_file.clone()),
@@ -81,7 +122,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
             .local
             .iter()
             .enumerate()
-            .map(|(at, (repo, _))| (repo.clone(), run.join(&format!("local/{at}"))))
+            .map(|(at, (repo, _))| (repo.clone(), trees.join(&format!("local/{at}"))))
             .collect(),
         git_image: meta.git_image.clone(),
         agent_image: meta.backend.agent_image(),
@@ -91,19 +132,13 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
     };
     let planner = Written::new(pipeline.clone(), secrets.clone(), options);
     let part = Part::of(pipeline, meta.only.as_deref(), meta.from.as_deref())?;
-    let select = Select::new(planner, part);
-    let drive = Drive {
-        planner: Arc::new(select),
+    Ok(Again {
+        planner: Arc::new(Select::new(planner, part)),
         access,
         secrets: secrets.values(),
-        backend: meta.backend.clone(),
         clusters,
-        entities: meta.entities.first().cloned(),
-        resume: true,
         warnings,
-        run,
-    };
-    drive::drive(drive, &home, output, args.timestamps)
+    })
 }
 
 /// The texts that the run was planned from.

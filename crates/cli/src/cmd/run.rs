@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use engine::Wishes;
 use indexmap::IndexMap;
-use pipeline::model::{Element, Param, Pipeline, Ref, SecretValue, StageEntry, Step, StepSpec};
+use pipeline::model::{
+    Duration, Element, Param, Pipeline, Ref, SecretValue, StageEntry, Step, StepSpec,
+};
 use pipeline::plan::{Place, What};
 
 use syntax::Span;
@@ -28,6 +31,7 @@ use crate::target::Target;
 
 /// Runs a pipeline to its end.
 pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
+    let keep_ms = kept(args.keep_pod_on_failure.as_deref())?;
     let given = Given::read(
         &args.source.set,
         &args.source.inputs,
@@ -75,10 +79,26 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         clusters,
         entities: args.source.entities.first().cloned(),
         resume: false,
+        wishes: Wishes {
+            carried: None,
+            keep_ms,
+        },
         warnings,
         run,
     };
     drive::drive(drive, &home, output, args.timestamps)
+}
+
+/// `--keep-pod-on-failure`, in milliseconds.
+pub(crate) fn kept(text: Option<&str>) -> Result<Option<u64>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    match Duration::parse(text) {
+        Some(duration) if duration.ms > 0 => Ok(Some(duration.ms)),
+        _ => Err(
+            Problem::invalid(format!("`--keep-pod-on-failure={text}` is no duration"))
+                .help("write numbers with `s`, `m`, `h` or `d`: `--keep-pod-on-failure=30m`"),
+        ),
+    }
 }
 
 /// The secrets of the command line, of the environment, and of the documents.

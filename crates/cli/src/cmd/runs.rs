@@ -19,6 +19,7 @@ struct Row {
     took_ms: Option<u64>,
     name: String,
     pipeline: String,
+    retry_of: Option<String>,
 }
 
 /// Lists the latest runs.
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &Runs, output: Output) -> Result<Exit, Problem> {
             took_ms: view.end.map(|(_, at)| at.saturating_sub(view.began_ms)),
             name: meta.name,
             pipeline: meta.pipeline.display().to_string(),
+            retry_of: view.carried.map(|carry| carry.run),
             id: dir.id,
         });
     }
@@ -65,8 +67,11 @@ pub(crate) fn run(args: &Runs, output: Output) -> Result<Exit, Problem> {
             0 => "just now".to_owned(),
             s => format!("{} ago", words::running(s * 1000)),
         };
+        let of = row
+            .retry_of
+            .map_or_else(String::new, |run| format!("  a retry of {run}"));
         let line = format!(
-            "{}  {:states$}  {took:>7}  {ago:>11}  {}",
+            "{}  {:states$}  {took:>7}  {ago:>11}  {}{of}",
             row.id,
             row.state,
             ansi::clean(row.name.as_bytes(), false)

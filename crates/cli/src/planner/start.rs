@@ -93,7 +93,10 @@ fn value(
                 format!(
                     "the secret output `{name}` of {node} is not known any more: no journal holds it"
                 ),
-                Some("run the step again: `stepyard run --from` it".to_owned()),
+                Some(
+                    "run the step again: `stepyard run --from` it, or `stepyard retry --from` it"
+                        .to_owned(),
+                ),
             )),
         };
     }

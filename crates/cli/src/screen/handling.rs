@@ -18,6 +18,7 @@ pub(crate) fn decided(view: &View, handling: &Handling, by: &By, at_ms: u64) -> 
         }
         By::Person => "by a person".to_owned(),
         By::Timeout => "since nobody decided in time".to_owned(),
+        By::Keep => "by --keep-pod-on-failure".to_owned(),
     };
     let wait = |until: u64| match until.saturating_sub(at_ms) {
         0 => String::new(),
@@ -57,7 +58,11 @@ pub(crate) fn decided(view: &View, handling: &Handling, by: &By, at_ms: u64) -> 
             }
         }
         Handling::Ask { until_ms, then } => format!(
-            "waits for a decision{}, then {}",
+            "{}waits for a decision{}, then {}",
+            match by {
+                By::Keep => "its pod is kept, and ",
+                _ => "",
+            },
             match until_ms.saturating_sub(at_ms) {
                 0 => String::new(),
                 ms => format!(" for {}", words::took(ms)),

@@ -11,6 +11,7 @@ pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod plain;
+pub(crate) mod question;
 pub(crate) mod scroll;
 pub(crate) mod show;
 pub(crate) mod summary;

@@ -9,7 +9,7 @@ use pipeline::plan::{Kind, NodeId};
 
 use super::tail::Lines;
 use super::view::{Seen, View};
-use super::{handling, tree, waits, words};
+use super::{handling, question, tree, waits, words};
 
 /// Writes what is seen, line by line.
 #[derive(Debug)]
@@ -73,11 +73,22 @@ impl Plain {
             write_line(to, &prefix, text.as_bytes())
         };
         match event {
-            Event::RunCreated { run, root, .. } => say(
-                self,
-                &root.id,
-                &format!("run {run} of {}", name(&root.identifier, &root.name)),
-            ),
+            Event::RunCreated {
+                run, root, carried, ..
+            } => {
+                let name = name(&root.identifier, &root.name);
+                let text = match carried {
+                    Some(carry) => format!("run {run} of {name}, a retry of {}", carry.run),
+                    None => format!("run {run} of {name}"),
+                };
+                say(self, &root.id, &text)
+            }
+            Event::NodeCarried {
+                node, run, status, ..
+            } => {
+                let word = tree::status_word(*status);
+                say(self, node, &format!("{word} in run {run}; not run again"))
+            }
             Event::Adopted { epoch, .. } if *epoch > 1 => match &view.root {
                 Some(root) => say(self, root, "taken over from a command that was lost"),
                 None => Ok(()),
@@ -139,8 +150,9 @@ impl Plain {
                 if matches!(what, Handling::Ask { .. }) {
                     let path = view.path(node);
                     let help = format!(
-                        "decide with: stepyard intervene {} {path} retry | ignore | mark-as-success | mark-as-failure | stage-rollback | abort",
-                        view.run
+                        "decide with: stepyard intervene {} {path} {}",
+                        view.run,
+                        question::ways(view, node)
                     );
                     say(self, node, &help)?;
                 }

@@ -4,10 +4,11 @@
 //! and else its end with the command that shows the rest. So parallel steps do not tear each other's lines apart, a
 //! person can scroll back through what happened, and a chatty build does not push everything else away.
 
-use engine::event::{Event, Status};
+use engine::event::{Event, Handling, Status};
 use pipeline::plan::NodeId;
 
 use super::ansi;
+use super::handling;
 use super::line::{Line, Tone};
 use super::tail::KEPT;
 use super::tree;
@@ -34,6 +35,33 @@ pub(crate) fn block(view: &View, seen: &Seen, columns: usize, colour: bool) -> V
                 head.cut(columns).render(colour),
                 Line::of(Tone::Dim, hint).cut(columns).render(colour),
             ]
+        }
+        Event::FailureHandled {
+            node,
+            failure,
+            handling: what @ Handling::Ask { .. },
+            by,
+            ..
+        } => {
+            let path = view.path(node);
+            let mut lines = vec![
+                Line::of(Tone::Warn, "?")
+                    .with(Tone::Strong, format!(" {path}"))
+                    .with(Tone::Plain, format!(" {}", failure.message))
+                    .with(Tone::Dim, format!("  {:?}", failure.error)),
+            ];
+            if let Some(help) = &failure.help {
+                lines.push(Line::of(Tone::Dim, format!("  help: {help}")));
+            }
+            let decided = handling::decided(view, what, by, stamped.at_ms);
+            lines.push(Line::of(Tone::Plain, format!("  {decided}")));
+            let hint = format!(
+                "  type an answer; or: stepyard intervene {} {path} ACTION",
+                view.run
+            );
+            lines.push(Line::of(Tone::Dim, hint));
+            let lines = lines.into_iter().map(|line| line.cut(columns));
+            lines.map(|line| line.render(colour)).collect()
         }
         _ => Vec::new(),
     }

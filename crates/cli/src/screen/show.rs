@@ -14,7 +14,7 @@ use super::live::Live;
 use super::plain::Plain;
 use super::summary::{self, Extras};
 use super::view::{Seen, View};
-use super::{scroll, tree, words};
+use super::{question, scroll, tree, words};
 
 /// The shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(50);
@@ -70,6 +70,23 @@ enum Message {
     Seen(Seen),
     /// A line to stay, from the command itself.
     Say(String),
+    /// What a person has typed of an answer.
+    Typed(String),
+}
+
+/// What the command itself has to show.
+enum Said {
+    Line(String),
+    Typed(String),
+}
+
+impl From<Said> for Message {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Line(text) => Self::Say(text),
+            Said::Typed(text) => Self::Typed(text),
+        }
+    }
 }
 
 /// A screen that runs. It ends when its observer is dropped; then the summary is there.
@@ -79,22 +96,29 @@ pub(crate) struct Show {
 
 /// The command's own voice among what a screen shows; may be cloned.
 #[derive(Clone)]
-pub(crate) struct Voice(UnboundedSender<String>);
+pub(crate) struct Voice(UnboundedSender<Said>);
 
 impl Voice {
     /// Says this to the person, in its own line.
     pub(crate) fn say(&self, text: impl Into<String>) {
         // A screen that is over shows nothing more.
-        if let Err(back) = self.0.send(text.into()) {
-            eprintln!("{}", back.0);
+        let text = text.into();
+        if self.0.send(Said::Line(text.clone())).is_err() {
+            eprintln!("{text}");
         }
+    }
+
+    /// Shows what a person has typed so far.
+    pub(crate) fn typed(&self, text: String) {
+        // Where the screen is over nothing is asked any more.
+        let _ = self.0.send(Said::Typed(text));
     }
 }
 
 /// What a screen hears: the driver, and the command itself.
 struct Ears {
     notices: Receiver<Notice>,
-    said: UnboundedReceiver<String>,
+    said: UnboundedReceiver<Said>,
 }
 
 impl Ears {
@@ -102,15 +126,15 @@ impl Ears {
     async fn hear(&mut self) -> Option<Message> {
         tokio::select! {
             biased;
-            Some(text) = self.said.recv() => Some(Message::Say(text)),
+            Some(said) = self.said.recv() => Some(said.into()),
             notice = self.notices.recv() => notice.map(message),
         }
     }
 
     /// The next message, if it is there already.
     fn now(&mut self) -> Option<Message> {
-        if let Ok(text) = self.said.try_recv() {
-            return Some(Message::Say(text));
+        if let Ok(said) = self.said.try_recv() {
+            return Some(said.into());
         }
         self.notices.try_recv().ok().map(message)
     }
@@ -177,6 +201,7 @@ async fn live(ears: &mut Ears, terminal: Terminal, extras: &Mutex<Extras>) -> io
     let mut view = View::default();
     let mut region = Live::new(io::stdout().lock(), terminal.colour);
     let mut above = Vec::new();
+    let mut typed = String::new();
     let mut dirty = false;
     let mut painted = Instant::now();
     loop {
@@ -184,7 +209,10 @@ async fn live(ears: &mut Ears, terminal: Terminal, extras: &Mutex<Extras>) -> io
         let wait = if dirty { FRAME } else { Duration::from_secs(1) };
         match tokio::time::timeout_at(painted + wait, ears.hear()).await {
             Ok(Some(message)) => {
-                take(message, &mut view, &mut above, terminal);
+                match message {
+                    Message::Typed(text) => typed = text,
+                    message => take(message, &mut view, &mut above, terminal),
+                }
                 dirty = true;
                 // A burst becomes one frame.
                 if painted.elapsed() < FRAME {
@@ -196,12 +224,14 @@ async fn live(ears: &mut Ears, terminal: Terminal, extras: &Mutex<Extras>) -> io
         }
         view.now_ms = view.now_ms.max(now_ms());
         let (columns, rows) = Terminal::size();
+        let question = question::rows(&view, &typed, columns.saturating_sub(1));
         // The last row is the cursor's, and one more keeps the line before the region in sight.
-        let tree = tree::rows(
+        let mut tree = tree::rows(
             &view,
             columns.saturating_sub(1),
-            rows.saturating_sub(2).max(1),
+            rows.saturating_sub(2 + question.len()).max(1),
         );
+        tree.extend(question);
         region.paint(&above, &tree, columns)?;
         above.clear();
         painted = Instant::now();
@@ -225,6 +255,7 @@ fn take(message: Message, view: &mut View, above: &mut Vec<String>, terminal: Te
             above.extend(scroll::block(view, &seen, columns, terminal.colour));
         }
         Message::Say(text) => above.push(text),
+        Message::Typed(_) => {}
     }
 }
 
@@ -247,6 +278,8 @@ async fn plain(
                 out.flush()?;
                 eprintln!("{text}");
             }
+            // The terminal itself has shown it.
+            Message::Typed(_) => {}
         }
     }
     if view.root.is_some() {
@@ -275,6 +308,7 @@ async fn json(ears: &mut Ears) -> io::Result<View> {
                 json.write(&seen, &mut out)?;
             }
             Message::Say(text) => eprintln!("{text}"),
+            Message::Typed(_) => {}
         }
     }
     out.flush()?;

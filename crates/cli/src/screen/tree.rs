@@ -172,6 +172,9 @@ impl Painter<'_> {
         }
         if depth == 0 && !self.view.run.is_empty() {
             left.push(Tone::Dim, format!("  run {}", self.view.run));
+            if let Some(carry) = &self.view.carried {
+                left.push(Tone::Dim, format!(", a retry of {}", carry.run));
+            }
         }
         let time = match item.elapsed(self.view.now_ms) {
             Some(ms) if item.status.is_some() => words::took(ms),
@@ -275,6 +278,9 @@ pub(crate) fn note(item: &Item) -> String {
             }
         }
         None => {}
+    }
+    if let Some(run) = &item.carried {
+        notes.push(format!("from run {run}"));
     }
     notes.join(", ")
 }

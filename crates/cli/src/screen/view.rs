@@ -1,11 +1,12 @@
 //! The fold of a run's events into what every screen shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use addon::frame::Record;
 use driver::backend::{EventKind, PodEvent};
+use engine::carry::Carry;
 use engine::event::{Event, Failure, Handling, Interrupt, Stamped, Status};
-use pipeline::plan::{Kind, Node, NodeId, Step};
+use pipeline::plan::{Kind, Node, NodeId, Step, Wait};
 
 use super::tail::Tail;
 use super::waits;
@@ -52,6 +53,12 @@ pub(crate) struct View {
     pub(crate) end: Option<(Status, u64)>,
     /// Nothing more begins until it is resumed.
     pub(crate) paused: bool,
+    /// Nodes that wait for a person, those who wait longest first.
+    pub(crate) open: Vec<NodeId>,
+    /// Groups whose pod is no more.
+    pub(crate) lost: BTreeSet<NodeId>,
+    /// Of a retry: what it took over.
+    pub(crate) carried: Option<Box<Carry>>,
 }
 
 /// A node and what became of it so far.
@@ -73,6 +80,8 @@ pub(crate) struct Item {
     pub(crate) failure: Option<Failure>,
     /// What else is to be said of its end.
     pub(crate) why: Option<String>,
+    /// It did not run again: the run in which it ran.
+    pub(crate) carried: Option<String>,
     /// What becomes of its failure, until it is tried again or over.
     pub(crate) handling: Option<Handling>,
     /// How often it was tried again.
@@ -124,6 +133,7 @@ impl Item {
             status: None,
             failure: None,
             why: None,
+            carried: None,
             handling: None,
             retries: 0,
             attempts: Vec::new(),
@@ -142,6 +152,7 @@ impl Item {
         self.status = None;
         self.failure = None;
         self.why = None;
+        self.carried = None;
         self.handling = None;
         self.ready = false;
     }
@@ -212,8 +223,11 @@ impl View {
 
     fn event(&mut self, Stamped { at_ms, event }: &Stamped) {
         match event {
-            Event::RunCreated { run, root, .. } => {
+            Event::RunCreated {
+                run, root, carried, ..
+            } => {
                 self.run.clone_from(run);
+                self.carried.clone_from(carried);
                 self.began_ms = *at_ms;
                 self.root = Some(root.id.clone());
                 self.items
@@ -246,6 +260,9 @@ impl View {
             Event::Waiting { node, wait, .. } => {
                 if let Some(item) = self.items.get_mut(node) {
                     item.waits = Some(waits::says(wait));
+                }
+                if matches!(wait, Wait::Approval(_)) {
+                    self.open.push(node.clone());
                 }
             }
             Event::AttemptStarting { step, .. } => {
@@ -287,6 +304,7 @@ impl View {
                 failure,
                 why,
             } => {
+                self.open.retain(|own| own != node);
                 if let Some(item) = self.items.get_mut(node) {
                     item.ended_ms = Some(*at_ms);
                     item.status = Some(*status);
@@ -295,7 +313,23 @@ impl View {
                     item.handling = None;
                 }
             }
+            Event::NodeCarried {
+                node,
+                run,
+                status,
+                why,
+            } => {
+                if let Some(item) = self.items.get_mut(node) {
+                    item.carried = Some(run.clone());
+                    item.status = Some(*status);
+                    item.why.clone_from(why);
+                }
+            }
+            Event::PodReady { group } => {
+                self.lost.remove(group);
+            }
             Event::PodLost { group, reason } => {
+                self.lost.insert(group.clone());
                 if let Some(init) = self.initialize(group) {
                     init.warnings.push(format!("the pod was lost: {reason}"));
                 }
@@ -306,6 +340,10 @@ impl View {
                 handling,
                 ..
             } => {
+                self.open.retain(|own| own != node);
+                if matches!(handling, Handling::Ask { .. }) {
+                    self.open.push(node.clone());
+                }
                 if let Some(item) = self.items.get_mut(node) {
                     item.failure = Some(failure.clone());
                     item.handling = Some(handling.clone());

@@ -24,7 +24,7 @@ use addon::frame::{Record, StopReason};
 use addon::link::Frame;
 use engine::event::{ErrorKind, Failure, Interrupt, Stamped, Status};
 use engine::facts::Facts;
-use engine::{Effect, Illegal, Input, State};
+use engine::{Effect, Illegal, Input, State, Wishes};
 use pipeline::plan::NodeId;
 use pipeline::pod;
 
@@ -368,10 +368,26 @@ pub struct Core {
 impl Core {
     /// A new run. `seed` chooses the names of its pods.
     pub fn create(run: &str, planner: Arc<dyn Planner>, seed: u64, begun: &Begun) -> Self {
+        Self::begin(run, planner, seed, begun, Wishes::default())
+    }
+
+    /// A new run of which more is wanted than what is written.
+    pub fn begin(
+        run: &str,
+        planner: Arc<dyn Planner>,
+        seed: u64,
+        begun: &Begun,
+        wishes: Wishes,
+    ) -> Self {
         let root = Box::new(planner.root());
         let mut core = Self::empty(planner, seed);
-        let (run, awake) = (run.to_owned(), begun.awake.clone());
-        core.decide(Input::Create { run, root, awake }, begun.run_ms);
+        let input = Input::Create {
+            run: run.to_owned(),
+            root,
+            awake: begun.awake.clone(),
+            wishes,
+        };
+        core.decide(input, begun.run_ms);
         core
     }
 

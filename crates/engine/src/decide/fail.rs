@@ -9,7 +9,7 @@ use super::halt::{closed, outside};
 use super::{finished, pod_is_ready};
 use crate::classify;
 use crate::delegate;
-use crate::event::{By, Event, Failure, Handling, Interrupt, Intervention, Status};
+use crate::event::{By, ErrorKind, Event, Failure, Handling, Interrupt, Intervention, Status};
 use crate::phase::{Phase, Sort};
 use crate::state::{Handled, Place, State};
 
@@ -22,26 +22,60 @@ pub(super) fn failed(
     failure: &Failure,
     now: u64,
 ) -> Vec<Event> {
-    let Some((level, strategy)) = strategy(state, id, failure) else {
-        return vec![finished(id, status, Some(failure.clone()))];
-    };
     let asker = Asker {
         state,
         id,
         place,
         now,
     };
-    match asker.handling(&strategy.action) {
+    let found = strategy(state, id, failure);
+    let written = found.map(|(_, strategy)| asker.handling(&strategy.action));
+    let (handling, by) = match (found, written) {
         // A retry's condition is evaluated first.
-        Err(_) => Vec::new(),
-        Ok(handling) => vec![Event::FailureHandled {
-            node: id.clone(),
-            failure: failure.clone(),
-            status,
-            handling,
-            by: By::Strategy(level.clone()),
-        }],
+        (_, Some(Err(_))) => return Vec::new(),
+        (Some((level, _)), Some(Ok(handling))) if goes_on(&handling) => {
+            (handling, By::Strategy(level.clone()))
+        }
+        (found, written) => {
+            let handling = written.as_ref().and_then(|own| own.as_ref().ok());
+            let then = found.map(|(_, strategy)| rest(&strategy.action, handling));
+            match (asker.keep(failure, then), found, written) {
+                (Some(handling), ..) => (handling, By::Keep),
+                (None, Some((level, _)), Some(Ok(handling))) => {
+                    (handling, By::Strategy(level.clone()))
+                }
+                _ => return vec![finished(id, status, Some(failure.clone()))],
+            }
+        }
+    };
+    vec![Event::FailureHandled {
+        node: id.clone(),
+        failure: failure.clone(),
+        status,
+        handling,
+        by,
+    }]
+}
+
+/// What of an action is still to be done where retries that it begins with are used up.
+fn rest<'a>(action: &'a Action, handling: Option<&Handling>) -> &'a Action {
+    let group = matches!(handling, Some(Handling::RetryStepGroup { .. }));
+    match action {
+        Action::RetryStepGroup(_) if group => action,
+        Action::Retry(retry) | Action::RetryStepGroup(retry) => match &retry.then {
+            Some(then) => rest(then, handling),
+            None => &Action::MarkAsFailure,
+        },
+        other => other,
     }
+}
+
+/// What follows runs in the same pod, or a person is asked anyway.
+fn goes_on(handling: &Handling) -> bool {
+    matches!(
+        handling,
+        Handling::Ignore | Handling::MarkAsSuccess | Handling::Retry { .. } | Handling::Ask { .. }
+    )
 }
 
 /// The entry that holds for a failure of a node, and where it is written. A rollback step has its own and its groups': the
@@ -104,6 +138,22 @@ impl Asker<'_> {
                     then: (**then).clone(),
                 }
             }
+        })
+    }
+
+    /// A pod that is kept for a failed step: somebody may mend it there. `then` is what is written, and happens if nobody does.
+    fn keep(&self, failure: &Failure, then: Option<&Action>) -> Option<Handling> {
+        let place = self.place;
+        let contained = place.sort() == Sort::Step
+            && !place.is_background()
+            && !delegate::is_own(&place.node)
+            && pod_is_ready(self.state, place);
+        // Whoever marked it as failed has decided.
+        let decided = failure.error == ErrorKind::UserMarkedFailure;
+        let keep_ms = self.state.keep_ms.filter(|_| contained && !decided)?;
+        self.may_wait().then(|| Handling::Ask {
+            until_ms: self.now.saturating_add(keep_ms),
+            then: then.cloned().unwrap_or(Action::MarkAsFailure),
         })
     }
 

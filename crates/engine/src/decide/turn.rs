@@ -18,6 +18,8 @@ enum Turn {
     Skip(Option<String>),
     /// Its condition decides.
     Judge,
+    /// It was over in another run.
+    Carry,
 }
 
 /// The children whose turn it is now, as events; a condition that is not evaluated yet holds up what is after it.
@@ -35,6 +37,7 @@ pub(super) fn take(state: &State, parent: &Place) -> Vec<Event> {
                 busy += 1;
                 events.push(started(&child.node.id));
             }
+            Turn::Carry => events.extend(carried(state, &child.node.id)),
             Turn::Cut(failure) => {
                 events.push(finished(&child.node.id, Status::Skipped, Some(failure)));
             }
@@ -79,6 +82,10 @@ fn admits(parent: &Place, busy: u32) -> bool {
 }
 
 fn turn(state: &State, parent: &Place, child: &Place) -> Turn {
+    // Nothing is started: it makes no difference what became of the run until now.
+    if state.carried.contains_key(&child.node.id) {
+        return Turn::Carry;
+    }
     if let Some(halt) = closed(state, &parent.node.id) {
         return Turn::Cut(not_started(&halt.failure));
     }
@@ -106,6 +113,16 @@ fn turn(state: &State, parent: &Place, child: &Place) -> Turn {
         // One that cannot be evaluated fails the node once it is entered.
         _ => Turn::Enter,
     }
+}
+
+fn carried(state: &State, id: &NodeId) -> Option<Event> {
+    let carried = state.carried.get(id)?;
+    Some(Event::NodeCarried {
+        node: id.clone(),
+        run: carried.run.clone(),
+        status: carried.status,
+        why: carried.why.clone(),
+    })
 }
 
 /// What `stageStatus` or `pipelineStatus` says; none: it may be entered.

@@ -1,10 +1,14 @@
 //! A calm world: every pod comes up, and each attempt of a step ends as it is written.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::collections::BTreeMap;
 
-use addon::frame::{Attempt, Exit, Record, StopReason};
+use addon::frame::{Attempt, Exit, Record};
+use engine::carry::{self, Carry};
 use engine::event::{ErrorKind, Event, Failure, Interrupt, Intervention, Stamped, Status};
-use engine::{Effect, Input, State, advance, wanted};
+use engine::facts::Facts;
+use engine::phase::Phase;
+use engine::{Effect, Input, State, Wishes, advance, wanted};
 use pipeline::plan::{
     Action, Errors, Kind, Node, NodeId, ROLLBACK, Retry, Step, Strategy, When, WhenStatus,
 };
@@ -101,6 +105,20 @@ impl Tree {
         self
     }
 
+    /// A step group in another's pod.
+    pub(crate) fn is_group(&mut self) {
+        self.node.kind = Kind::StepGroup { pod: false };
+    }
+
+    /// A step of another type.
+    pub(crate) fn of_type(mut self, r#type: &str) -> Self {
+        if let Kind::Step(step) = &mut self.node.kind {
+            step.r#type = r#type.to_owned();
+            step.background = r#type == "Background";
+        }
+        self
+    }
+
     pub(crate) fn timeout(mut self, ms: u64) -> Self {
         self.node.timeout_ms = Some(ms);
         self
@@ -160,6 +178,11 @@ pub(crate) fn run(stages: Vec<Tree>) -> Ran {
 }
 
 pub(crate) fn run_asking(stages: Vec<Tree>, asks: &[Ask]) -> Ran {
+    run_wishing(stages, asks, Wishes::default())
+}
+
+/// With more than what is written.
+pub(crate) fn run_wishing(stages: Vec<Tree>, asks: &[Ask], wishes: Wishes) -> Ran {
     let mut nodes = BTreeMap::new();
     let root = tree("p", Kind::Pipeline, stages).place("", &mut nodes);
     let mut ran = Ran {
@@ -170,6 +193,7 @@ pub(crate) fn run_asking(stages: Vec<Tree>, asks: &[Ask]) -> Ran {
         run: "r".to_owned(),
         root: Box::new(root.node.clone()),
         awake: None,
+        wishes,
     });
     let mut asked = vec![false; asks.len()];
     for _ in 0..10_000 {
@@ -261,6 +285,25 @@ impl Ran {
             .map(|stamped| stamped.at_ms)
             .collect();
         times.windows(2).map(|two| two[1] - two[0]).collect()
+    }
+
+    /// What a retry from this node takes over.
+    pub(crate) fn carry(&self, from: &str) -> Result<Carry, carry::Refusal> {
+        let mut facts = Facts::default();
+        for stamped in &self.journal {
+            facts.apply(stamped);
+        }
+        let from = id_of(&self.state, from).unwrap_or_else(|| NodeId::from(from));
+        carry::plan(&self.state, &facts, &from)
+    }
+
+    /// The nodes that were carried, in order.
+    pub(crate) fn carried(&self) -> Vec<String> {
+        let all = self.journal.iter().filter_map(|own| match &own.event {
+            Event::NodeCarried { node, .. } => node.0.strip_prefix("p.").map(str::to_owned),
+            _ => None,
+        });
+        all.collect()
     }
 
     /// Pods that were made.
@@ -370,13 +413,23 @@ fn answer(nodes: &BTreeMap<NodeId, Tree>, state: &State, effect: &Effect) -> Opt
             attempt,
             reason,
             ..
-        } if state.nodes[&step].phase == engine::phase::Phase::Running => {
-            let stopped = Some(reason).filter(|reason| *reason != StopReason::GroupEnd);
-            record(&step, attempt, Exit::Signal(15), stopped, false)
+        } if matches!(state.nodes[&step].phase, Phase::Running | Phase::Ready) => {
+            record(&step, attempt, Exit::Signal(15), Some(reason), false)
         }
         Effect::Follow { step, attempt } => match end(&step, attempt) {
             End::Code(code) => record(&step, attempt, Exit::Code(code), None, false),
             End::Memory => record(&step, attempt, Exit::Signal(9), None, true),
+            // A Background step is ready at once.
+            End::Runs
+                if state.nodes[&step].is_background()
+                    && state.nodes[&step].phase == Phase::Running =>
+            {
+                Input::Ready {
+                    step,
+                    attempt,
+                    warning: None,
+                }
+            }
             End::Cannot(_) | End::Runs => return None,
         },
         Effect::Lose {

@@ -1,7 +1,8 @@
 //! The screens of [`super::story`], as text.
 
-use engine::event::{Event, Status};
+use engine::event::{By, ErrorKind, Event, Failure, Handling, Status};
 use insta::assert_snapshot;
+use pipeline::plan::Action;
 use pipeline::pod::Amounts;
 
 use super::super::json::Json;
@@ -9,7 +10,7 @@ use super::super::line::Line;
 use super::super::plain::Plain;
 use super::super::summary::{self, Extras, Tests};
 use super::super::view::View;
-use super::super::{scroll, tree};
+use super::super::{question, scroll, tree};
 use super::story::{self, Story, at, id};
 
 fn text(lines: &[Line]) -> String {
@@ -234,4 +235,70 @@ fn a_retry_and_a_lost_pod_are_told() {
         attempt: 1,
     });
     assert_snapshot!(format!("{waiting}\n\n{}", fitted(&s, 80, 20)));
+}
+
+#[test]
+fn what_was_carried_and_what_is_asked_stand_on_the_screen() {
+    let mut s = story::story("Again");
+    let (first, second) = (story::stage("stages.a", "A"), story::stage("stages.b", "B"));
+    s.expand("pipeline", vec![first, second]);
+    s.event(Event::NodeCarried {
+        node: id("stages.a"),
+        run: "bcdfghjkl1".to_owned(),
+        status: Status::Success,
+        why: None,
+    });
+    s.enter("stages.b", vec![story::group("stages.b.steps.g", "G")]);
+    let step = "stages.b.steps.g.steps.x";
+    let init = story::init("stages.b.steps.g.steps.initialize");
+    s.enter("stages.b.steps.g", vec![init, story::step(step, "X")]);
+    s.run(step);
+    s.record(step, |r| r.exit = addon::frame::Exit::Code(1));
+    let nobody = question::rows(&s.view(), "", 80);
+    let until_ms = s.now() + 90_000;
+    s.event(Event::FailureHandled {
+        node: id(step),
+        failure: Failure {
+            error: ErrorKind::Unknown,
+            message: "exit code 1".to_owned(),
+            help: None,
+        },
+        status: Status::Failed,
+        handling: Handling::Ask {
+            until_ms,
+            then: Action::Ignore,
+        },
+        by: By::Keep,
+    });
+    let view = s.view();
+    let mut plain = (Plain::new(false), Vec::new());
+    let mut above = Vec::new();
+    for seen in &s.seen {
+        plain.0.write(&view, seen, &mut plain.1).expect("memory");
+        above.extend(scroll::block(&view, seen, 100, false));
+    }
+    let plain = String::from_utf8(plain.1).expect("text");
+    let asked = text(&question::rows(&view, "ret", 80));
+    let narrow = text(&question::rows(&view, "a long answer", 16));
+    for (text, part) in [
+        (fitted(&s, 80, 20), "A  from run bcdfghjkl1"),
+        (asked.clone(), " exit code 1  1m 30s left, then Ignore"),
+        (asked.clone(), "r retry  g retry-step-group  i ignore"),
+        (asked, "  › ret▏"),
+        (narrow, "answer▏"),
+        (
+            above.join("\n"),
+            "its pod is kept, and waits for a decision for 1m 30s, then Ignore",
+        ),
+        (plain, "succeeded in run bcdfghjkl1; not run again\n"),
+    ] {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+    assert!(nobody.is_empty());
+    assert!(question::answer(&view, "retry").is_some_and(|own| own.is_ok()));
+    assert!(question::answer(&view, "yes").is_some_and(|own| own.is_err()));
+    // Once it is decided nothing is asked any more.
+    s.event(Event::RetryBegun { node: id(step) });
+    s.end(step, Status::Success);
+    assert!(question::rows(&s.view(), "ret", 80).is_empty());
 }

@@ -75,6 +75,8 @@ pub(super) fn story(name: &str) -> Story {
         version: 1,
         run: "7bk3fm2xqz".to_owned(),
         root,
+        carried: None,
+        keep_ms: None,
     });
     story.event(Event::Adopted {
         epoch: 1,
@@ -222,6 +224,10 @@ impl Story {
 
     pub(super) fn over(&mut self, status: Status) -> &mut Self {
         self.event(Event::RunFinished { status })
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.now
     }
 
     pub(super) fn view(&self) -> View {
