@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Answer an approval that a run asks for.
     Approve(Approve),
+    /// Give what a step asks for when it is reached, or start a stage that waits for it.
+    Answer(Answer),
     /// Decide about a step, or abort, pause or resume a run that another command drives.
     Intervene(Intervene),
     /// Go on with a run whose command was lost.
@@ -288,6 +290,14 @@ pub(crate) struct Approve {
     /// The value of an input of the approval. May be given again.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// `stepyard answer`.
+#[derive(Debug, Args)]
+pub(crate) struct Answer {
+    /// The run and the step or stage, then what is given: `NAME=VALUE`. Without the first the last run and the only one that asks.
+    #[arg(value_name = "RUN STEP NAME=VALUE")]
+    pub(crate) words: Vec<String>,
 }
 
 /// `stepyard resume`.

@@ -1,4 +1,5 @@
-//! Questions that are answered on the terminal of the run itself: approvals, and failures that a person decides about.
+//! Questions that are answered on the terminal of the run itself: approvals, inputs, and failures that a
+//! person decides about.
 //!
 //! What is typed goes the way of `stepyard approve` and `stepyard intervene`, through the run's socket. While the tree is painted the
 //! terminal shows nothing that is typed, for that would tear the picture: the screen shows it below the question.
@@ -11,7 +12,7 @@ use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use crate::cmd::approve;
 use crate::home::RunDir;
 use crate::past;
-use crate::screen::question;
+use crate::screen::question::{self, Given};
 use crate::screen::show::Voice;
 
 /// Bytes of an answer: more is no answer.
@@ -38,6 +39,7 @@ pub(crate) fn listen(dir: &RunDir, voice: &Voice, live: bool) -> Option<Asking> 
     let (dir, voice) = (dir.clone(), voice.clone());
     std::thread::spawn(move || {
         let mut keys = Keys::default();
+        let mut given = Given::default();
         // As many as standard input takes at once: none are left where nobody waits for them.
         let mut bytes = [0; 8192];
         while ready() {
@@ -46,7 +48,7 @@ pub(crate) fn listen(dir: &RunDir, voice: &Voice, live: bool) -> Option<Asking> 
             };
             for byte in &bytes[..count] {
                 if let Some(line) = keys.press(*byte) {
-                    hear(&line, &dir, &voice);
+                    hear(&line, &dir, &mut given, &voice);
                 }
             }
             if shown {
@@ -144,19 +146,19 @@ impl Keys {
     }
 }
 
-/// A line that a person typed.
-fn hear(line: &str, dir: &RunDir, voice: &Voice) {
+/// A line that a person typed; `given` is what was typed before for the same question.
+fn hear(line: &str, dir: &RunDir, given: &mut Given, voice: &Voice) {
     let Ok(view) = past::view(dir) else { return };
-    if line.trim().is_empty() {
-        return;
-    }
     // Nobody asked: keys are pressed for many reasons.
-    let Some(answered) = question::answer(&view, line) else {
+    let Some(answered) = question::answer(&view, line, given) else {
         return;
     };
-    let answered = answered
-        .and_then(|ask| approve::ask_of(dir, &view, &ask).map_err(|problem| problem.to_string()));
-    if let Err(why) = answered {
+    let told = answered.and_then(|ask| {
+        let Some(ask) = ask else { return Ok(()) };
+        approve::ask_of(dir, &view, &ask).map_err(|problem| problem.to_string())
+    });
+    if let Err(why) = told {
+        *given = Given::default();
         voice.say(why);
     }
 }

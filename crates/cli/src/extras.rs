@@ -55,16 +55,13 @@ pub(crate) fn tests(reports: &Path, view: &View) -> BTreeMap<NodeId, Tests> {
         files.sort();
         let mut sum = Summary::default();
         for path in files {
-            if let Ok(text) = fs::read(&path) {
-                let name = path
-                    .strip_prefix(&dir)
-                    .unwrap_or(&path)
-                    .display()
-                    .to_string();
-                sum.add(&name, &text);
+            let name = path.strip_prefix(&dir).unwrap_or(&path).display();
+            match fs::read(&path) {
+                Ok(text) => sum.add(&name.to_string(), &text),
+                Err(error) => sum.warnings.push(format!("{name}: {error}")),
             }
         }
-        if sum.tests > 0 {
+        if sum.tests > 0 || !sum.warnings.is_empty() {
             found.insert(id.clone(), tests_of(&sum));
         }
     }
@@ -96,6 +93,7 @@ fn tests_of(sum: &Summary) -> Tests {
             .into_iter()
             .map(|case| (name(case), case.time_ms))
             .collect(),
+        unread: sum.warnings.clone(),
     }
 }
 

@@ -10,8 +10,8 @@ mod sets;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use pipeline::model::Input;
 use pipeline::model::tree::{asks, get, get_mut};
+use pipeline::model::{Input, can_be_asked_later};
 use syntax::yaml::{Kind, Node, Scalar, Style, Value};
 use syntax::{Diagnostic, Sources, Span, code};
 
@@ -268,6 +268,9 @@ fn finish(pipeline: &mut Node, asked: &Asked, diagnostics: &mut Vec<Diagnostic>)
         let Ok(input) = Input::parse(text) else {
             return;
         };
+        if input.execution && is_asked_later(path) {
+            return;
+        }
         let span = node.span;
         let of_variable = path
             .strip_suffix(".value")
@@ -299,6 +302,13 @@ fn finish(pipeline: &mut Node, asked: &Asked, diagnostics: &mut Vec<Diagnostic>)
             .help(help),
         );
     });
+}
+
+/// It is asked for when its step is reached: what stands in the `spec` of a step, but for what its container is made of.
+fn is_asked_later(path: &str) -> bool {
+    path.rsplit_once(".spec.").is_some_and(|(step, below)| {
+        (step.contains(".steps.") || step.contains(".rollbackSteps.")) && can_be_asked_later(below)
+    })
 }
 
 #[cfg(test)]

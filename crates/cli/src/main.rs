@@ -108,6 +108,7 @@ fn run(cli: &Cli) -> Result<Exit, Problem> {
         Command::Explain(args) => cmd::explain::run(args, cli.output),
         Command::Completions(args) => cmd::completions::run(args),
         Command::Run(args) => cmd::run::run(args, cli.output),
+        Command::Answer(args) => cmd::answer::run(args, cli.output),
         Command::Approve(args) => cmd::approve::run(args, cli.output),
         Command::Intervene(args) => cmd::intervene::run(args, cli.output),
         Command::Resume(args) => cmd::resume::run(args, cli.output),

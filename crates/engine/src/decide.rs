@@ -26,7 +26,7 @@ use crate::state::{Illegal, Place, PodPhase, State};
 use crate::wanted::deadline;
 use crate::{delegate, waits};
 
-pub(crate) use fail::asks;
+pub(crate) use fail::{asks, strategy_for};
 pub(crate) use halt::halted;
 pub use interrupt::refusal;
 pub(crate) use turn::judges;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use pipeline::plan::{Kind, Node, NodeId};
+use pipeline::plan::{Kind, Node, NodeId, Wait};
 
 use crate::attention;
 use crate::carry::below;
 use crate::delegate;
 use crate::event::{Event, Failure, Handling, Interrupt, Stamped, Status};
+use crate::gate;
 use crate::phase::{Change, Phase, Sort};
 use crate::state::{Handled, Illegal, Place, Pod, PodPhase, State, Undo, illegal, initialize};
 use crate::waits;
@@ -168,6 +169,12 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
             place.ending = Some(at);
         }
         Event::Interrupted { interrupt } => interrupted(state, interrupt, at)?,
+        Event::Waiting {
+            node,
+            wait: wait @ Wait::Start(_),
+            until_ms,
+        } => gate::asked(state, node, wait, *until_ms)?,
+        Event::Answered { node, answer } if gate::answered(state, node, answer, at) => {}
         Event::Waiting { .. } | Event::Admitted { .. } | Event::Answered { .. } => {
             waits::evolve(state, &stamped.event)?;
         }
@@ -203,6 +210,7 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
             place.handled = None;
             place.end = None;
             place.waiting = None;
+            place.gate = place.gate.take().filter(|own| !own.answers.is_empty());
             let group = place.group.clone();
             if std::mem::take(&mut place.served) {
                 let parent = place.parent.clone();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use addon::frame::Output;
-use pipeline::plan::{Approval, Iteration, NodeId, Wait};
+use pipeline::plan::{Approval, Gate, Iteration, NodeId, Wait};
 
 use crate::carry::{Carried, below};
 use crate::event::{Event, Stamped, Status};
@@ -28,6 +28,10 @@ pub struct Facts {
     pub approvals: BTreeMap<NodeId, Box<Approval>>,
     /// What is carried over from another run, until its turn comes.
     pub carried: BTreeMap<NodeId, Carried>,
+    /// What is asked before nodes begin, and not answered yet.
+    pub gates: BTreeMap<NodeId, Box<Gate>>,
+    /// What was given for it.
+    pub inputs: BTreeMap<NodeId, BTreeMap<String, String>>,
     /// Events that were taken in.
     pub seen: u64,
 }
@@ -133,6 +137,23 @@ impl Facts {
                 ..
             } => {
                 self.approvals.insert(node.clone(), approval.clone());
+            }
+            Event::Waiting {
+                node,
+                wait: Wait::Start(gate),
+                ..
+            } => {
+                self.gates.insert(node.clone(), gate.clone());
+            }
+            Event::Answered { node, answer } if self.gates.contains_key(node) => {
+                let values = self
+                    .gates
+                    .remove(node)
+                    .and_then(|gate| gate.values(&answer.inputs).ok());
+                self.inputs.insert(node.clone(), values.unwrap_or_default());
+            }
+            Event::Failed { node, .. } => {
+                self.gates.remove(node);
             }
             Event::Answered { node, answer } => {
                 let entered = self

@@ -15,6 +15,7 @@ pub mod delegate;
 pub mod event;
 mod evolve;
 pub mod facts;
+mod gate;
 mod input;
 pub mod junit;
 pub mod phase;

@@ -116,6 +116,8 @@ pub struct Place {
     pub end: Option<Result<Box<Record>, Failure>>,
     /// For a step that runs nowhere: what it waits for, once that is known.
     pub waiting: Option<Waiting>,
+    /// What is asked before it begins, and was answered; none while it was not entered.
+    pub gate: Option<Waiting>,
     /// A Background step that was ready: nobody waits for it any more.
     pub served: bool,
     /// For a containerized group: the Background steps in it that were entered.
@@ -221,6 +223,7 @@ impl Place {
             attempts: 0,
             end: None,
             waiting: None,
+            gate: None,
             served: false,
             backgrounds: Vec::new(),
             pods_until: POD_ATTEMPTS,
@@ -238,10 +241,13 @@ impl Place {
         let fresh = Self::new(node, self.parent.take(), self.group.take());
         let (children, attempts) = (self.children.take(), self.attempts);
         let pods_until = self.pods_until;
+        // What was answered is not asked again.
+        let gate = self.gate.take().filter(|own| !own.answers.is_empty());
         *self = Self {
             children,
             attempts,
             pods_until,
+            gate,
             ..fresh
         };
     }

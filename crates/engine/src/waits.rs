@@ -7,6 +7,7 @@ use pipeline::plan::{Approval, Kind, NodeId, Runs, Wait};
 
 use crate::decide::finished;
 use crate::event::{Answer, ErrorKind, Event, Failure, Status};
+use crate::gate;
 use crate::phase::Phase;
 use crate::state::{Illegal, Place, State};
 
@@ -85,6 +86,8 @@ pub(crate) fn follows(state: &State, id: &NodeId, place: &Place, now: u64) -> Ve
             waiting.admitted.then_some(Ok(()))
         }
         Wait::Approval(approval) => verdict(approval, &waiting.answers),
+        // A gate is open by now.
+        Wait::Start(_) => None,
     };
     match end {
         None => Vec::new(),
@@ -194,6 +197,11 @@ fn verdict(approval: &Approval, answers: &[Answer]) -> Option<Result<(), Failure
 /// What an answer to an approval means; an error says why it means nothing.
 pub fn answer(state: &State, node: &NodeId, answer: &Answer) -> Result<(), String> {
     let place = state.nodes.get(node);
+    if let Some(place) = place.filter(|place| gate::is_asked(place))
+        && let Some(gate) = &place.node.gate
+    {
+        return gate::refusal(node, gate, answer).map_or(Ok(()), Err);
+    }
     let waiting = place
         .filter(|place| place.phase == Phase::Entered)
         .and_then(|place| place.waiting.as_ref());
@@ -228,12 +236,11 @@ pub fn answer(state: &State, node: &NodeId, answer: &Answer) -> Result<(), Strin
         if own.required && value.is_empty() {
             return Err(format!("the input `{}` must be given", own.name));
         }
-        if !own.allowed.is_empty() && !value.is_empty() && !own.allowed.contains(value) {
+        let refused = own.refuses(value).filter(|_| !value.is_empty());
+        if let Some(help) = refused {
             return Err(format!(
-                "`{}` is not allowed for the input `{}`: {}",
-                value,
-                own.name,
-                own.allowed.join(", ")
+                "`{value}` is not allowed for the input `{}`: {help}",
+                own.name
             ));
         }
     }

@@ -7,7 +7,7 @@ use crate::event::{Failure, Handling, Interrupt, Intervention};
 use crate::phase::Phase;
 use crate::state::{Place, PodPhase, State, Undo};
 use crate::waits;
-use crate::{classify, decide, delegate};
+use crate::{classify, decide, delegate, gate};
 
 /// Between SIGTERM and SIGKILL for a step that is stopped: time to write a last line and to stop a database.
 pub const GRACE_MS: u64 = 10_000;
@@ -147,7 +147,8 @@ pub fn wanted(state: &State) -> Vec<Effect> {
         if let Some(ms) = wakes(state, id, place) {
             at(ms);
         }
-        if matches!(place.phase, Phase::Pausing | Phase::Asking | Phase::Handled) {
+        let shut = place.phase == Phase::Entered && gate::is_closed(place);
+        if shut || matches!(place.phase, Phase::Pausing | Phase::Asking | Phase::Handled) {
             continue;
         }
         if let Some(condition) = decide::asks(state, id, place) {
@@ -238,7 +239,8 @@ pub(crate) fn wakes(state: &State, id: &NodeId, place: &Place) -> Option<u64> {
             place.again.filter(|_| free).map(|(_, ms)| ms)
         }
     };
-    own.into_iter().chain(deadline(place)).min()
+    let times = own.into_iter().chain(gate::until(place));
+    times.chain(deadline(place)).min()
 }
 
 fn name_pod(state: &State, place: &Place) -> Option<Effect> {
@@ -379,7 +381,8 @@ pub(crate) fn deadline(place: &Place) -> Option<u64> {
         Phase::Pausing | Phase::Asking | Phase::Handled | Phase::Recorded | Phase::Lost
     );
     let undone = place.undo == Undo::Begun && place.node.kind != Kind::Pipeline;
-    if place.timed_out.is_some() || place.is_background() || waits || undone {
+    let gated = place.phase == Phase::Entered && gate::is_closed(place);
+    if place.timed_out.is_some() || place.is_background() || waits || undone || gated {
         return None;
     }
     place.node.timeout_ms.map(|ms| place.entered_ms + ms)

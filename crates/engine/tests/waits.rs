@@ -62,12 +62,16 @@ fn approval(minimum: u32, not_executor: bool) -> Approval {
                 default: "east".to_owned(),
                 required: false,
                 allowed: vec!["east".to_owned(), "west".to_owned()],
+                many: false,
+                regex: None,
             },
             Entry {
                 name: "ticket".to_owned(),
                 default: String::new(),
                 required: true,
                 allowed: Vec::new(),
+                many: false,
+                regex: Some("T[0-9]+".to_owned()),
             },
         ],
     }
@@ -110,7 +114,13 @@ fn answers_that_count_and_answers_that_do_not() {
             1,
             false,
             says("ann", true, true, &[("ticket", "T1"), ("where", "north")]),
-            Some("not allowed for the input `where`: east, west"),
+            Some("not allowed for the input `where`: give one of east, west"),
+        ),
+        (
+            1,
+            false,
+            says("ann", true, true, &[("ticket", "X1")]),
+            Some("not allowed for the input `ticket`: it must match T[0-9]+"),
         ),
         (
             1,

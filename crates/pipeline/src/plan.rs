@@ -17,11 +17,12 @@ mod several;
 mod tests;
 mod unsupported;
 mod wait;
+mod written;
 
 pub use barriers::deadlocks;
 pub(crate) use condition::known_false_at;
-pub use condition::{When, WhenStatus, does_not_hold, judge};
-pub use expand::{STEP_TIMEOUT_MS, expand, root};
+pub use condition::{When, WhenStatus, does_not_hold, judge, known_skip};
+pub use expand::{GATE_TIMEOUT_MS, STEP_TIMEOUT_MS, expand, root};
 pub use failure::{Action, ErrorKind, Errors, Retry, Strategy};
 pub(crate) use looping::manner_limit;
 pub use looping::{Iteration, Level, MAX_ITERATIONS, iterations};
@@ -29,7 +30,8 @@ pub use place::{Body, Place, ROLLBACK, ROOT, What};
 pub use runs::{Runs, runs};
 pub(crate) use several::is_several as several;
 pub use unsupported::{unsupported, unsupported_at};
-pub use wait::{Approval, Entry, Wait};
+pub use wait::{Approval, Entry, Gate, Question, Wait};
+pub use written::Written;
 
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +146,9 @@ pub struct Node {
     /// Of an iteration: which one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iteration: Option<Box<Iteration>>,
+    /// What a person gives before it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Box<Gate>>,
 }
 
 impl Node {
@@ -168,6 +173,7 @@ impl Node {
             rollback: false,
             slots: None,
             iteration: None,
+            gate: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use addon::frame::{Attempt, Exit, StopReason};
 use engine::event::{Event, Handling, Status};
-use pipeline::plan::{Kind, NodeId, Runs};
+use pipeline::plan::{Kind, NodeId, Runs, Wait};
 
 use crate::disk::Stored;
 use crate::world::{Ended, Fate};
@@ -100,8 +100,8 @@ fn records(ended: &Ended, broken: &mut Vec<String>) {
             }
             Event::Waiting {
                 node,
+                wait: Wait::Time { .. },
                 until_ms: Some(until),
-                ..
             } => {
                 waits.insert(node.clone(), *until);
             }

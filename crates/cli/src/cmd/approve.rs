@@ -83,21 +83,34 @@ pub(crate) fn ask_of(dir: &RunDir, view: &View, ask: &Ask) -> Result<(), Problem
     }
 }
 
-/// The approvals that are asked for now.
-pub(crate) fn open(dir: &RunDir) -> Result<Vec<NodeId>, Problem> {
-    let mut open = Vec::new();
+/// What persons are asked now: approvals, and what is asked before a node begins.
+pub(crate) fn questions(dir: &RunDir) -> Result<Vec<(NodeId, Wait)>, Problem> {
+    let mut open: Vec<(NodeId, Wait)> = Vec::new();
     for stamped in past::events(dir)? {
         match stamped.event {
             Event::Waiting {
                 node,
-                wait: Wait::Approval(_),
+                wait: wait @ (Wait::Approval(_) | Wait::Start(_)),
                 ..
-            } => open.push(node),
-            Event::NodeFinished { node, .. } => open.retain(|own| *own != node),
+            } => open.push((node, wait)),
+            // An approval may need several answers.
+            Event::Answered { node, .. } => {
+                open.retain(|(own, wait)| *own != node || matches!(wait, Wait::Approval(_)));
+            }
+            Event::Failed { node, .. } | Event::NodeFinished { node, .. } => {
+                open.retain(|(own, _)| *own != node);
+            }
             _ => {}
         }
     }
     Ok(open)
+}
+
+/// The approvals that are asked for now.
+fn open(dir: &RunDir) -> Result<Vec<NodeId>, Problem> {
+    let questions = questions(dir)?.into_iter();
+    let approvals = questions.filter(|(_, wait)| matches!(wait, Wait::Approval(_)));
+    Ok(approvals.map(|(node, _)| node).collect())
 }
 
 /// Where nothing is said, the one approval that is asked for.

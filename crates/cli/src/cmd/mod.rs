@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+pub(crate) mod answer;
 pub(crate) mod approve;
 pub(crate) mod completions;
 pub(crate) mod exec;

@@ -246,6 +246,9 @@ fn tree(planner: &Written, node: &Node, known: &mut Facts) -> Result<Value, Prob
     let below = children(planner, node, known)?;
     let mut value =
         serde_json::to_value(node).map_err(|e| Problem::system("write the plan", &e))?;
+    if let Some(why) = skip(planner, node) {
+        value["skip"] = why.into();
+    }
     if !below.is_empty() {
         value["children"] = below
             .iter()
@@ -254,6 +257,12 @@ fn tree(planner: &Written, node: &Node, known: &mut Facts) -> Result<Value, Prob
             .into();
     }
     Ok(value)
+}
+
+/// Why a node is known to be skipped.
+fn skip(planner: &Written, node: &Node) -> Option<String> {
+    let known = || planner.known_skip(&node.id);
+    node.skip.clone().or_else(known)
 }
 
 fn rows(
@@ -300,6 +309,9 @@ fn rows(
             format!("  {note}")
         },
     );
+    if let Some(why) = skip(planner, node) {
+        line.push(Tone::Warn, format!("  skipped: {why}"));
+    }
     out.push(line);
     for child in below {
         rows(planner, &child, depth + 1, known, out)?;

@@ -55,6 +55,9 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         &documents.sources,
         Delegate::of(args.no_delegate_scripts)?,
     )?;
+    if let Some(note) = note(&part, pipeline, &documents, &given)? {
+        eprintln!("note: {note}");
+    }
     let target = Target::of(args.backend, &args.cluster, args.agent_image.as_deref());
     let clusters = clusters::connectors(pipeline, &documents.entities, &secrets, &target)?;
     let mut references = registries(pipeline);
@@ -99,6 +102,23 @@ pub(crate) fn kept(text: Option<&str>) -> Result<Option<u64>, Problem> {
                 .help("write numbers with `s`, `m`, `h` or `d`: `--keep-pod-on-failure=30m`"),
         ),
     }
+}
+
+/// What a person should know of a part of the pipeline; an iteration that will not be there is a problem.
+fn note(
+    part: &Part,
+    pipeline: &Pipeline,
+    documents: &Documents,
+    given: &Given,
+) -> Result<Option<String>, Problem> {
+    let options = Options {
+        entities: documents.entities.clone(),
+        sources: documents.sources.clone(),
+        outputs: given.outputs.clone(),
+        ..Options::default()
+    };
+    let planner = Written::new(pipeline.clone(), Secrets::default(), options);
+    Select::new(planner, part.clone()).note()
 }
 
 /// The secrets of the command line, of the environment, and of the documents.

@@ -1,5 +1,6 @@
 //! Whether steps may be processes of this machine.
 
+use pipeline::model::{HarnessApproval, Param, StepSpec};
 use pipeline::plan::{Place, Runs, What, runs};
 use syntax::{Diagnostic, code};
 
@@ -44,6 +45,11 @@ impl Delegate {
         let What::Step(step) = place.what else {
             return None;
         };
+        if let StepSpec::HarnessApproval(approval) = &step.spec {
+            return rustix::process::geteuid()
+                .is_root()
+                .then(|| nobody_but_root(approval, step.identifier.as_str()))?;
+        }
         let kind = step.step_type();
         if runs(kind) != Runs::Process {
             return None;
@@ -68,5 +74,69 @@ impl Delegate {
             .at(step.kind.span, "")
             .help(help),
         )
+    }
+}
+
+/// A run of root can be reached by root alone, who started it.
+fn nobody_but_root(approval: &HarnessApproval, step: &str) -> Option<Diagnostic> {
+    let approvers = approval.approvers.as_ref().and_then(Param::literal)?;
+    let not_executor = approvers.disallow_executor.as_ref();
+    let count = approvers.minimum_count.as_ref();
+    let (at, help) = if not_executor.is_some_and(|own| own.literal() == Some(&true)) {
+        (
+            not_executor?.span(),
+            "run it as another user, whom root may approve; or write `disallowPipelineExecutor: false`",
+        )
+    } else if count.and_then(Param::literal) == Some(&2) {
+        (
+            count?.span(),
+            "run it as another user, or write `minimumCount: 1`",
+        )
+    } else {
+        return None;
+    };
+    Some(
+        Diagnostic::error(
+            code::NOBODY_APPROVES,
+            format!("step `{step}`: nobody can give this approval here"),
+        )
+        .at(at, "root starts this run, and nobody else reaches it")
+        .help(help),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::model;
+    use syntax::Sources;
+
+    use super::*;
+
+    #[test]
+    fn root_alone_may_not_be_two_and_not_be_kept_out() {
+        for (approvers, refused) in [
+            ("minimumCount: 1, disallowPipelineExecutor: false", false),
+            ("minimumCount: 1, disallowPipelineExecutor: true", true),
+            ("minimumCount: 2, disallowPipelineExecutor: false", true),
+        ] {
+            let text = format!(
+                "pipeline: {{identifier: p, name: p, stages: [{{stage: {{identifier: s, name: s, type: Custom, spec: {{execution: {{steps: [{{step: {{identifier: a, name: a, type: HarnessApproval, spec: {{includePipelineExecutionHistory: true, approvers: {{userGroups: [g], {approvers}}}}}}}}}]}}}}}}}}]}}"
+            );
+            let mut sources = Sources::new();
+            let id = sources.add("p.yaml", &text);
+            let loaded = model::read(&sources, [id], model::Options::default());
+            let pipeline = loaded.pipeline.expect("a pipeline");
+            let step = Place::all(&pipeline)
+                .into_iter()
+                .find_map(|own| match own.what {
+                    What::Step(step) => Some(step),
+                    _ => None,
+                })
+                .expect("a step");
+            let StepSpec::HarnessApproval(own) = &step.spec else {
+                panic!("{step:?}");
+            };
+            assert_eq!(nobody_but_root(own, "a").is_some(), refused, "{text}");
+        }
     }
 }

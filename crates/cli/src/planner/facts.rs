@@ -50,6 +50,10 @@ impl Nodes for Seen<'_> {
         self.facts.iterations.get(node).cloned()
     }
 
+    fn input(&self, step: &NodeId, name: &str) -> Option<String> {
+        self.facts.inputs.get(step)?.get(name).cloned()
+    }
+
     fn iterations(&self, node: &NodeId) -> Option<Vec<Arc<Iteration>>> {
         let mut all: Vec<_> = self
             .facts

@@ -1,12 +1,13 @@
 //! What a run's nodes become: an adapter of [`pipeline::plan`], [`pipeline::pod`] and [`pipeline::resolve`].
 //!
 //! [`facts`] shows them the facts of the run, [`start`] puts the values of secrets in at the last moment, [`select`] leaves
-//! out what the command line does not want, [`keeping`] keeps what was made. Everything is a function of the texts and of
+//! out what is no [`part`] that the command line wants, [`keeping`] keeps what was made. Everything is a function of the texts and of
 //! the facts, so a driver that takes a run over gets the same answers.
 
 mod delegate;
 mod facts;
 mod keeping;
+mod part;
 mod select;
 mod start;
 mod task;
@@ -30,7 +31,8 @@ use crate::secrets::Secrets;
 
 pub(crate) use delegate::Delegate;
 pub(crate) use keeping::Keeping;
-pub(crate) use select::{Part, Select};
+pub(crate) use part::Part;
+pub(crate) use select::Select;
 
 /// The image of GitClone steps where `STEPYARD_GIT_IMAGE` names none: this machine's own root filesystem, whose git it is.
 const GIT_IMAGE: &str = "host:/";
@@ -146,6 +148,14 @@ impl Written {
             nodes: &nodes,
         };
         question(&world).map_err(|diagnostics| self.failure(node, &diagnostics))
+    }
+
+    /// Why a node is known not to run before anything has run; none: it may.
+    pub(crate) fn known_skip(&self, node: &NodeId) -> Option<String> {
+        let found = self.ask(node, &Facts::default(), |world| {
+            Ok(plan::known_skip(world, node))
+        });
+        found.ok().flatten()
     }
 
     /// What was written and cannot be run, with its place.

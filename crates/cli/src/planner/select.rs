@@ -1,4 +1,4 @@
-//! `--only STEP` and `--from STEP`: a part of a pipeline.
+//! A part of a pipeline, as `--only STEP` and `--from STEP` say.
 //!
 //! What is not wanted is skipped, with the reason. Background steps beside a step that runs do run: they are what it needs.
 
@@ -7,85 +7,21 @@ use driver::backend::ImageFacts;
 use driver::planner::Planner;
 use engine::event::Failure;
 use engine::facts::Facts;
-use pipeline::model::{Pipeline, StepSpec};
-use pipeline::plan::{self, Node, NodeId, Place, Wait, What};
+use pipeline::model::Pipeline;
+use pipeline::plan::{self, Node, NodeId, Place, Wait, What, Written as AsWritten};
 use pipeline::pod;
+use pipeline::resolve::World;
 use syntax::{Diagnostic, Sources};
 
-use super::{Delegate, Written};
+use super::{Delegate, Part, Written, configuration};
 use crate::problem::Problem;
 use crate::screen::words;
 use crate::texts;
 
-/// What is wanted of a pipeline.
-#[derive(Debug, Clone)]
-pub(crate) enum Part {
-    /// All of it.
-    All,
-    /// One step, group or stage.
-    Only(NodeId),
-    /// What is from it on.
-    From(NodeId),
-}
+/// Iterations that a message names.
+const MOST_NAMED: usize = 20;
 
 impl Part {
-    /// By the words of the command line. A step that is not there is the caller's problem.
-    pub(crate) fn of(
-        pipeline: &Pipeline,
-        only: Option<&str>,
-        from: Option<&str>,
-    ) -> Result<Self, Problem> {
-        Ok(match (only, from) {
-            (Some(word), _) => Self::Only(find(pipeline, word, "--only")?),
-            (_, Some(word)) => Self::From(find(pipeline, word, "--from")?),
-            _ => Self::All,
-        })
-    }
-
-    /// Why a child of `parent` is not run; none: it is.
-    fn skips(
-        &self,
-        parent: &Place<'_>,
-        children: &[Place<'_>],
-        child: &Place<'_>,
-    ) -> Option<String> {
-        let (target, only) = match self {
-            Self::All => return None,
-            Self::Only(target) => (target, true),
-            Self::From(target) => (target, false),
-        };
-        // What is inside the target, or after it, is whole.
-        if parent.id == *target || !parent.leads_to(target) || child.leads_to(target) {
-            return None;
-        }
-        let needed = match child.what {
-            What::Initialize(_) => true,
-            What::Step(step) => matches!(step.spec, StepSpec::Background(_)),
-            _ => false,
-        };
-        let index = |id: &NodeId| children.iter().position(|c| c.id == *id);
-        let on_way = children
-            .iter()
-            .find(|c| c.leads_to(target))
-            .and_then(|c| index(&c.id));
-        let skipped = only || (index(&child.id) < on_way && !parent.is_parallel());
-        let option = if only { "--only" } else { "--from" };
-        let name = target.0.rsplit('.').next().unwrap_or(&target.0);
-        (skipped && !needed).then(|| format!("not run: {option} {name}"))
-    }
-
-    /// A step is not run because it, or something that it is in, is skipped.
-    fn leaves_out(&self, pipeline: &Pipeline, step: &NodeId) -> bool {
-        if matches!(self, Self::All) {
-            return false;
-        }
-        let way = Place::way(pipeline, step).unwrap_or_default();
-        way.windows(2).any(|pair| {
-            let [parent, child] = pair else { return false };
-            self.skips(parent, &parent.children(), child).is_some()
-        })
-    }
-
     /// What is written and not acted on is told before anything runs, also what a run would not get to; errors end the
     /// command.
     pub(crate) fn check(
@@ -97,7 +33,7 @@ impl Part {
         let mut found = self.unsupported(pipeline);
         let wanted = Place::all(pipeline)
             .into_iter()
-            .filter(|place| !self.leaves_out(pipeline, &place.id));
+            .filter(|place| !self.leaves_out_written(pipeline, place));
         found.extend(wanted.filter_map(|place| delegate.refuses(&place)));
         syntax::diagnostic::sort(&mut found);
         texts::tell(&found, sources);
@@ -118,11 +54,36 @@ impl Part {
     pub(crate) fn unsupported(&self, pipeline: &Pipeline) -> Vec<Diagnostic> {
         let mut found: Vec<_> = Place::all(pipeline)
             .iter()
-            .filter(|place| !self.leaves_out(pipeline, &place.id))
+            .filter(|place| !self.leaves_out_written(pipeline, place))
             .flat_map(plan::unsupported_at)
             .collect();
         syntax::diagnostic::sort(&mut found);
         found
+    }
+
+    /// A place of the text is not run.
+    fn leaves_out_written(&self, pipeline: &Pipeline, place: &Place<'_>) -> bool {
+        let way = Place::way(pipeline, &place.id).unwrap_or_default();
+        let way: Vec<_> = way.into_iter().map(as_written).collect();
+        self.leaves_out(&way, |at| at.children(at.place.children()), false)
+    }
+
+    /// A step of a run is not run.
+    fn leaves_out_in(&self, world: &World<'_>, step: &NodeId, names: bool) -> bool {
+        let way = AsWritten::way(world, step).unwrap_or_default();
+        self.leaves_out(
+            &way,
+            |at| at.children(at.place.children_in(world).unwrap_or_default()),
+            names,
+        )
+    }
+}
+
+/// A place of the text, where nothing is iterated.
+fn as_written(place: Place<'_>) -> AsWritten<'_> {
+    AsWritten {
+        id: place.id.clone(),
+        place,
     }
 }
 
@@ -137,63 +98,82 @@ impl Select {
     pub(crate) fn new(inner: Written, part: Part) -> Self {
         Self { inner, part }
     }
+
+    /// What a person should know of the part before it runs. An iteration that is named and will not be there is a problem now
+    /// where that can be known.
+    pub(crate) fn note(&self) -> Result<Option<String>, Problem> {
+        let Some((target, option)) = self.part.target() else {
+            return Ok(None);
+        };
+        let pipeline = self.inner.pipeline();
+        for (body, iteration) in &target.iterations {
+            let way = Place::way(pipeline, body).unwrap_or_default();
+            let Some(around) = way.iter().rev().nth(1) else {
+                continue;
+            };
+            let children = self.inner.ask(&around.id, &Facts::default(), |world| {
+                around.children_in(world).map(|all| ids(&all))
+            });
+            // What depends on the run is looked for when the loop is entered.
+            if let Ok(children) = children
+                && !children.contains(iteration)
+            {
+                let (message, help) = missing(option, iteration, around, &children);
+                return Err(Problem::invalid(message).help(help));
+            }
+        }
+        Ok(target.note(pipeline, option))
+    }
+
+    /// For each child of a node that is entered, why it is not run.
+    fn skips(&self, node: &NodeId, facts: &Facts) -> Result<Vec<Option<String>>, Failure> {
+        let Some((target, option)) = self.part.target() else {
+            return Ok(Vec::new());
+        };
+        let (skips, absent) = self.inner.ask(node, facts, |world| {
+            let Some(way) = AsWritten::way(world, node) else {
+                return Ok((Vec::new(), None));
+            };
+            let Some(parent) = way.last() else {
+                return Ok((Vec::new(), None));
+            };
+            let children = parent.children(parent.place.children_in(world)?);
+            let skips = self.part.skips(parent, &children, true);
+            let body = children.first().map(|child| &child.id);
+            let named = target.iterations.iter().find(|own| Some(&own.0) == body);
+            // In another iteration around it there may be one of that name.
+            let absent = named
+                .filter(|_| parent.place.iterations.is_empty() && skips.iter().all(Option::is_some))
+                .map(|(_, iteration)| {
+                    let places: Vec<_> = children.iter().map(|own| own.place.clone()).collect();
+                    missing(option, iteration, &parent.place, &ids(&places))
+                });
+            Ok((skips, absent))
+        })?;
+        match absent {
+            Some((message, help)) => Err(configuration(message, Some(help))),
+            None => Ok(skips),
+        }
+    }
 }
 
-/// The step, group or stage that a word means.
-fn find(pipeline: &Pipeline, word: &str, option: &str) -> Result<NodeId, Problem> {
-    let places: Vec<_> = Place::all(pipeline)
-        .into_iter()
-        .filter(|p| matches!(p.what, What::Step(_) | What::Group(_) | What::Stage(_)))
-        .map(|p| (p.path(pipeline), p))
-        .collect();
-    let exact = |(path, p): &&(String, Place<'_>)| p.id.0 == word || path == word;
-    let end = |(path, _): &&(String, Place<'_>)| {
-        path.strip_suffix(word)
-            .is_some_and(|head| head.is_empty() || head.ends_with('/'))
+fn ids(places: &[Place<'_>]) -> Vec<String> {
+    let last = |own: &Place<'_>| own.id.0.rsplit('.').next().unwrap_or_default().to_owned();
+    places.iter().map(last).collect()
+}
+
+/// An iteration that is named is none of its loop: what is wrong, and what there is.
+fn missing(option: &str, name: &str, around: &Place<'_>, all: &[String]) -> (String, String) {
+    let message = format!(
+        "{option}: the loop of `{}` has no iteration `{name}`",
+        around.identifier()
+    );
+    let more = match all.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
     };
-    let mut found: Vec<_> = places.iter().filter(exact).collect();
-    if found.is_empty() {
-        found = places.iter().filter(end).collect();
-    }
-    // A step goes before the group or stage of the same name.
-    let steps: Vec<_> = found
-        .iter()
-        .filter(|(_, p)| matches!(p.what, What::Step(_)))
-        .copied()
-        .collect();
-    let found = if steps.is_empty() { found } else { steps };
-    match found.as_slice() {
-        [(_, place)] => Ok(place.id.clone()),
-        [] => {
-            let near = places
-                .iter()
-                .map(|(path, p)| (strsim::damerau_levenshtein(p.identifier(), word), path))
-                .min()
-                .filter(|(distance, _)| *distance <= 1 + word.len() / 4 && *distance < word.len());
-            let problem =
-                Problem::invalid(format!("{option} {word}: the pipeline has no such step"));
-            Err(if let Some((_, path)) = near {
-                problem.help(format!("did you mean `{path}`?"))
-            } else {
-                let steps = places
-                    .iter()
-                    .filter(|(_, p)| matches!(p.what, What::Step(_)))
-                    .map(|(path, _)| path.as_str());
-                problem.help(format!(
-                    "it has {}",
-                    steps.take(20).collect::<Vec<_>>().join(", ")
-                ))
-            })
-        }
-        many => {
-            let paths: Vec<_> = many.iter().map(|(path, _)| path.as_str()).collect();
-            Err(Problem::invalid(format!(
-                "{option} {word} is the name of {} steps",
-                many.len()
-            ))
-            .help(format!("say which: {}", paths.join(", "))))
-        }
-    }
+    let some: Vec<_> = all.iter().take(MOST_NAMED).map(String::as_str).collect();
+    (message, format!("it has {}{more}", some.join(", ")))
 }
 
 impl Planner for Select {
@@ -203,12 +183,9 @@ impl Planner for Select {
 
     fn expand(&self, node: &NodeId, facts: &Facts) -> Result<Vec<Node>, Failure> {
         let mut nodes = self.inner.expand(node, facts)?;
-        let Some(place) = Place::find(self.inner.pipeline(), node) else {
-            return Ok(nodes);
-        };
-        let children = place.children();
-        for (node, child) in nodes.iter_mut().zip(&children) {
-            node.skip = self.part.skips(&place, &children, child);
+        let skips = self.skips(node, facts)?;
+        for (node, skip) in nodes.iter_mut().zip(skips) {
+            node.skip = skip.or_else(|| node.skip.take());
         }
         Ok(nodes)
     }
@@ -219,14 +196,23 @@ impl Planner for Select {
 
     fn pod(&self, group: &NodeId, facts: &Facts, suffix: &str) -> Result<pod::Spec, Failure> {
         let mut spec = self.inner.pod(group, facts, suffix)?;
-        let pipeline = self.inner.pipeline();
+        if matches!(self.part, Part::All) {
+            return Ok(spec);
+        }
         // A container that no step will ever run in is not made, and its image not pulled.
-        spec.containers.retain(|container| {
-            !container
-                .steps
-                .iter()
-                .all(|step| self.part.leaves_out(pipeline, &step.as_str().into()))
-        });
+        self.inner.ask(group, facts, |world| {
+            let place = Place::of(world, group).filter(|own| matches!(own.what, What::Group(_)));
+            let turns = match &place {
+                Some(place) => pod::layout(world, place)?.takes_turns(),
+                None => false,
+            };
+            let unused = |step: &String| {
+                self.part
+                    .leaves_out_in(world, &step.as_str().into(), !turns)
+            };
+            spec.containers.retain(|own| !own.steps.iter().all(unused));
+            Ok(())
+        })?;
         Ok(spec)
     }
 

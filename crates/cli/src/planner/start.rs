@@ -18,6 +18,9 @@ const ANSWER_MS: u64 = 1000;
 /// environment, so that nothing has to be quoted.
 const CLONE: &str = include_str!("../../../../images/git/clone");
 
+/// Downloads what the environment names, each by the script of a clone.
+const MANIFESTS: &str = include_str!("manifests.sh");
+
 /// The start of an attempt.
 pub(super) fn start(
     prepared: Prepared,
@@ -138,6 +141,12 @@ fn program(program: Program, step: &str, image: &ImageFacts) -> Result<frame::Pr
             before: None,
         },
         Program::Clone => script(frame::Shell::Sh, CLONE.to_owned()),
+        Program::Manifests => frame::Program::Exec {
+            argv: ["sh", "-c", MANIFESTS, "manifests", CLONE]
+                .map(str::to_owned)
+                .into(),
+            before: None,
+        },
         Program::Tree { repo, directory } => frame::Program::Exec {
             argv: vec![
                 "echo".to_owned(),

@@ -95,12 +95,24 @@ impl Plain {
             },
             Event::Waiting { node, wait, .. } => {
                 say(self, node, &waits::says(wait))?;
+                for line in waits::history(wait, view) {
+                    say(self, node, &line)?;
+                }
                 match waits::how(wait, &view.run, &view.path(node)) {
                     Some(how) => say(self, node, &how),
                     None => Ok(()),
                 }
             }
             Event::Admitted { node } => say(self, node, "its turn has come"),
+            Event::Answered { node, answer } if view.asked(node) => {
+                let names: Vec<_> = answer.inputs.keys().map(String::as_str).collect();
+                let what = if names.is_empty() {
+                    "answered".to_owned()
+                } else {
+                    format!("{} given", names.join(", "))
+                };
+                say(self, node, &format!("{what} by {}", answer.by))
+            }
             Event::Answered { node, answer } => {
                 let word = if answer.approve {
                     "approved"

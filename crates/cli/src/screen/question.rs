@@ -1,15 +1,16 @@
-//! What a person is asked while a run goes on, and what an answer means: an approval, or what becomes of a failure.
+//! What a person is asked while a run goes on, and what an answer means: an approval, the inputs of
+//! a step, or what becomes of a failure.
 
 use std::collections::BTreeMap;
 
 use driver::control::Ask;
 use engine::event::{Handling, Interrupt, Intervention};
-use pipeline::plan::{Kind, NodeId, Runs};
+use pipeline::plan::{Gate, Kind, NodeId, Runs, Wait};
 
 use super::ansi;
 use super::line::{Line, Tone};
 use super::view::{Item, View};
-use super::words;
+use super::{waits, words};
 
 /// What may be answered about a failure: a key, the word that `stepyard intervene` knows, what it does.
 const CHOICES: [(&str, &str, Intervention); 9] = [
@@ -110,10 +111,14 @@ pub(crate) fn rows(view: &View, typed: &str, columns: usize) -> Vec<Line> {
             Tone::Plain,
             format!(" {}", ansi::clean(what.as_bytes(), false)),
         );
-        keys.push(Tone::Strong, "yes");
-        keys.push(Tone::Dim, " or ");
-        keys.push(Tone::Strong, "no");
-        keys.push(Tone::Dim, ", and why");
+        if let Some(gate) = &item.gate {
+            keys.push(Tone::Dim, waits::typed(&Wait::Start(gate.clone())));
+        } else {
+            keys.push(Tone::Strong, "yes");
+            keys.push(Tone::Dim, " or ");
+            keys.push(Tone::Strong, "no");
+            keys.push(Tone::Dim, ", and why");
+        }
     }
     let more = view.open.len() - 1;
     if more > 0 {
@@ -136,9 +141,20 @@ pub(crate) fn rows(view: &View, typed: &str, columns: usize) -> Vec<Line> {
     rows.collect()
 }
 
-/// What a typed line means to whoever waits longest; none where nobody waits.
-pub(crate) fn answer(view: &View, line: &str) -> Option<Result<Ask, String>> {
+/// What a typed line means to whoever waits longest; none where nobody waits, or where the line is empty and means nothing. An answer may
+/// take several lines: the last one gives what is to be asked of the run.
+pub(crate) fn answer(
+    view: &View,
+    line: &str,
+    given: &mut Given,
+) -> Option<Result<Option<Ask>, String>> {
     let (id, item) = open(view)?;
+    if let Some(gate) = &item.gate {
+        return Some(given.answer(line.trim(), id, gate));
+    }
+    if line.trim().is_empty() {
+        return None;
+    }
     let path = view.path(id);
     Some(if matches!(item.handling, Some(Handling::Ask { .. })) {
         let word = line.trim().to_ascii_lowercase();
@@ -147,18 +163,67 @@ pub(crate) fn answer(view: &View, line: &str) -> Option<Result<Ask, String>> {
             .iter()
             .find(|(key, name, _)| !word.is_empty() && (*key == word || *name == word));
         match found {
-            Some((_, _, action)) => Ok(Ask::Interrupt(Interrupt::Node {
+            Some((_, _, action)) => Ok(Some(Ask::Interrupt(Interrupt::Node {
                 node: id.clone(),
                 action: *action,
-            })),
+            }))),
             None => Err(format!(
                 "`{word}` decides nothing about {path}: type {}",
                 ways(view, id)
             )),
         }
     } else {
-        said(line, id).ok_or_else(|| format!("{path}: answer with `yes` or `no`, and why"))
+        let said = said(line, id).map(Some);
+        said.ok_or_else(|| format!("{path}: answer with `yes` or `no`, and why"))
     })
+}
+
+/// What was typed so far for one question.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    node: Option<NodeId>,
+    inputs: BTreeMap<String, String>,
+}
+
+impl Given {
+    /// The answer that is complete with this line; none: it is not, yet.
+    fn answer(&mut self, line: &str, node: &NodeId, gate: &Gate) -> Result<Option<Ask>, String> {
+        if self.node.as_ref() != Some(node) {
+            *self = Self {
+                node: Some(node.clone()),
+                inputs: BTreeMap::new(),
+            };
+        }
+        let named = line
+            .split_once('=')
+            .filter(|(name, _)| gate.inputs.iter().any(|own| own.name == *name));
+        match (gate.inputs.as_slice(), named) {
+            ([], _) if line != "start" => return Err("type `start`".to_owned()),
+            ([], _) => {}
+            (_, Some((name, value))) => {
+                self.inputs.insert(name.to_owned(), value.to_owned());
+            }
+            ([only], None) if !line.is_empty() => {
+                self.inputs.insert(only.name.clone(), line.to_owned());
+            }
+            (_, None) if line.is_empty() => {
+                if let Err(name) = gate.values(&self.inputs) {
+                    return Err(format!("the input `{name}` must be given"));
+                }
+            }
+            (_, None) => return Err("answer with NAME=VALUE".to_owned()),
+        }
+        let all = gate
+            .inputs
+            .iter()
+            .all(|own| self.inputs.contains_key(&own.name));
+        Ok((all || line.is_empty()).then(|| Ask::Answer {
+            node: node.clone(),
+            approve: true,
+            comment: String::new(),
+            inputs: std::mem::take(&mut self.inputs),
+        }))
+    }
 }
 
 /// What a line means to an approval; the first word decides, the rest is the comment.
@@ -180,6 +245,8 @@ fn said(line: &str, node: &NodeId) -> Option<Ask> {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::plan::Question;
+
     use super::*;
 
     #[test]
@@ -203,5 +270,43 @@ mod tests {
             let wanted = wanted.map(|(approve, comment)| (approve, comment.to_owned()));
             assert_eq!(found, wanted, "{line}");
         }
+    }
+
+    #[test]
+    fn inputs_are_typed_line_by_line_until_all_are_there() {
+        let question = |name: &str, input: &str| Question {
+            name: name.to_owned(),
+            input: input.to_owned(),
+        };
+        let gate = Gate {
+            inputs: vec![
+                question("a", "<+input>.executionInput()"),
+                question("b", "<+input>.default(2).executionInput()"),
+            ],
+            timeout_ms: 1,
+        };
+        let node = NodeId::from("n");
+        let mut given = Given::default();
+        let inputs = |ask: Result<Option<Ask>, String>| match ask {
+            Ok(Some(Ask::Answer { inputs, .. })) => Some(inputs.len()),
+            _ => None,
+        };
+        assert_eq!(inputs(given.answer("", &node, &gate)), None);
+        assert_eq!(inputs(given.answer("a=x y", &node, &gate)), None);
+        assert_eq!(inputs(given.answer("", &node, &gate)), Some(1));
+        assert_eq!(inputs(given.answer("b=3", &node, &gate)), None);
+        assert_eq!(inputs(given.answer("a=4", &node, &gate)), Some(2));
+        assert!(given.answer("what", &node, &gate).is_err());
+        let one = Gate {
+            inputs: vec![question("a", "<+input>.executionInput()")],
+            timeout_ms: 1,
+        };
+        assert_eq!(inputs(given.answer("c=d", &node, &one)), Some(1));
+        let none = Gate {
+            inputs: Vec::new(),
+            timeout_ms: 1,
+        };
+        assert_eq!(inputs(given.answer("start", &node, &none)), Some(0));
+        assert!(given.answer("go", &node, &none).is_err());
     }
 }

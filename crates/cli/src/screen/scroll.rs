@@ -30,7 +30,7 @@ pub(crate) fn block(view: &View, seen: &Seen, columns: usize, colour: bool) -> V
             };
             let head =
                 Line::of(Tone::Strong, path).with(Tone::Plain, format!(" {}", waits::says(wait)));
-            let hint = format!("  type `yes` or `no`, and why; or: {how}");
+            let hint = format!("  {}; or: {how}", waits::typed(wait));
             vec![
                 head.cut(columns).render(colour),
                 Line::of(Tone::Dim, hint).cut(columns).render(colour),

@@ -52,6 +52,8 @@ pub(crate) struct Tests {
     pub(crate) failures: Vec<(String, String)>,
     /// The slowest cases and their milliseconds.
     pub(crate) slowest: Vec<(String, u64)>,
+    /// Files that could not be read, or not to their end, and why.
+    pub(crate) unread: Vec<String>,
 }
 
 /// The whole summary.
@@ -293,6 +295,15 @@ fn tests(view: &View, extras: &Extras, columns: usize, out: &mut Vec<Line>) {
         }
         head.push(Tone::Dim, format!(", {}", words::took(sum.took_ms)));
         out.push(head);
+        for what in sum.unread.iter().take(MOST_HINTS) {
+            let line = Line::of(Tone::Warn, "  warning: ")
+                .with(Tone::Plain, ansi::clean(what.as_bytes(), false));
+            out.push(line.cut(columns));
+        }
+        if let Some(more) = sum.unread.len().checked_sub(MOST_HINTS + 1) {
+            let files = words::count(more as u64 + 1, "file");
+            out.push(Line::of(Tone::Dim, format!("  … {files} more")));
+        }
         for (name, message) in sum.failures.iter().take(MOST_HINTS) {
             let message = message.lines().next().unwrap_or("");
             let line = Line::of(Tone::Bad, "  ✗ ")

@@ -6,7 +6,7 @@ use addon::frame::Record;
 use driver::backend::{EventKind, PodEvent};
 use engine::carry::Carry;
 use engine::event::{Event, Failure, Handling, Interrupt, Stamped, Status};
-use pipeline::plan::{Kind, Node, NodeId, Step, Wait};
+use pipeline::plan::{Gate, Kind, Node, NodeId, Step, Wait};
 
 use super::tail::Tail;
 use super::waits;
@@ -92,6 +92,10 @@ pub(crate) struct Item {
     pub(crate) ready: bool,
     /// Of a step that runs nowhere: what it waits for.
     pub(crate) waits: Option<String>,
+    /// It was asked before it began; what it waits for later is not told so.
+    pub(crate) gated: bool,
+    /// What is asked before it begins, until it is answered.
+    pub(crate) gate: Option<Box<Gate>>,
     /// What is worth saying beside its end.
     pub(crate) warnings: Vec<String>,
     /// The end of its output; of Initialize, its log.
@@ -139,6 +143,8 @@ impl Item {
             attempts: Vec::new(),
             ready: false,
             waits: None,
+            gated: false,
+            gate: None,
             warnings: Vec::new(),
             tail: Tail::default(),
             container: Making::default(),
@@ -260,9 +266,21 @@ impl View {
             Event::Waiting { node, wait, .. } => {
                 if let Some(item) = self.items.get_mut(node) {
                     item.waits = Some(waits::says(wait));
+                    item.gated = matches!(wait, Wait::Start(_));
+                    item.gate = match wait {
+                        Wait::Start(gate) => Some(gate.clone()),
+                        _ => None,
+                    };
                 }
-                if matches!(wait, Wait::Approval(_)) {
+                if matches!(wait, Wait::Approval(_) | Wait::Start(_)) {
                     self.open.push(node.clone());
+                }
+            }
+            Event::Answered { node, .. } => {
+                if let Some(item) = self.items.get_mut(node).filter(|own| own.gated) {
+                    item.waits = None;
+                    item.gate = None;
+                    self.open.retain(|own| own != node);
                 }
             }
             Event::AttemptStarting { step, .. } => {
@@ -475,6 +493,11 @@ impl View {
     /// The children of a node.
     pub(crate) fn children(&self, node: &NodeId) -> &[NodeId] {
         self.items.get(node).map_or(&[], |item| &item.children)
+    }
+
+    /// What a node was asked last was asked before it began.
+    pub(crate) fn asked(&self, node: &NodeId) -> bool {
+        self.items.get(node).is_some_and(|item| item.gated)
     }
 
     /// Where a node is, in identifiers: `build/compile_group/compile`. The pipeline and `parallel` blocks are left out.

@@ -6,5 +6,6 @@ mod support;
 mod clock;
 mod disk;
 mod images;
+mod language;
 mod steps;
 mod texts;

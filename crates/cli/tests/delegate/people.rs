@@ -78,3 +78,102 @@ fn a_rejection_fails_its_step() {
     let out = String::from_utf8_lossy(&end.stdout);
     assert!(out.contains("not on a Friday"), "{out}");
 }
+
+/// A ShellScript step that asks when it is reached.
+const LATER: &str = "{identifier: ship, name: ship, type: ShellScript, spec: {shell: Bash, onDelegate: true, \
+    environmentVariables: [{name: TO, type: String, value: '<+input>.allowedValues(east,west).executionInput()'}], \
+    source: {type: Inline, spec: {script: \"echo to $TO\"}}}}";
+
+#[test]
+fn an_input_is_asked_for_when_its_step_is_reached_and_outlives_the_command() {
+    let home = Home::new();
+    let first = crate::script("first", "echo first");
+    home.write("p.yaml", stage(&[&first, LATER]));
+    let start = |args: &[&str]| {
+        let mut run = home
+            .command(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary is built");
+        let seen = until(&mut run, "stepyard answer");
+        (run, seen)
+    };
+    let (mut run, seen) = start(&["run", "p.yaml"]);
+    assert!(
+        seen.contains("] first\n"),
+        "it was asked too early:\n{seen}"
+    );
+    assert!(
+        seen.contains("asks for environmentVariables.TO (one of east, west)"),
+        "{seen}"
+    );
+    run.kill().expect("it runs");
+    run.wait().expect("it ends");
+    let (run, _) = start(&["resume"]);
+    let wrong = home.call(&["answer", "ship", "environmentVariables.TO=north"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.err);
+    assert!(
+        wrong.err.contains("give one of east, west"),
+        "{}",
+        wrong.err
+    );
+    let none = home.call(&["answer"]);
+    assert!(
+        none.err
+            .contains("the input `environmentVariables.TO` must be given"),
+        "{}",
+        none.err
+    );
+    let right = home.call(&["answer", "ship", "environmentVariables.TO=west"]);
+    assert_eq!(
+        (right.code, right.out.as_str()),
+        (Some(0), "s/ship: environmentVariables.TO given\n"),
+        "{}",
+        right.err
+    );
+    let end = run.wait_with_output().expect("it ends");
+    let out = String::from_utf8_lossy(&end.stdout);
+    assert!(end.status.success(), "{out}");
+    assert!(out.contains("] to west\n"), "{out}");
+}
+
+#[test]
+fn an_input_that_was_given_before_is_not_asked_for() {
+    let home = Home::new();
+    home.write("p.yaml", stage(&[LATER]));
+    let set = "stages.s.steps.ship.spec.environmentVariables.TO=east";
+    let end = home.call(&["run", "p.yaml", "--set", set]);
+    assert_eq!(end.code, Some(0), "{}", end.err);
+    assert!(end.out.contains("] to east\n"), "{}", end.out);
+}
+
+#[test]
+fn a_manual_stage_waits_to_be_started() {
+    let home = Home::new();
+    let text = stage(&[&crate::script("one", "echo one")]);
+    home.write(
+        "p.yaml",
+        text.replace(
+            "type: Custom",
+            "type: Custom\n        runMode: {type: Manual, timeout: 1h}",
+        ),
+    );
+    let mut run = home
+        .command(&["run", "p.yaml"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary is built");
+    let seen = until(&mut run, "stepyard answer");
+    assert!(seen.contains("waits to be started"), "{seen}");
+    assert!(!seen.contains("] one\n"), "{seen}");
+    let said = home.call(&["answer", "s"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(0), "s answered\n"),
+        "{}",
+        said.err
+    );
+    let end = run.wait_with_output().expect("it ends");
+    let out = String::from_utf8_lossy(&end.stdout);
+    assert!(end.status.success() && out.contains("] one\n"), "{out}");
+}

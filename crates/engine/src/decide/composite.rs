@@ -5,6 +5,7 @@ use pipeline::plan::{Kind, Node, NodeId, ROLLBACK};
 use super::halt::{halted, outside};
 use super::{fail, finished, left, turn};
 use crate::event::{ErrorKind, Event, Failure, Status};
+use crate::gate;
 use crate::phase::Phase;
 use crate::state::{Place, PodPhase, State, Undo};
 
@@ -34,7 +35,7 @@ pub(super) fn follows(state: &State, id: &NodeId, place: &Place, now: u64) -> Ve
                     fail::failed(state, id, place, halt.status, &halt.failure, now)
                 }
                 Some(halt) => vec![finished(id, halt.status, Some(halt.failure))],
-                None => Vec::new(),
+                None => gate::follows(state, id, place, now).unwrap_or_default(),
             };
         }
     };

@@ -97,6 +97,15 @@ fn strategy<'s>(
     None
 }
 
+/// What is written for a failure of a node.
+pub(crate) fn strategy_for<'s>(
+    state: &'s State,
+    id: &'s NodeId,
+    failure: &Failure,
+) -> Option<&'s Action> {
+    strategy(state, id, failure).map(|(_, own)| &own.action)
+}
+
 /// What is decided for one failed node.
 struct Asker<'s> {
     state: &'s State,

@@ -8,6 +8,7 @@ use super::{configuration, fail, finished, left, pod_is_ready};
 use crate::classify;
 use crate::delegate;
 use crate::event::{Event, Failure, Intervention, Status};
+use crate::gate;
 use crate::phase::Phase;
 use crate::state::{Place, PodPhase, State};
 use crate::waits;
@@ -68,6 +69,9 @@ pub(super) fn waiting(state: &State, id: &NodeId, place: &Place, now: u64) -> Ve
     }
     if place.timed_out.is_some() {
         return unable(id, classify::expired());
+    }
+    if let Some(events) = gate::follows(state, id, place, now) {
+        return events;
     }
     waits::follows(state, id, place, now)
 }
@@ -133,16 +137,20 @@ pub(super) fn step(
         {
             return vec![finished(id, Status::Skipped, None)];
         }
-        if delegate::awaits_pod(place) {
+        let own = delegate::awaits_pod(place);
+        if !own && !pod_is_ready(state, place) {
+            let why = state.pods.get(group).and_then(|pod| pod.reason.clone());
+            let why = why.unwrap_or_else(|| "its pod is gone".to_owned());
+            return unable(id, classify::infrastructure(why));
+        }
+        if let Some(events) = gate::follows(state, id, place, now) {
+            return events;
+        }
+        if own {
             return match delegate::no_pod(state, id) {
                 Some(failure) => unable(id, failure),
                 None => Vec::new(),
             };
-        }
-        if !pod_is_ready(state, place) {
-            let why = state.pods.get(group).and_then(|pod| pod.reason.clone());
-            let why = why.unwrap_or_else(|| "its pod is gone".to_owned());
-            return unable(id, classify::infrastructure(why));
         }
     }
     match stop(state, id) {

@@ -167,16 +167,21 @@ impl Input {
         Ok(input)
     }
 
+    /// The values that a text holds: of a `selectManyFrom` several.
+    pub fn parts(&self, text: &str) -> Vec<String> {
+        if self.many {
+            values(text)
+        } else {
+            vec![text.to_owned()]
+        }
+    }
+
     /// What is to be given instead of a text that it does not allow; none where it does, or where that is not known yet.
     pub fn refuses(&self, text: &str) -> Option<String> {
         if text.contains("<+") {
             return None;
         }
-        let parts = if self.many {
-            values(text)
-        } else {
-            vec![text.to_owned()]
-        };
+        let parts = self.parts(text);
         if let Some(allowed) = &self.allowed
             && !allowed.iter().any(|own| own.contains("<+"))
             && !parts.iter().all(|part| allowed.contains(part))

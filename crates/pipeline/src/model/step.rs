@@ -3,6 +3,7 @@
 mod action;
 mod agent;
 mod approval;
+mod asked;
 mod aws_cdk;
 mod aws_sam;
 mod azure;
@@ -25,7 +26,10 @@ mod waits;
 
 pub use action::ActionSpec;
 pub use agent::{Agent, AiRevision};
-pub use approval::{ApproverInput, Approvers, HarnessApproval};
+pub use approval::{
+    ApproverInput, Approvers, AutoApproval, AutoApprovalAction, HarnessApproval, ScheduledDeadline,
+};
+pub use asked::{AskedLater, can_be_asked_later};
 pub use aws_cdk::{AwsCdk, AwsCdkAction};
 pub use aws_sam::{AwsSamBuild, AwsSamDeploy};
 pub use azure::{AzureContainerApps, AzureFunction};
@@ -102,6 +106,8 @@ pub struct Step {
     pub kind: Spanned<String>,
     /// What it does.
     pub spec: StepSpec,
+    /// What is asked for when it is reached.
+    pub asked: Vec<AskedLater>,
 }
 
 impl std::ops::Deref for Step {
@@ -227,6 +233,7 @@ impl Lower for Step {
                 common,
                 kind: Spanned::new(String::new(), span),
                 spec: StepSpec::Template(link?),
+                asked: Vec::new(),
             });
         }
         fields.required("type", cx);
@@ -239,14 +246,17 @@ impl Lower for Step {
                 common,
                 kind: Spanned::new(String::new(), span),
                 spec: StepSpec::Other(None),
+                asked: Vec::new(),
             });
         };
         let spec = spec(&kind, &mut fields, cx);
+        let asked = fields.node("spec").map_or_else(Vec::new, asked::of);
         fields.finish(cx);
         Some(Self {
             common,
             kind,
             spec: spec.unwrap_or(StepSpec::Other(None)),
+            asked,
         })
     }
 

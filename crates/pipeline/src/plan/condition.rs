@@ -115,6 +115,14 @@ pub(super) fn known_false(world: &World<'_>, place: &Place<'_>, text: &str) -> b
     holds == Ok(false) && !early.missed.load(Ordering::Relaxed)
 }
 
+/// Why a node is known not to run, whatever happens before it; none: it may run.
+pub fn known_skip(world: &World<'_>, node: &NodeId) -> Option<String> {
+    let place = Place::of(world, node)?;
+    let values = Values::new(world, &place);
+    let text = when(&place, &values)?.condition?;
+    known_false(world, &place, &text).then(|| does_not_hold(&text))
+}
+
 /// Whether what is written as the condition of a place is known to be false, by a world as of the group's entry.
 pub(crate) fn known_false_at(world: &World<'_>, place: &Place<'_>) -> bool {
     let values = Values::new(world, place);

@@ -26,11 +26,19 @@ pub(super) fn refused(step: &Step, place: &Place<'_>, what: &str, found: &mut Ve
             script(own.shell.as_ref(), own.source.as_ref(), what, found);
         }
         StepSpec::HarnessApproval(own) => {
+            let approvers = own.approvers.as_ref().and_then(Param::literal);
             let settings = [
                 (
                     own.auto_approval.as_ref().map(|own| own.span),
                     "autoApproval",
                     "remove it: a person is asked",
+                ),
+                (
+                    approvers
+                        .and_then(|own| own.disallowed_emails.as_ref())
+                        .map(Param::span),
+                    "disallowedUserEmails",
+                    "remove it: users of a machine are known by their names",
                 ),
                 (
                     own.auto_reject
@@ -53,8 +61,8 @@ pub(super) fn refused(step: &Step, place: &Place<'_>, what: &str, found: &mut Ve
                     );
                 }
             }
-            if let Some(Param::Literal(approvers)) = &own.approvers {
-                nobody(&approvers.value, what, found);
+            if let Some(approvers) = approvers {
+                nobody(approvers, what, found);
             }
         }
         StepSpec::Barrier(own) => {
@@ -136,6 +144,40 @@ fn script(
 
 /// On one machine the owner of a run and root may approve: nobody else reaches it.
 fn nobody(approvers: &Approvers, what: &str, found: &mut Vec<Diagnostic>) {
+    let is_empty = |list: Option<&Param<Vec<Param<String>>>>| {
+        list.is_none_or(|own| own.literal().is_some_and(Vec::is_empty))
+    };
+    if is_empty(approvers.user_groups.as_ref())
+        && let Some(accounts) = &approvers.service_accounts
+        && !is_empty(Some(accounts))
+    {
+        found.push(
+            Diagnostic::error(
+                code::NOBODY_APPROVES,
+                format!("{what}: nobody can give an approval that is for service accounts alone"),
+            )
+            .at(
+                accounts.span(),
+                "a run of this machine is approved by people",
+            )
+            .help("name `userGroups`: whoever can reach the run is taken to be in them"),
+        );
+        return;
+    }
+    if let Some(groups) = &approvers.user_groups
+        && is_empty(Some(groups))
+        && is_empty(approvers.service_accounts.as_ref())
+    {
+        found.push(
+            Diagnostic::error(
+                code::NOBODY_APPROVES,
+                format!("{what}: nobody can give an approval that names no approvers"),
+            )
+            .at(groups.span(), "no group is in this list")
+            .help("name a group: whoever can reach the run is taken to be in it"),
+        );
+        return;
+    }
     let count = approvers.minimum_count.as_ref();
     let executor = approvers
         .disallow_executor

@@ -2,17 +2,25 @@
 
 use syntax::Diagnostic;
 
-use crate::model::StepSpec;
+use crate::model::{AskedLater, Duration, RunMode, RunModeType, StepSpec};
 use crate::pod;
 use crate::resolve::{AsOf, Values, World};
 
-use super::{Kind, Node, NodeId, Place, Runs, Step, What, condition, failure, looping, runs};
+use super::{
+    Gate, Kind, Node, NodeId, Place, Question, Runs, Step, What, condition, failure, looping, runs,
+};
 
 /// Problems that are told of one place.
 const MOST_DIAGNOSTICS: usize = 20;
 
 /// How long a step may take where nothing is said: 10 hours.
 pub const STEP_TIMEOUT_MS: u64 = 36_000_000;
+
+/// How long a step waits for its inputs: a day, as an approval does.
+pub const GATE_TIMEOUT_MS: u64 = 24 * 3_600_000;
+
+/// How long an approval waits where nothing is said: a day.
+const APPROVAL_TIMEOUT_MS: u64 = 24 * 3_600_000;
 
 /// The root of a run's tree.
 pub fn root(world: &World<'_>) -> Result<Node, Vec<Diagnostic>> {
@@ -64,6 +72,34 @@ fn children(
     }
 }
 
+/// What a person gives before a node begins: the inputs of a step, or the start of a stage.
+fn gate(place: &Place<'_>, values: &Values<'_, '_>) -> Option<Gate> {
+    match place.what {
+        What::Step(step) if !step.asked.is_empty() => {
+            let question = |own: &AskedLater| Question {
+                name: own.name.clone(),
+                input: own.input.text.clone(),
+            };
+            Some(Gate {
+                inputs: step.asked.iter().map(question).collect(),
+                timeout_ms: GATE_TIMEOUT_MS,
+            })
+        }
+        What::Stage(stage) => {
+            let mode: RunMode = values.get(stage.common.run_mode.as_ref(), "runMode")?;
+            let manual = mode
+                .kind
+                .is_some_and(|own| own.value == RunModeType::Manual);
+            let timeout: Option<Duration> = values.get(mode.timeout.as_ref(), "timeout");
+            manual.then(|| Gate {
+                inputs: Vec::new(),
+                timeout_ms: timeout.map_or(GATE_TIMEOUT_MS, |own| own.ms),
+            })
+        }
+        _ => None,
+    }
+}
+
 fn node(
     place: &Place<'_>,
     world: &World<'_>,
@@ -73,7 +109,7 @@ fn node(
     let limit = |timeout| {
         values
             .get(timeout, "timeout")
-            .map(|duration: crate::model::Duration| duration.ms)
+            .map(|duration: Duration| duration.ms)
             .filter(|ms| *ms > 0)
     };
     let timeout_ms = match place.what {
@@ -81,6 +117,9 @@ fn node(
         What::Stage(stage) => limit(stage.common.timeout.as_ref()),
         What::Step(step) => match step.spec {
             StepSpec::Background(_) => None,
+            StepSpec::HarnessApproval(_) => {
+                limit(step.timeout.as_ref()).or(Some(APPROVAL_TIMEOUT_MS))
+            }
             _ => limit(step.timeout.as_ref()).or(Some(STEP_TIMEOUT_MS)),
         },
         // `initTimeout` is the pod's own matter: what did not start in time fails by its name.
@@ -116,6 +155,7 @@ fn node(
         when: condition::when(place, &values),
         strategies: failure::strategies(place.failures(), &values),
         rollback: place.rollback().is_some(),
+        gate: gate(place, &values).map(Box::new),
         iteration: own.map(|(_, iteration)| Box::new((**iteration).clone())),
         ..Node::new(
             place.id.clone(),

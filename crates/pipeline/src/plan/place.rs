@@ -145,7 +145,12 @@ impl<'m> Place<'m> {
 
     /// The place of a node of a run: in loops, with the iterations that it is in.
     pub fn of(world: &World<'m>, id: &NodeId) -> Option<Self> {
-        Self::towards(world.pipeline, id, |at| at.iteration_towards(world, id))?.pop()
+        Self::way_in(world, id)?.pop()
+    }
+
+    /// The places from the root to a node of a run, both included: in loops, with the iterations that it is in.
+    pub(super) fn way_in(world: &World<'m>, id: &NodeId) -> Option<Vec<Self>> {
+        Self::towards(world.pipeline, id, |at| at.iteration_towards(world, id))
     }
 
     /// The places from the root to an id, both included; none for an id that the pipeline does not have.

@@ -5,8 +5,7 @@
 use syntax::{Diagnostic, Span, Spanned, code};
 
 use crate::model::{
-    Os, Param, Pipeline, RunModeType, Shell, Stage, StageSpec, Step, StepGroup, StepGroupInfra,
-    StepSpec,
+    Os, Param, Pipeline, Shell, Stage, StageSpec, Step, StepGroup, StepGroupInfra, StepSpec,
 };
 
 use super::{Place, What, delegate};
@@ -49,17 +48,6 @@ fn stage(stage: &Stage, found: &mut Vec<Diagnostic>) {
             format!("{what}: stages of type {} are not run", other.kind.value),
             "Deployment and Custom stages are",
         )),
-    }
-    if let Some(mode) = &stage.common.run_mode {
-        let by_itself = mode.literal().and_then(|mode| mode.kind.as_ref());
-        if by_itself.is_none_or(|kind| kind.value == RunModeType::Manual) {
-            found.push(refuse(
-                code::SETTING_NOT_RUN,
-                mode.span(),
-                format!("{what}: a stage that a person starts is not run yet"),
-                "remove `runMode`, or write `type: Auto`",
-            ));
-        }
     }
 }
 
@@ -111,7 +99,7 @@ fn step(step: &Step, place: &Place<'_>, found: &mut Vec<Diagnostic>) {
             }
             None
         }
-        StepSpec::GitClone(_) => None,
+        StepSpec::GitClone(_) | StepSpec::DownloadManifests(_) => None,
         StepSpec::Template(_) => return,
         _ if delegate::is_own(step) => {
             delegate::refused(step, place, &what, found);
@@ -122,7 +110,7 @@ fn step(step: &Step, place: &Place<'_>, found: &mut Vec<Diagnostic>) {
                 code::STEP_NOT_RUN,
                 step.kind.span,
                 format!("{what}: steps of type {} are not run yet", step.step_type()),
-                "Run, Background, Plugin, GitClone, ShellScript, Http, Wait, Barrier, Queue and approval steps are",
+                "Run, Background, Plugin, GitClone, DownloadManifests, ShellScript, Http, Wait, Barrier, Queue and approval steps are",
             ));
             return;
         }

@@ -1,8 +1,11 @@
 //! What a step that runs nowhere waits for.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::NodeId;
+use crate::model::Input;
 
 /// What a step waits for, resolved when it is entered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,52 @@ pub enum Wait {
     },
     /// People say yes, or one of them no.
     Approval(Box<Approval>),
+    /// A person starts the node, or gives what it asks for. Any node may wait so, before it begins.
+    Start(Box<Gate>),
+}
+
+/// What has to be given before a node begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Inputs that are asked for now; none of a stage that a person starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Question>,
+    /// How long it waits.
+    pub timeout_ms: u64,
+}
+
+/// An input that is asked for when its step is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Its place below the step's `spec`.
+    pub name: String,
+    /// As written: `<+input>.allowedValues(a,b).executionInput()`.
+    pub input: String,
+}
+
+impl Question {
+    /// What may be given; a journal holds only what could be understood.
+    pub fn input(&self) -> Input {
+        Input::parse(&self.input).unwrap_or_default()
+    }
+}
+
+impl Gate {
+    /// The values of its inputs, defaults in the place of what is not given; the name of the first that lacks one.
+    pub fn values(
+        &self,
+        given: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let mut values = BTreeMap::new();
+        for own in &self.inputs {
+            let value = given.get(&own.name).cloned();
+            match value.or_else(|| own.input().default) {
+                Some(value) => values.insert(own.name.clone(), value),
+                None => return Err(own.name.clone()),
+            };
+        }
+        Ok(values)
+    }
 }
 
 /// What people are asked.
@@ -58,4 +107,23 @@ pub struct Entry {
     pub required: bool,
     /// What may be entered; empty: anything.
     pub allowed: Vec<String>,
+    /// Several of the allowed, with commas between them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub many: bool,
+    /// What the whole of it must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+}
+
+impl Entry {
+    /// What is to be entered instead of a text that is not allowed; none where it is.
+    pub fn refuses(&self, text: &str) -> Option<String> {
+        let input = Input {
+            allowed: Some(self.allowed.clone()).filter(|allowed| !allowed.is_empty()),
+            many: self.many,
+            regex: self.regex.clone(),
+            ..Input::default()
+        };
+        input.refuses(text)
+    }
 }

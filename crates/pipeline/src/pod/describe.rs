@@ -410,6 +410,10 @@ fn parts<'m>(
                 clone.run_as_user.as_ref(),
             );
         }
+        StepSpec::DownloadManifests(_) => {
+            let connector = options.git_connector.as_deref().and_then(model::Ref::parse);
+            return (clone_image(connector, values, options), None, None, None);
+        }
         _ => {
             values.push(
                 Diagnostic::error(
@@ -417,7 +421,7 @@ fn parts<'m>(
                     format!("steps of type {} are not run yet", step.step_type()),
                 )
                 .at(step.kind.span, "")
-                .help("Run, Background, Plugin and GitClone steps are"),
+                .help("Run, Background, Plugin, GitClone and DownloadManifests steps are"),
             );
             let image = Image {
                 reference: String::new(),
@@ -484,6 +488,11 @@ fn git_image(
         .first()
         .and_then(|own| values.get(Some(own), "baseImageConnectorRefs"))
         .or_else(|| options.git_connector.as_deref().and_then(model::Ref::parse));
+    clone_image(connector, values, options)
+}
+
+/// The image that has git, through a connector.
+fn clone_image(connector: Option<model::Ref>, values: &Values<'_, '_>, options: &Options) -> Image {
     let reference = reference(
         &options.git_image,
         connector.as_ref(),

@@ -53,6 +53,11 @@ impl<'m> Layout<'m> {
     pub fn slots(&self, place: &Place<'_>) -> Option<u32> {
         self.slots.get(&address(place)?).copied()
     }
+
+    /// Iterations take turns: a container is no single iteration's.
+    pub fn takes_turns(&self) -> bool {
+        !self.slots.is_empty()
+    }
 }
 
 /// The container of a step in these slots, the outermost loop's first.

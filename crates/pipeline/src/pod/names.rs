@@ -12,7 +12,11 @@ pub(super) const LONGEST: usize = 63;
 pub(super) fn runs_in_container(spec: &StepSpec) -> bool {
     matches!(
         spec,
-        StepSpec::Run(_) | StepSpec::Background(_) | StepSpec::Plugin(_) | StepSpec::GitClone(_)
+        StepSpec::Run(_)
+            | StepSpec::Background(_)
+            | StepSpec::Plugin(_)
+            | StepSpec::GitClone(_)
+            | StepSpec::DownloadManifests(_)
     )
 }
 

@@ -15,8 +15,10 @@ use crate::model::lower::nearest;
 use crate::model::{Entities, OutputVariable, Param, Pipeline, StepSpec};
 use crate::plan::{NodeId, Place, What, several};
 
+use super::constant;
 use super::deployed;
 use super::known::{Known, World};
+use super::manifests;
 use super::scope::At;
 
 /// Roots whose values come only with a run, or are those of a step's own making.
@@ -104,7 +106,10 @@ pub(crate) fn early(pipeline: &Pipeline, entities: &Entities, document: &Node) -
         diagnostics: Vec::new(),
     };
     walk.node(document);
-    walk.diagnostics
+    let mut diagnostics = walk.diagnostics;
+    diagnostics.extend(constant::loops(&world, document));
+    diagnostics.extend(manifests::refused(&world));
+    diagnostics
 }
 
 /// The places of a pipeline with what is around each.
@@ -264,6 +269,13 @@ impl Walk<'_, '_> {
         for expr in &seen {
             self.expr(expr, node, false);
         }
+        let at = At {
+            world: self.world,
+            place: &self.order.places[self.here],
+        };
+        let problem = constant::problem(text, &seen, &at, self.lazy);
+        self.diagnostics
+            .extend(problem.map(|problem| problem.at(node.span, "")));
     }
 
     /// An expression; with `safe` what is unknown in it does no harm.

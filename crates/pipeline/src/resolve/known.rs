@@ -32,6 +32,12 @@ pub trait Nodes: std::fmt::Debug + Sync {
         None
     }
 
+    /// What was given for an input that was asked for when a step was reached; none while it was not.
+    fn input(&self, step: &NodeId, name: &str) -> Option<String> {
+        let _ = (step, name);
+        None
+    }
+
     /// The iterations of a loop, in order; none while it was not entered.
     fn iterations(&self, node: &NodeId) -> Option<Vec<Arc<Iteration>>> {
         let _ = node;

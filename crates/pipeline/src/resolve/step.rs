@@ -13,7 +13,7 @@ use crate::pod::WORKSPACE;
 use super::image::{docker_in_docker, reference};
 use super::task::{self, Task};
 use super::values::{Values, plain};
-use super::{Text, World, git, script};
+use super::{Text, World, git, manifests, script};
 
 /// Everything a driver needs to start an attempt, secrets still references.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,8 @@ pub enum Program {
     Task(Task),
     /// A clone of what the environment names (`reference/steps.md` §3.5), by the git in the image.
     Clone,
+    /// The manifests of a service, as the environment names them, by the git in the image.
+    Manifests,
     /// Nothing is cloned: a working tree is mounted there.
     Tree {
         /// What it stands in for, as the user said it.
@@ -170,6 +172,10 @@ pub fn prepare(world: &World<'_>, step: &NodeId) -> Result<Prepared, Vec<Diagnos
                 Program::Clone
             };
         }
+        StepSpec::DownloadManifests(_) => {
+            manifests::environment(own, &values, &mut env);
+            made.program = Program::Manifests;
+        }
         StepSpec::ShellScript(script) => {
             task::shell_script(script, &values, &mut env, &mut made);
         }
@@ -183,7 +189,7 @@ pub fn prepare(world: &World<'_>, step: &NodeId) -> Result<Prepared, Vec<Diagnos
                 format!("steps of type {} are not run yet", own.step_type()),
             )
             .at(own.kind.span, "")
-            .help("Run, Background, Plugin and GitClone steps are"),
+            .help("Run, Background, Plugin, GitClone and DownloadManifests steps are"),
         ),
     }
     made.env = env;

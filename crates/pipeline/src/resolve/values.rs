@@ -8,8 +8,8 @@ use syntax::yaml::{Entry, Key, Kind, Mapping, Node, Scalar, Style, Value};
 use syntax::{Diagnostic, Span, Spanned, code};
 
 use crate::model::lower::{Cx, Lower};
-use crate::model::{Param, TextMap};
-use crate::plan::Place;
+use crate::model::{Input, Param, TextMap};
+use crate::plan::{Place, What};
 
 use super::Text;
 use super::known::World;
@@ -29,6 +29,11 @@ impl<'w, 'm> Values<'w, 'm> {
             at: At { world, place },
             diagnostics: RefCell::default(),
         }
+    }
+
+    /// Where it is.
+    pub(super) fn at(&self) -> &At<'w, 'm> {
+        &self.at
     }
 
     /// The world.
@@ -84,11 +89,11 @@ impl<'w, 'm> Values<'w, 'm> {
         match param? {
             Param::Literal(literal) => Some(literal.value.clone()),
             Param::Input(input) => {
-                let Some(default) = &input.value.default else {
+                let Some(given) = self.input(input) else {
                     self.missing(input.span, name);
                     return None;
                 };
-                self.lower(&scalar(default, input.span), name)
+                self.lower(&written(&input.value, &given, input.span), name)
             }
             Param::Expr(text) => {
                 let value = self.evaluate(text, name)?;
@@ -101,7 +106,19 @@ impl<'w, 'm> Values<'w, 'm> {
         }
     }
 
-    fn lower<T: Lower>(&self, node: &Node, name: &str) -> Option<T> {
+    /// What was given for a runtime input when its step was reached, else its default.
+    fn input(&self, input: &Spanned<Input>) -> Option<String> {
+        let place = self.at.place;
+        let asked = match place.what {
+            What::Step(step) => step.asked.iter().find(|own| own.span == input.span),
+            _ => None,
+        };
+        asked
+            .and_then(|own| self.at.world.nodes.input(&place.id, &own.name))
+            .or_else(|| input.value.default.clone())
+    }
+
+    pub(super) fn lower<T: Lower>(&self, node: &Node, name: &str) -> Option<T> {
         let mut cx = Cx::default();
         let value = T::lower(node, name, &mut cx);
         self.diagnostics.borrow_mut().extend(cx.diagnostics);
@@ -124,11 +141,11 @@ impl<'w, 'm> Values<'w, 'm> {
         let (value, span) = match param {
             Param::Literal(_) => return None,
             Param::Input(input) => {
-                let Some(default) = &input.value.default else {
+                let Some(given) = self.input(input) else {
                     self.missing(input.span, name);
                     return Some(Vec::new());
                 };
-                (expr::Value::from(default.as_str()), input.span)
+                (expr::Value::from(given.as_str()), input.span)
             }
             Param::Expr(text) => (
                 self.evaluate(text, name).unwrap_or(expr::Value::Null),
@@ -320,6 +337,18 @@ pub(crate) fn plain(text: &str) -> Text {
         Vec::new()
     } else {
         vec![Piece::Text(text.into())]
+    }
+}
+
+/// What is given for an input, as if it had been written.
+fn written(input: &Input, given: &str, span: Span) -> Node {
+    if !input.many {
+        return scalar(given, span);
+    }
+    let items = input.parts(given);
+    Node {
+        span,
+        value: Value::Sequence(items.iter().map(|item| scalar(item, span)).collect()),
     }
 }
 

@@ -64,7 +64,12 @@ fn approval(spec: &model::HarnessApproval, values: &Values<'_, '_>) -> Approval 
     let entry = |input: &model::ApproverInput| {
         let mut allowed = values.list(input.allowed.as_ref(), "allowedValues");
         allowed.extend(values.list(input.select_one.as_ref(), "selectOneFrom"));
+        let several = values.list(input.select_many.as_ref(), "selectManyFrom");
+        let many = !several.is_empty();
+        allowed.extend(several);
         Some(Entry {
+            many,
+            regex: values.get(input.regex.as_ref(), "regex"),
             name: input.name.as_ref()?.value.clone(),
             default: values
                 .get(input.default.as_ref(), "defaultValue")
