@@ -140,6 +140,9 @@ fn concerned(state: &State, event: &Event, attention: &mut Attention) {
         | Event::GroupEnding { .. }
         | Event::GroupRetried { .. }
         | Event::RollbackStarted { .. }
+        | Event::InitializeAgain { .. }
+        // Steps that waited for it have their time from now on.
+        | Event::PodReady { .. }
         | Event::PodLost { .. }
         | Event::PodLeft { .. } => attention.all(),
         Event::TimedOut { node } => match state.nodes.get(node) {
@@ -152,7 +155,7 @@ fn concerned(state: &State, event: &Event, attention: &mut Attention) {
             }
             _ => attention.on(Some(node)),
         },
-        Event::PodRequested { group, .. } | Event::PodReady { group } => {
+        Event::PodRequested { group, .. } => {
             attention.on(Some(group));
             attention.on(initialize(state, group).as_ref());
         }

@@ -111,6 +111,18 @@ pub fn decide(state: &State, input: Input, now_ms: u64) -> Vec<Event> {
                 }]
             }
             (Some(PodPhase::Requested), Some(node)) => vec![Event::Failed { node, failure }],
+            // A part of it is gone that some step would miss: while none has begun, another pod costs nothing.
+            (Some(PodPhase::Ready), None)
+                if failure.error == ErrorKind::InfrastructureFailure
+                    && state.pods.get(&group).is_some_and(|pod| {
+                        !pod.used && crate::replaced::another(state, &group, pod)
+                    }) =>
+            {
+                vec![Event::PodLost {
+                    group,
+                    reason: failure.message,
+                }]
+            }
             _ => Vec::new(),
         },
         Input::PodLost { group, pod, reason } => match pod_phase(state, &group, &pod) {
@@ -291,7 +303,7 @@ pub(crate) fn around(state: &State) -> Option<Vec<Event>> {
 
 /// What follows for one node that is entered and not over.
 pub(crate) fn of(state: &State, id: &NodeId, place: &Place, now: u64) -> Vec<Event> {
-    if deadline(place).is_some_and(|at| now >= at) {
+    if deadline(state, place).is_some_and(|at| now >= at) {
         return vec![Event::TimedOut { node: id.clone() }];
     }
     match (place.phase, &place.node.kind) {

@@ -100,6 +100,11 @@ pub enum Event {
         /// Why, as far as it is known.
         reason: String,
     },
+    /// A pod was lost that was ready and in which nothing had begun: its Initialize, which was over, begins again, for another pod.
+    InitializeAgain {
+        /// The Initialize.
+        node: NodeId,
+    },
     /// The pod and all it owned is removed.
     PodDeleted {
         /// The group.

@@ -10,6 +10,7 @@ use crate::delegate;
 use crate::event::{Event, Failure, Handling, Interrupt, Stamped, Status};
 use crate::gate;
 use crate::phase::{Change, Phase, Sort};
+use crate::replaced;
 use crate::state::{Handled, Illegal, Place, Pod, PodPhase, State, Undo, illegal, initialize};
 use crate::waits;
 use crate::wanted::POD_ATTEMPTS;
@@ -80,6 +81,7 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
                 attempt: *attempt,
                 phase: PodPhase::Requested,
                 used: false,
+                unused: false,
                 reason: None,
             };
             state.pods.insert(group.clone(), pod);
@@ -87,6 +89,7 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
         Event::PodReady { group } => {
             pod(state, group, &[PodPhase::Requested], PodPhase::Ready)?;
             if !delegate::is_own(&state.place(group)?.node) {
+                awaited(state, group, at);
                 let initialize = initialize(state, group)
                     .ok_or_else(|| illegal(group, "a pod without its Initialize"))?;
                 change(state, &initialize, Change::Record)?;
@@ -95,8 +98,12 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
         Event::PodLost { group, reason } => {
             // Journals of before say it also of a pod that its step has given up.
             let from = [PodPhase::Requested, PodPhase::Ready, PodPhase::Lost];
-            pod(state, group, &from, PodPhase::Lost)?.reason = Some(reason.clone());
+            let ready = state.pods.get(group).map(|pod| pod.phase) == Some(PodPhase::Ready);
+            let pod = pod(state, group, &from, PodPhase::Lost)?;
+            pod.reason = Some(reason.clone());
+            pod.unused |= ready && !pod.used;
         }
+        Event::InitializeAgain { node } => initialize_again(state, node, at)?,
         Event::PodDeleted { group } => {
             let from = [PodPhase::Requested, PodPhase::Ready, PodPhase::Lost];
             pod(state, group, &from, PodPhase::Deleted)?;
@@ -431,6 +438,40 @@ fn handled(
         _ => {}
     }
     Ok(())
+}
+
+/// Another pod is to take the place of one that was lost unused.
+fn initialize_again(state: &mut State, node: &NodeId, at: u64) -> Result<(), Illegal> {
+    let group = state.place(node)?.group.as_ref();
+    if group
+        .and_then(|group| replaced::again(state, group))
+        .as_ref()
+        != Some(node)
+    {
+        return Err(illegal(
+            node,
+            "it begins again, but its pod was not lost unused",
+        ));
+    }
+    change(state, node, Change::Again)?;
+    let place = get(state, node)?;
+    place.timed_out = None;
+    place.handled = None;
+    place.end = None;
+    entered(state, node, at)
+}
+
+/// Steps that were entered for a pod that was lost unused have waited for this one: their time begins now.
+fn awaited(state: &mut State, group: &NodeId, at: u64) {
+    for id in &state.active {
+        if let Some(place) = state.nodes.get_mut(id)
+            && place.group.as_ref() == Some(group)
+            && place.sort() == Sort::Step
+            && place.phase == Phase::Entered
+        {
+            place.entered_ms = at;
+        }
+    }
 }
 
 /// The pods of a group are counted anew: as many may be lost again before a first instruction.

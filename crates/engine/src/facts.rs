@@ -183,6 +183,10 @@ impl Facts {
                 fact.ended_ms = Some(at);
                 fact.ended = Some(seen);
             }
+            Event::InitializeAgain { node } => {
+                let fact = self.nodes.entry(node.clone()).or_default();
+                (fact.status, fact.ended_ms, fact.ended) = (None, None, None);
+            }
             Event::GroupRetried { group } => {
                 // It is as if nothing in it had been entered.
                 self.nodes.retain(|id, _| !below(group, id));

@@ -19,6 +19,7 @@ mod gate;
 mod input;
 pub mod junit;
 pub mod phase;
+mod replaced;
 mod state;
 mod waits;
 mod wanted;

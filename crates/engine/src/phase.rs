@@ -52,6 +52,8 @@ pub enum Change {
     Handle,
     /// It is tried again.
     Retry,
+    /// It is over, and what it gave is gone unused: it begins again.
+    Again,
     /// It is over.
     Finish(Status),
     /// It was over in another run.
@@ -78,9 +80,9 @@ impl Phase {
         use Phase as P;
         use Sort::{Composite, Initialize, Step, Wait};
         Some(match (sort, self, change) {
-            (_, P::Waiting, C::Enter) | (Initialize | Step | Wait, P::Pausing, C::Retry) => {
-                P::Entered
-            }
+            (_, P::Waiting, C::Enter)
+            | (Initialize | Step | Wait, P::Pausing, C::Retry)
+            | (Initialize, P::Finished(Status::Success), C::Again) => P::Entered,
             // What was not entered can only be skipped: nothing of it ran, so it can neither succeed nor fail.
             (_, P::Waiting, C::Finish(Status::Skipped)) => P::Finished(Status::Skipped),
             // What it did is in the journal of the run that did it.

@@ -164,6 +164,8 @@ pub struct Pod {
     pub phase: PodPhase,
     /// An attempt of some step of this group may have begun: from here on its loss is not retried.
     pub used: bool,
+    /// It was lost after it was ready and before anything may have begun in it.
+    pub unused: bool,
     /// Why it was lost or left.
     pub reason: Option<String>,
 }

@@ -7,7 +7,7 @@ use crate::event::{Failure, Handling, Interrupt, Intervention};
 use crate::phase::Phase;
 use crate::state::{Place, PodPhase, State, Undo};
 use crate::waits;
-use crate::{classify, decide, delegate, gate};
+use crate::{classify, decide, delegate, gate, replaced};
 
 /// Between SIGTERM and SIGKILL for a step that is stopped: time to write a last line and to stop a database.
 pub const GRACE_MS: u64 = 10_000;
@@ -240,7 +240,7 @@ pub(crate) fn wakes(state: &State, id: &NodeId, place: &Place) -> Option<u64> {
         }
     };
     let times = own.into_iter().chain(gate::until(place));
-    times.chain(deadline(place)).min()
+    times.chain(deadline(state, place)).min()
 }
 
 fn name_pod(state: &State, place: &Place) -> Option<Effect> {
@@ -375,14 +375,20 @@ fn pod_exists(state: &State, group: Option<&NodeId>) -> bool {
 
 /// When a node's time is up. A Background step has no time of its own: it ends with its group. The time of a step is that
 /// of an attempt; what is rolled back takes as long as that takes.
-pub(crate) fn deadline(place: &Place) -> Option<u64> {
+pub(crate) fn deadline(state: &State, place: &Place) -> Option<u64> {
     let waits = matches!(
         place.phase,
         Phase::Pausing | Phase::Asking | Phase::Handled | Phase::Recorded | Phase::Lost
     );
     let undone = place.undo == Undo::Begun && place.node.kind != Kind::Pipeline;
     let gated = place.phase == Phase::Entered && gate::is_closed(place);
-    if place.timed_out.is_some() || place.is_background() || waits || undone || gated {
+    if place.timed_out.is_some()
+        || place.is_background()
+        || waits
+        || undone
+        || gated
+        || replaced::awaits(state, place)
+    {
         return None;
     }
     place.node.timeout_ms.map(|ms| place.entered_ms + ms)

@@ -126,7 +126,7 @@ fn the_table_of_legal_changes() {
         Phase::Finished(Status::Success),
         Phase::Finished(Status::Failed),
     ];
-    const CHANGES: [Change; 15] = [
+    const CHANGES: [Change; 16] = [
         Change::Enter,
         Change::Starting,
         Change::Started,
@@ -137,6 +137,7 @@ fn the_table_of_legal_changes() {
         Change::Ask,
         Change::Handle,
         Change::Retry,
+        Change::Again,
         Change::Finish(Status::Success),
         Change::Finish(Status::Failed),
         Change::Finish(Status::Skipped),

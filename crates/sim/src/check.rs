@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use addon::frame::{Attempt, Exit, StopReason};
-use engine::event::{Event, Handling, Status};
+use engine::POD_ATTEMPTS;
+use engine::event::{ErrorKind, Event, Handling, Status};
 use pipeline::plan::{Kind, NodeId, Runs, Wait};
 
 use crate::disk::Stored;
@@ -15,6 +16,7 @@ pub fn check(ended: &Ended) -> Vec<String> {
     starts(ended, &mut broken);
     records(ended, &mut broken);
     logs(ended, &mut broken);
+    replaced(ended, &mut broken);
     if ended.status.is_some() {
         for (name, fate) in &ended.pods {
             if fate.there {
@@ -148,6 +150,48 @@ fn records(ended: &Ended, broken: &mut Vec<String>) {
                 }
                 _ => {}
             }
+        }
+    }
+}
+
+/// What is lost before the first instruction of any step of its pod is had again: no step fails for it, unless too many pods were lost.
+fn replaced(ended: &Ended, broken: &mut Vec<String>) {
+    // By group: pods that were made since it began, and whether something may have begun in the last one.
+    let mut pods: BTreeMap<&NodeId, (u32, bool)> = BTreeMap::new();
+    let inside = |group: &NodeId, node: &NodeId| node.0.starts_with(&format!("{group}."));
+    for stamped in &ended.disk.journal {
+        match &stamped.event {
+            Event::PodRequested { group, .. } => {
+                let (made, used) = pods.entry(group).or_default();
+                (*made, *used) = (*made + 1, false);
+            }
+            // Nothing may be made beside what could not be removed.
+            Event::PodLeft { group, .. } => pods.entry(group).or_default().1 = true,
+            Event::GroupRetried { group } => {
+                pods.remove(group);
+            }
+            Event::RetryBegun { node } => {
+                pods.retain(|group, _| node.0 != format!("{group}.Initialize"));
+            }
+            Event::AttemptStarting { step, .. } => {
+                for (_, (_, used)) in pods.iter_mut().filter(|(group, _)| inside(group, step)) {
+                    *used = true;
+                }
+            }
+            Event::Failed { node, failure }
+                if failure.error == ErrorKind::InfrastructureFailure =>
+            {
+                let spared = |(group, (made, used)): (&&NodeId, &(u32, bool))| {
+                    inside(group, node) && !*used && (1..POD_ATTEMPTS).contains(made)
+                };
+                if pods.iter().any(spared) {
+                    broken.push(format!(
+                        "{node} failed for a pod in which nothing had begun: {}",
+                        failure.message
+                    ));
+                }
+            }
+            _ => {}
         }
     }
 }

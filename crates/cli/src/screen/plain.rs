@@ -170,6 +170,7 @@ impl Plain {
                 }
                 Ok(())
             }
+            Event::InitializeAgain { node } => say(self, node, "begins again, for another pod"),
             Event::GroupRetried { group } => say(self, group, "begins again"),
             Event::RollbackStarted { of, .. } => say(self, of, "rolling back"),
             Event::Interrupted { interrupt } => {

@@ -352,6 +352,12 @@ impl View {
                     init.warnings.push(format!("the pod was lost: {reason}"));
                 }
             }
+            Event::InitializeAgain { node } => {
+                if let Some(item) = self.items.get_mut(node) {
+                    item.again();
+                    item.began_ms = Some(*at_ms);
+                }
+            }
             Event::FailureHandled {
                 node,
                 failure,

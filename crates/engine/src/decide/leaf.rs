@@ -4,15 +4,16 @@ use addon::frame::{Exit, Record};
 use pipeline::plan::NodeId;
 
 use super::halt::outside;
-use super::{configuration, fail, finished, left, pod_is_ready};
+use super::{configuration, fail, finished, left, pod_is_ready, turn};
 use crate::classify;
 use crate::delegate;
 use crate::event::{Event, Failure, Intervention, Status};
 use crate::gate;
 use crate::phase::Phase;
+use crate::replaced;
 use crate::state::{Place, PodPhase, State};
 use crate::waits;
-use crate::wanted::{POD_ATTEMPTS, stop};
+use crate::wanted::stop;
 
 pub(super) fn initialize(state: &State, id: &NodeId, place: &Place, now: u64) -> Vec<Event> {
     if place.phase == Phase::Recorded {
@@ -40,10 +41,7 @@ pub(super) fn initialize(state: &State, id: &NodeId, place: &Place, now: u64) ->
             unable(id, left(&pod.name, why))
         }
         Some(pod) if pod.phase == PodPhase::Deleted && pod.attempt + 1 >= until => {
-            let why = pod.reason.as_deref().unwrap_or("it was removed");
-            let text =
-                format!("{POD_ATTEMPTS} pods were lost before any step began; the last: {why}");
-            unable(id, classify::infrastructure(text))
+            unable(id, replaced::too_often(pod.reason.as_deref()))
         }
         _ => Vec::new(),
     }
@@ -139,9 +137,7 @@ pub(super) fn step(
         }
         let own = delegate::awaits_pod(place);
         if !own && !pod_is_ready(state, place) {
-            let why = state.pods.get(group).and_then(|pod| pod.reason.clone());
-            let why = why.unwrap_or_else(|| "its pod is gone".to_owned());
-            return unable(id, classify::infrastructure(why));
+            return without_pod(state, id, place, group);
         }
         if let Some(events) = gate::follows(state, id, place, now) {
             return events;
@@ -165,6 +161,33 @@ pub(super) fn step(
         }
         _ => Vec::new(),
     }
+}
+
+/// An entered step whose pod is gone, or was never there.
+fn without_pod(state: &State, id: &NodeId, place: &Place, group: &NodeId) -> Vec<Event> {
+    if let Some(node) = replaced::again(state, group) {
+        return vec![Event::InitializeAgain { node }];
+    }
+    if replaced::awaits(state, place) {
+        return Vec::new();
+    }
+    // The pod that was to take the lost one's place could not be made.
+    if let Some(failure) = turn::without_pod(state, place) {
+        return vec![finished(
+            id,
+            Status::Skipped,
+            Some(turn::not_started(&failure)),
+        )];
+    }
+    let pod = state.pods.get(group);
+    let why = pod.and_then(|pod| pod.reason.as_deref());
+    let failure = match pod {
+        Some(pod) if pod.unused && !replaced::another(state, group, pod) => {
+            replaced::too_often(why)
+        }
+        _ => classify::infrastructure(why.unwrap_or("its pod is gone")),
+    };
+    unable(id, failure)
 }
 
 fn unable_now(place: &Place, id: &NodeId, failure: Failure) -> Vec<Event> {

@@ -200,7 +200,7 @@ fn failure_of(state: &State, bad: &NodeId) -> Failure {
 }
 
 /// A step needs the pod of its group: where that could not be made, it cannot run, whatever its `when` says.
-fn without_pod(state: &State, child: &Place) -> Option<Failure> {
+pub(super) fn without_pod(state: &State, child: &Place) -> Option<Failure> {
     let group = child.group.as_ref().filter(|_| child.parent.is_some())?;
     if !matches!(&child.node.kind, Kind::Step(step) if step.container.is_some()) {
         return None;

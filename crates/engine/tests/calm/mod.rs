@@ -23,6 +23,8 @@ pub(crate) enum End {
     Cannot(ErrorKind),
     /// Runs until it is told to end.
     Runs,
+    /// Of a pod: it is lost as soon as it is ready.
+    Lost,
 }
 
 /// A node and what is in it.
@@ -312,6 +314,12 @@ impl Ran {
         self.journal.iter().filter(made).count()
     }
 
+    /// How often an Initialize began again for another pod.
+    pub(crate) fn again(&self) -> usize {
+        let again = |stamped: &&Stamped| matches!(stamped.event, Event::InitializeAgain { .. });
+        self.journal.iter().filter(again).count()
+    }
+
     /// Why a node was skipped, or why it failed.
     pub(crate) fn why(&self, name: &str) -> String {
         let mut all = self.journal.iter().rev();
@@ -327,6 +335,13 @@ impl Ran {
         });
         found.unwrap_or_default()
     }
+}
+
+/// Whether the group's pod is one that is lost.
+fn lost(nodes: &BTreeMap<NodeId, Tree>, state: &State, group: &NodeId) -> bool {
+    let init = nodes.get(&NodeId(format!("{group}.Initialize")));
+    let attempt = state.pods[group].attempt as usize;
+    init.is_some_and(|init| init.ends.get(attempt) == Some(&End::Lost))
 }
 
 fn answer(nodes: &BTreeMap<NodeId, Tree>, state: &State, effect: &Effect) -> Option<Input> {
@@ -394,6 +409,19 @@ fn answer(nodes: &BTreeMap<NodeId, Tree>, state: &State, effect: &Effect) -> Opt
                 _ => Input::PodReady { group, pod },
             }
         }
+        Effect::KeepPod { group, pod } if lost(nodes, state, &group) => Input::PodLost {
+            group,
+            pod,
+            reason: "taken".to_owned(),
+        },
+        Effect::Prepare { step, .. }
+            if state.nodes[&step]
+                .group
+                .as_ref()
+                .is_some_and(|group| lost(nodes, state, group)) =>
+        {
+            return None;
+        }
         Effect::DeletePod { group, pod } => Input::PodDeleted { group, pod },
         Effect::Prepare { step, attempt } => match end(&step, attempt) {
             End::Cannot(error) => Input::StartFailed {
@@ -430,7 +458,7 @@ fn answer(nodes: &BTreeMap<NodeId, Tree>, state: &State, effect: &Effect) -> Opt
                     warning: None,
                 }
             }
-            End::Cannot(_) | End::Runs => return None,
+            End::Cannot(_) | End::Runs | End::Lost => return None,
         },
         Effect::Lose {
             step,
