@@ -103,8 +103,9 @@ fn forbidden(message: &str) -> (FailureKind, Option<&'static str>) {
 fn unreachable_server(error: &Error) -> (FailureKind, Option<&'static str>) {
     let text = chain(error);
     if text.contains("certificate") {
+        // It answers, and waiting does not change what it shows or wants to see.
         (
-            FailureKind::Connectivity,
+            FailureKind::Configuration,
             Some("check the cluster's certificate-authority and the user's client certificate"),
         )
     } else {

@@ -2,30 +2,38 @@
 
 use std::collections::BTreeSet;
 
-use driver::backend::Failure;
+use driver::backend::{Failure, FailureKind};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use pipeline::pod::{ARCH_LABEL, Spec};
 
+use crate::api::failure;
 use crate::connect::configuration;
 
 /// Nodes that are asked for: a cluster of more has each of its architectures among them.
 const NODES: u32 = 500;
 
-/// The architectures of the cluster's nodes; none: they may not be listed, or do not say.
-pub(crate) async fn of_nodes(client: &Client) -> Option<BTreeSet<String>> {
+/// The architectures of the cluster's nodes; none: they may not be listed, or do not say. An error is no answer.
+pub(crate) async fn of_nodes(client: &Client) -> Result<Option<BTreeSet<String>>, Failure> {
     let nodes: Api<Node> = Api::all(client.clone());
-    let listed = nodes
-        .list_metadata(&ListParams::default().limit(NODES))
-        .await
-        .ok()?;
+    let params = ListParams::default().limit(NODES);
+    let listed = match nodes.list_metadata(&params).await {
+        Ok(listed) => listed,
+        Err(error) => {
+            let failure = failure("list nodes", &error);
+            return match failure.kind {
+                FailureKind::Connectivity => Err(failure),
+                _ => Ok(None),
+            };
+        }
+    };
     let found: BTreeSet<String> = listed
         .items
         .into_iter()
         .filter_map(|node| node.metadata.labels?.remove(ARCH_LABEL))
         .collect();
-    (!found.is_empty()).then_some(found)
+    Ok((!found.is_empty()).then_some(found))
 }
 
 /// The architecture of the nodes that a pod is for; none: whatever the cluster has. `agent` is that of the agent where it comes

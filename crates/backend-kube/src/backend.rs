@@ -19,10 +19,11 @@ use crate::agent::Agent;
 use crate::api::{failure, violated};
 use crate::carrier::ExecStream;
 use crate::connect::Connection;
+use crate::patience::{GivenUp, Patience};
 use crate::preflight::Preflight;
 use crate::restricted;
 use crate::watch::{self, Seen, Watch};
-use crate::{arch, carrier, direct, pull_secret};
+use crate::{arch, carrier, direct, moved, pull_secret};
 
 /// Pods in one cluster.
 pub struct Kube {
@@ -40,6 +41,10 @@ pub struct Kube {
     entered: Mutex<HashMap<String, ExecStream>>,
     /// What the preflight of a pod has found.
     facts: restricted::Found,
+    /// Which images a preflight has resolved.
+    resolved: moved::Resolved,
+    /// Pods that nobody waits for any more.
+    given_up: GivenUp,
 }
 
 impl Kube {
@@ -55,6 +60,8 @@ impl Kube {
             watches: Mutex::default(),
             entered: Mutex::default(),
             facts: restricted::Found::default(),
+            resolved: moved::Resolved::default(),
+            given_up: GivenUp::default(),
         }
     }
 
@@ -96,8 +103,8 @@ impl Kube {
     async fn arch(&self, spec: &pod::Spec) -> Result<Option<String>, Failure> {
         let nodes = self
             .nodes
-            .get_or_init(|| arch::of_nodes(self.client()))
-            .await;
+            .get_or_try_init(|| arch::of_nodes(self.client()))
+            .await?;
         let agent = spec.agent_image.is_none().then(|| self.agent.arch());
         arch::choose(spec, agent, nodes.as_ref())
     }
@@ -189,26 +196,30 @@ impl Kube {
     ) -> Result<Created, Failure> {
         let cluster = self.cluster(spec, access, namespace, arch);
         let secret = cluster.pull_secret.clone();
-        match self.post(spec, cluster, namespace).await {
-            Ok(pod) => {
-                let Some(secret) = &secret else {
-                    return Ok(Created::Created);
-                };
-                let handed = pull_secret::hand_over(self.client(), namespace, secret, &pod).await;
-                if handed.is_err() {
-                    pull_secret::remove(self.client(), namespace, &spec.name).await;
+        let doing =
+            |verb: &str| format!("{verb} the pod {} in the namespace {namespace}", spec.name);
+        let (pod, created) = match self.post(spec, cluster, namespace).await {
+            Ok(pod) => (pod, Created::Created),
+            // Made by an earlier call, of which perhaps only the answer was lost.
+            Err(Error::Api(status)) if status.code == 409 => {
+                if secret.is_none() {
+                    return Ok(Created::AlreadyThere);
                 }
-                handed.map(|()| Created::Created)
-            }
-            Err(Error::Api(status)) if status.code == 409 => Ok(Created::AlreadyThere),
-            Err(error) => {
-                if secret.is_some() {
-                    pull_secret::remove(self.client(), namespace, &spec.name).await;
+                let listed = self.pods(spec.namespace.as_deref());
+                let by_name = format!("metadata.name={}", spec.name);
+                // A list: that is the right which a run has.
+                let listed = listed.list(&ListParams::default().fields(&by_name)).await;
+                match listed.map_err(|e| failure(&doing("list"), &e))?.items.pop() {
+                    Some(pod) => (pod, Created::AlreadyThere),
+                    None => return Err(watch::deleted(&spec.name)),
                 }
-                let doing = format!("create the pod {} in the namespace {namespace}", spec.name);
-                Err(failure(&doing, &error))
             }
+            Err(error) => return Err(failure(&doing("create"), &error)),
+        };
+        if let Some(secret) = &secret {
+            pull_secret::hand_over(self.client(), namespace, secret, &pod).await?;
         }
+        Ok(created)
     }
 
     /// Ends when the container runs, cannot run, or the pod is no more.
@@ -276,10 +287,12 @@ impl Kube {
             let blocked = seen.blocked.as_deref().unwrap_or_default();
             blocked.contains(&name) && blocked.contains("not found")
         };
-        if seen.wait_for(missing).await.is_ok()
-            && let Err(failure) = self.agent.ensure(self.client(), namespace).await
-        {
-            return failure;
+        if seen.wait_for(missing).await.is_ok() {
+            let patience = Patience::new(Duration::from_millis(spec.init_timeout_ms), None);
+            let ensured = patience.with(|| self.agent.ensure(self.client(), namespace));
+            if let Err(failure) = ensured.await {
+                return failure;
+            }
         }
         std::future::pending().await
     }
@@ -317,11 +330,17 @@ impl Backend for Kube {
             let facts = self.preflight.facts(name, image, arch, access).await;
             (name.to_owned(), facts)
         });
-        let answers: BTreeMap<_, _> = futures_util::future::join_all(asked)
-            .await
-            .into_iter()
-            .collect();
+        let mut answers = BTreeMap::new();
+        let mut digests = BTreeMap::new();
+        for (name, answer) in futures_util::future::join_all(asked).await {
+            let facts = answer.map(|(facts, own)| {
+                digests.insert(name.clone(), own);
+                facts
+            });
+            answers.insert(name, facts);
+        }
         self.facts.keep(&spec.name, &answers);
+        self.resolved.keep(&spec.name, digests);
         answers
     }
 
@@ -332,26 +351,42 @@ impl Backend for Kube {
         events: Events,
     ) -> Result<Created, Failure> {
         let namespace = self.namespace(spec.namespace.as_deref());
+        let limit = Duration::from_millis(spec.init_timeout_ms);
+        let stop = self.given_up.of(&spec.name);
+        let patience =
+            Patience::new(limit, Some(events.clone())).unless(self.given_up.of(&spec.name));
         // Side by side: none waits for the others, the pod for all.
-        let agent = async {
+        let arch = patience.with(|| self.arch(spec));
+        let agent = patience.with(|| async move {
             match spec.agent_image {
                 Some(_) => Ok(()),
                 None => self.agent.ensure(self.client(), namespace).await,
             }
-        };
-        let logins = pull_secret::create(self.client(), namespace, spec, access);
-        let (arch, (), ()) = tokio::try_join!(self.arch(spec), agent, logins)?;
+        });
+        let logins = patience.with(|| pull_secret::create(self.client(), namespace, spec, access));
+        let (arch, (), ()) = tokio::try_join!(arch, agent, logins)?;
         // The watch comes first: no event of the pod can be missed.
         let _ = self.seen(&spec.name, namespace, Some(events.clone()));
-        let created = self.make(spec, access, namespace, arch).await?;
-        let started = self.started(spec, pod::LITE_ENGINE, events);
-        if spec.agent_image.is_some() {
-            started.await?;
-        } else {
-            tokio::select! {
-                started = started => started?,
-                failure = self.keep_agent(spec, namespace) => return Err(failure),
+        let made = patience.with(|| self.make(spec, access, namespace, arch.clone()));
+        let created = match made.await {
+            Ok(created) => created,
+            Err(failure) => {
+                if pull_secret::name(spec, access).is_some() {
+                    pull_secret::remove(self.client(), namespace, &spec.name).await;
+                }
+                return Err(failure);
             }
+        };
+        let kept = async {
+            match spec.agent_image {
+                Some(_) => std::future::pending().await,
+                None => self.keep_agent(spec, namespace).await,
+            }
+        };
+        tokio::select! {
+            started = self.started(spec, pod::LITE_ENGINE, events) => started?,
+            failure = kept => return Err(failure),
+            failure = stop.wait() => return Err(failure),
         }
         // The way in is opened here and taken by the first `connect`: who may not go in is told now, and not for ever.
         match self.enter(&spec.name, namespace).await {
@@ -367,6 +402,10 @@ impl Backend for Kube {
         Ok(created)
     }
 
+    fn give_up(&self, pod: &PodRef) {
+        self.given_up.add(&pod.name);
+    }
+
     async fn container(
         &self,
         spec: &pod::Spec,
@@ -374,6 +413,13 @@ impl Backend for Kube {
         container: &str,
         events: Events,
     ) -> Result<(), Failure> {
+        if let Some(own) = spec.containers.iter().find(|own| own.name == container) {
+            let namespace = self.namespace(spec.namespace.as_deref());
+            let seen = self.seen(&spec.name, namespace, Some(events.clone()));
+            let image = &own.image.reference;
+            self.resolved
+                .compare(&spec.name, container, image, seen, events.clone());
+        }
         self.started(spec, container, events).await
     }
 
@@ -427,6 +473,8 @@ impl Backend for Kube {
             .expect("no panic while the watches are held")
             .remove(&pod.name);
         self.facts.forget(&pod.name);
+        self.resolved.forget(&pod.name);
+        self.given_up.forget(&pod.name);
         if let Ok(mut entered) = self.entered.lock() {
             entered.remove(&pod.name);
         }

@@ -6,6 +6,7 @@ use image::{Client, Kind, Platform, Pull, Reference, Want};
 use pipeline::pod::{self, Image};
 
 use crate::asking::Asking;
+use crate::moved::Digests;
 
 /// What an answer depends on: the image, its connector, whether it is never pulled, and the architecture.
 type Wanted = (String, Option<String>, bool, Option<String>);
@@ -13,7 +14,7 @@ type Wanted = (String, Option<String>, bool, Option<String>);
 /// Asks registries: the same image of several containers, or of groups that start side by side, once.
 pub(crate) struct Preflight {
     images: Client,
-    asking: Asking<Wanted, Result<ImageFacts, Failure>>,
+    asking: Asking<Wanted, Result<(ImageFacts, Digests), Failure>>,
 }
 
 impl Preflight {
@@ -24,14 +25,14 @@ impl Preflight {
         }
     }
 
-    /// What a container's image starts, on nodes of this architecture.
+    /// What a container's image starts, on nodes of this architecture, and the digests that it may run by.
     pub(crate) async fn facts(
         &self,
         container: &str,
         image: &Image,
         arch: Option<&str>,
         access: &Access,
-    ) -> Result<ImageFacts, Failure> {
+    ) -> Result<(ImageFacts, Digests), Failure> {
         let wanted = (
             image.reference.clone(),
             image.connector.clone(),
@@ -54,7 +55,7 @@ async fn facts(
     image: &Image,
     arch: Option<&str>,
     access: &Access,
-) -> Result<ImageFacts, Failure> {
+) -> Result<(ImageFacts, Digests), Failure> {
     let reference: Reference = image.reference.parse().map_err(|e| Failure::from(&e))?;
     if !matches!(reference, Reference::Registry(_)) {
         return Err(Failure {
@@ -68,7 +69,7 @@ async fn facts(
         });
     }
     if image.pull == pod::Pull::Never {
-        return Ok(ImageFacts::default());
+        return Ok((ImageFacts::default(), Digests::new()));
     }
     let want = Want {
         // This machine's own store says nothing of the cluster's.
@@ -77,10 +78,13 @@ async fn facts(
         ..want(image, access)
     };
     match images.inspect(&reference, &want).await {
-        Ok(found) => Ok(image::backend::facts(found.digest, found.facts)),
+        Ok(found) => {
+            let digests = found.digest.iter().chain(&found.index).cloned().collect();
+            Ok((image::backend::facts(found.digest, found.facts), digests))
+        }
         // A registry that only the cluster can reach: the kubelet says what is wrong, if anything is.
         Err(error) if matches!(error.kind(), Kind::Connectivity | Kind::Timeout) => {
-            Ok(ImageFacts::default())
+            Ok((ImageFacts::default(), Digests::new()))
         }
         Err(error) => Err(Failure::from(&error)),
     }

@@ -36,6 +36,12 @@ pub trait Backend: Send + Sync {
         events: Events,
     ) -> Result<Created, Failure>;
 
+    /// Nobody waits for this pod any more: a [`Backend::create`] that is under way for it ends soon, as failed, where it would wait on.
+    /// Its removal comes after that answer, so that nothing comes up behind it.
+    fn give_up(&self, pod: &PodRef) {
+        let _ = pod;
+    }
+
     /// Ends when this container's addon can be reached through lite-engine: makes it natively, awaits it in a cluster.
     async fn container(
         &self,

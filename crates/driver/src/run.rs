@@ -269,6 +269,7 @@ impl Shell {
                         Event::Created { group, pod, result }
                     });
                 }
+                Action::GiveUp { pod } => self.backend().0.give_up(&pod),
                 Action::Container {
                     group,
                     spec,

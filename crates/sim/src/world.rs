@@ -630,6 +630,7 @@ impl World {
             | Action::File { .. }
             | Action::Warn(_)
             | Action::Reply { .. }
+            | Action::GiveUp { .. }
             | Action::Enqueue { .. }
             | Action::Leave { .. } => {}
         }

@@ -81,6 +81,8 @@ pub(super) struct Group {
     preflight: Ask,
     pub(super) images: BTreeMap<String, Result<ImageFacts, Failure>>,
     create: Ask,
+    /// Whoever makes it knows that nobody waits for it.
+    given_up: bool,
     watching: bool,
     link: Link,
     link_tries: u32,
@@ -149,6 +151,7 @@ impl Group {
             preflight: Ask::No,
             images: BTreeMap::new(),
             create: Ask::No,
+            given_up: false,
             watching: false,
             link: Link::Down { again_ms: 0 },
             link_tries: 0,
@@ -508,6 +511,10 @@ impl Core {
             self.out.push_back(Action::Hangup(connection));
         }
         entry.down(NEVER_MS);
+        if entry.create == Ask::Asked && !std::mem::replace(&mut entry.given_up, true) {
+            let pod = entry.pod.clone();
+            self.out.push_back(Action::GiveUp { pod });
+        }
         // A pod that is still being made could come up behind its removal: that begins when the making has its answer.
         if entry.delete == Ask::No && entry.create != Ask::Asked && now_ms >= entry.delete_again_ms
         {

@@ -174,6 +174,11 @@ pub enum Action {
         /// The pod.
         spec: Arc<pod::Spec>,
     },
+    /// [`backend::Backend::give_up`].
+    GiveUp {
+        /// The pod.
+        pod: PodRef,
+    },
     /// [`backend::Backend::container`].
     Container {
         /// The group.
