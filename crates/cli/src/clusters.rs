@@ -1,11 +1,11 @@
 //! The clusters of a run: the one of the kubeconfig, and those of the K8sCluster connectors that its groups name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backend_kube::{Credentials, Kube, Manual, Oidc};
+use backend_kube::{Credentials, Kube, Manual, Oidc, Patience};
 use base64::Engine as _;
 use driver::backend::{
     Access, Backend, Carrier, Created, Deleted, Events, Failure, FailureKind, ImageFacts, PodRef,
@@ -18,10 +18,16 @@ use tokio::sync::OnceCell;
 
 use crate::access::any_scope;
 use crate::backends;
-use crate::home::Home;
+use crate::cmd::resume;
+use crate::home::{Home, RunDir};
+use crate::meta::Meta;
 use crate::problem::Problem;
 use crate::secrets::Secrets;
 use crate::target::Target;
+
+/// How long a connector's cluster may take to answer for the first time: longer than an API server takes to start again, and not as
+/// long as `initTimeout`, since its address may be wrong.
+const FIRST_ANSWER: Duration = Duration::from_secs(90);
 
 /// By connector reference as written.
 pub(crate) type Connectors = BTreeMap<String, Manual>;
@@ -38,20 +44,90 @@ pub(crate) fn connectors(
     if !matches!(target, Target::Kube { context: None, .. }) {
         return Ok(found);
     }
-    for place in Place::all(pipeline) {
+    for group in connected(pipeline, entities) {
+        if let Some(manual) = Written::of(group.connector, secrets)?.manual()? {
+            found.insert(group.reference, manual);
+        }
+    }
+    Ok(found)
+}
+
+/// A group that names a connector which is known.
+struct Connected<'a> {
+    reference: String,
+    connector: &'a Connector,
+    namespace: Option<&'a String>,
+}
+
+fn connected<'a>(pipeline: &'a Pipeline, entities: &'a Entities) -> Vec<Connected<'a>> {
+    let groups = Place::all(pipeline).into_iter().filter_map(|place| {
         let What::Group(group) = place.what else {
+            return None;
+        };
+        let infra = group.kubernetes()?;
+        let reference = infra.connector_ref.as_ref()?.literal()?;
+        let known = entities.connector(reference);
+        Some(Connected {
+            reference: reference.to_string(),
+            connector: known.or_else(|| any_scope(entities, reference))?,
+            namespace: infra.namespace.as_ref().and_then(|own| own.literal()),
+        })
+    });
+    groups.collect()
+}
+
+/// Every pod of a run is in a cluster that a connector describes by address.
+pub(crate) fn elsewhere(meta: &Meta, run: &RunDir) -> bool {
+    if !matches!(meta.backend, Target::Kube { context: None, .. }) {
+        return false;
+    }
+    let Ok(documents) = resume::texts(meta, run) else {
+        return false;
+    };
+    let Ok(pipeline) = documents.pipeline() else {
+        return false;
+    };
+    let by_address = |group: &Connected| {
+        let ConnectorSpec::Kubernetes(spec) = &group.connector.spec else {
+            return false;
+        };
+        let credential = spec.credential.as_ref();
+        credential.and_then(|own| text(own, "type")) == Some("ManualConfig")
+    };
+    let groups = Place::all(pipeline).into_iter();
+    let pods = groups.filter(|place| match place.what {
+        What::Group(group) => group.kubernetes().is_some(),
+        _ => false,
+    });
+    let connected = connected(pipeline, &documents.entities);
+    pods.count() == connected.iter().filter(|own| by_address(own)).count()
+}
+
+/// The clusters and namespaces in which a run may have left something, beside those of the kubeconfig: what its connectors describe
+/// by address. Secrets are read from where the run read them.
+pub(crate) fn places(meta: &Meta, run: &RunDir) -> Result<Vec<backend_kube::Target>, Problem> {
+    let Target::Kube {
+        context: None,
+        namespace,
+        ..
+    } = &meta.backend
+    else {
+        return Ok(Vec::new());
+    };
+    let (documents, secrets) = resume::given(meta, run, &[])?;
+    let mut found: Vec<backend_kube::Target> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for group in connected(documents.pipeline()?, &documents.entities) {
+        let Some(manual) = Written::of(group.connector, &secrets)?.manual()? else {
             continue;
         };
-        let written = group
-            .kubernetes()
-            .and_then(|infra| infra.connector_ref.as_ref()?.literal());
-        let Some(reference) = written else { continue };
-        let connector = entities
-            .connector(reference)
-            .or_else(|| any_scope(entities, reference));
-        let Some(connector) = connector else { continue };
-        if let Some(manual) = Written::of(connector, secrets)?.manual()? {
-            found.insert(reference.to_string(), manual);
+        let namespace = namespace.as_ref().or(group.namespace).cloned();
+        if seen.insert((group.reference, namespace.clone())) {
+            found.push(backend_kube::Target {
+                context: None,
+                namespace,
+                manual: Some(manual),
+            });
         }
     }
     Ok(found)
@@ -276,6 +352,15 @@ impl Clusters {
             })
             .await
     }
+
+    /// The same for what begins a pod: a cluster that was never reached may be one that starts again.
+    async fn waited_for(&self, spec: &pod::Spec, events: Option<Events>) -> Result<&Kube, Failure> {
+        let limit = Duration::from_millis(spec.init_timeout_ms).min(FIRST_ANSWER);
+        let connector = spec.connector.as_deref();
+        Patience::new(limit, events)
+            .with(|| self.of(connector))
+            .await
+    }
 }
 
 #[async_trait]
@@ -289,7 +374,7 @@ impl Backend for Clusters {
         spec: &pod::Spec,
         access: &Access,
     ) -> BTreeMap<String, Result<ImageFacts, Failure>> {
-        match self.of(spec.connector.as_deref()).await {
+        match self.waited_for(spec, None).await {
             Ok(kube) => kube.preflight(spec, access).await,
             // The pod's creation says why, once.
             Err(_) => spec
@@ -306,7 +391,7 @@ impl Backend for Clusters {
         access: &Access,
         events: Events,
     ) -> Result<Created, Failure> {
-        let kube = self.of(spec.connector.as_deref()).await?;
+        let kube = self.waited_for(spec, Some(events.clone())).await?;
         kube.create(spec, access, events).await
     }
 
@@ -319,6 +404,13 @@ impl Backend for Clusters {
     ) -> Result<(), Failure> {
         let kube = self.of(spec.connector.as_deref()).await?;
         kube.container(spec, access, container, events).await
+    }
+
+    fn give_up(&self, pod: &PodRef) {
+        let one = pod.connector.as_ref().and_then(|name| self.by.get(name));
+        if let Some(kube) = one.unwrap_or(&self.default).kube.get() {
+            kube.give_up(pod);
+        }
     }
 
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {

@@ -5,15 +5,13 @@ use driver::backend::PodRef;
 use engine::event::Event;
 use pipeline::plan::{Kind, NodeId, Runs};
 
-use crate::args::{Exec, SecretArgs};
+use crate::args::Exec;
 use crate::attach::{self, Wanted};
 use crate::backends;
 use crate::clusters::{self, Connectors};
-use crate::cmd::{resume, run as begin};
-use crate::documents::Documents;
+use crate::cmd::resume;
 use crate::extras;
 use crate::home::{Home, RunDir};
-use crate::inputs::Given;
 use crate::meta::Meta;
 use crate::past;
 use crate::problem::{Exit, Problem};
@@ -151,16 +149,7 @@ fn clusters(meta: &Meta, dir: &RunDir) -> Result<Connectors, Problem> {
     if !matches!(meta.backend, Target::Kube { .. }) {
         return Ok(Connectors::new());
     }
-    let given = Given::read(&meta.set, &[], &meta.input_sets)?;
-    let documents = resume::documents(meta, dir, &given)?;
-    let wanted = SecretArgs {
-        secrets: Vec::new(),
-        secrets_file: meta.secrets_file.clone(),
-    };
-    let mut secrets = begin::secrets(&wanted, &documents)?;
-    if let Ok(fresh) = Documents::read(&meta.pipeline, &meta.entities, None) {
-        begin::documents_secrets(&mut secrets, &fresh)?;
-    }
+    let (documents, secrets) = resume::given(meta, dir, &[])?;
     clusters::connectors(
         documents.pipeline()?,
         &documents.entities,

@@ -1,5 +1,6 @@
 //! `stepyard resume`: a run whose command was lost is taken over.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use driver::backend::Access;
@@ -19,6 +20,7 @@ use crate::meta::{Meta, Role};
 use crate::past::{self, State};
 use crate::planner::{Options, Part, Select, Written};
 use crate::problem::{Exit, Problem};
+use crate::secrets::Secrets;
 
 /// Goes on with a run to its end.
 pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
@@ -92,18 +94,8 @@ pub(crate) fn again(
     let given = Given::read(&meta.set, &[], &meta.input_sets)?;
     let documents = documents(meta, run, &given)?;
     let pipeline = documents.pipeline()?;
-    // Secrets are in no file of the run: they are given again, or read from where they were.
-    let wanted = SecretArgs {
-        secrets: args.secrets.clone(),
-        secrets_file: args
-            .secrets_file
-            .clone()
-            .or_else(|| meta.secrets_file.clone()),
-    };
-    let mut secrets = begin::secrets(&wanted, &documents)?;
-    if let Ok(fresh) = Documents::read(&meta.pipeline, &meta.entities, None) {
-        begin::documents_secrets(&mut secrets, &fresh)?;
-    }
+    let file = args.secrets_file.as_deref();
+    let secrets = secrets(meta, &documents, &args.secrets, file)?;
     begin::check(pipeline, &documents, &secrets)?;
     let clusters = clusters::connectors(pipeline, &documents.entities, &secrets, &meta.backend)?;
     let mut references = begin::registries(pipeline);
@@ -139,6 +131,41 @@ pub(crate) fn again(
         clusters,
         warnings,
     })
+}
+
+/// The texts of a run, and its secrets where nothing but `named` is given again.
+pub(crate) fn given(
+    meta: &Meta,
+    run: &RunDir,
+    named: &[String],
+) -> Result<(Documents, Secrets), Problem> {
+    let documents = texts(meta, run)?;
+    let secrets = secrets(meta, &documents, named, None)?;
+    Ok((documents, secrets))
+}
+
+/// The texts of a run, with the inputs that it was given.
+pub(crate) fn texts(meta: &Meta, run: &RunDir) -> Result<Documents, Problem> {
+    documents(meta, run, &Given::read(&meta.set, &[], &meta.input_sets)?)
+}
+
+/// Secrets are in no file of the run: they are given again, or read from where they were.
+fn secrets(
+    meta: &Meta,
+    documents: &Documents,
+    named: &[String],
+    file: Option<&Path>,
+) -> Result<Secrets, Problem> {
+    let file = file.or(meta.secrets_file.as_deref());
+    let wanted = SecretArgs {
+        secrets: named.to_vec(),
+        secrets_file: file.map(Path::to_owned),
+    };
+    let mut secrets = begin::secrets(&wanted, documents)?;
+    if let Ok(fresh) = Documents::read(&meta.pipeline, &meta.entities, None) {
+        begin::documents_secrets(&mut secrets, &fresh)?;
+    }
+    Ok(secrets)
 }
 
 /// The texts that the run was planned from.

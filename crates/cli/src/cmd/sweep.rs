@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::args::{BackendName, Output, Sweep};
 use crate::backends;
-use crate::clusters::Connectors;
+use crate::clusters::{self, Connectors};
 use crate::home::{Home, RunDir};
 use crate::meta::Meta;
 use crate::out;
@@ -72,6 +72,9 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
             if let Err(problem) = swept {
                 removed.failed.push(problem.to_string());
             }
+        }
+        if matches!(args.cluster.kube.as_deref(), None | Some("")) {
+            by_connectors(only.as_ref(), &home, &runs, &mut removed).await?;
         }
         Ok::<_, Problem>(())
     })?;
@@ -141,10 +144,13 @@ fn targets(args: &Sweep, runs: &[RunDir]) -> Vec<Target> {
     if BackendName::HERE == BackendName::Native {
         used.push(Target::Native);
     }
-    for mut target in runs
+    let metas = runs
         .iter()
-        .filter_map(|dir| Some(Meta::read(dir).ok()?.backend))
-    {
+        .filter_map(|dir| Some((dir, Meta::read(dir).ok()?)));
+    for mut target in metas.filter_map(|(dir, meta)| {
+        // A run whose pods are all in clusters of connectors left nothing in the kubeconfig's, which may not be there.
+        (!clusters::elsewhere(&meta, dir)).then_some(meta.backend)
+    }) {
         if let Target::Kube { agent_image, .. } = &mut target {
             *agent_image = None;
         }
@@ -216,6 +222,40 @@ async fn cluster(
     removed.config_maps.extend(swept.config_maps);
     removed.kept.extend(swept.kept);
     removed.failed.extend(swept.failed);
+    Ok(())
+}
+
+/// What lost runs left in the clusters that their connectors describe: nobody else knows the way there.
+async fn by_connectors(
+    only: Option<&RunDir>,
+    home: &Home,
+    runs: &[RunDir],
+    removed: &mut Removed,
+) -> Result<(), Problem> {
+    for run in runs {
+        let named = only.is_some_and(|only| only.id == run.id);
+        let lost = only.is_none() && past::state(run, &past::view(run)?) == State::Lost;
+        let Ok(meta) = Meta::read(run) else { continue };
+        if !named && !lost {
+            continue;
+        }
+        let places = match clusters::places(&meta, run) {
+            Ok(places) => places,
+            Err(problem) => {
+                removed.failed.push(format!("run {}: {problem}", run.id));
+                continue;
+            }
+        };
+        let options = sweep::Options {
+            run: Some(run.id.clone()),
+            ..sweep::Options::default()
+        };
+        for target in &places {
+            if let Err(problem) = cluster(target, &options, home, runs, removed).await {
+                removed.failed.push(format!("run {}: {problem}", run.id));
+            }
+        }
+    }
     Ok(())
 }
 
