@@ -1,80 +1,20 @@
 //! A clock that jumps: nothing times out, nothing is ordered wrongly, a driver in another year takes the run over.
-//!
-//! The command runs with a library before the machine's own whose wall clock is off by what a file says.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Group, Home, quoted};
-
-const CLOCK: &str = r#"
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-int clock_gettime(clockid_t id, struct timespec *at) {
-    static int (*real)(clockid_t, struct timespec *);
-    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    int done = real(id, at);
-    if (id == CLOCK_REALTIME && done == 0) {
-        FILE *file = fopen(getenv("CLOCK_IS_OFF_BY"), "r");
-        long long seconds = 0;
-        if (file) {
-            if (fscanf(file, "%lld", &seconds) == 1) at->tv_sec += seconds;
-            fclose(file);
-        }
-    }
-    return done;
-}
-"#;
+use crate::support::{Clock, Group, Home, quoted};
 
 const DAY: i64 = 86_400;
 const WAITS: &str = "echo first; until test -e /harness/go; do sleep 0.05; done; echo second";
 
-struct Clock {
-    library: PathBuf,
-    file: PathBuf,
-}
-
-impl Clock {
-    fn new(home: &Home) -> Self {
-        let source = home.write("clock.c", CLOCK);
-        let library = home.path().join("clock.so");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .arg(&library)
-            .arg(&source)
-            .arg("-ldl")
-            .status()
-            .expect("a C compiler, which linking Rust needs too");
-        assert!(built.success());
-        let clock = Self {
-            library,
-            file: home.path().join("offset"),
-        };
-        clock.jump(0);
-        clock
-    }
-
-    /// The clock is off by so many seconds from here on.
-    fn jump(&self, seconds: i64) {
-        // Replaced as a whole: who reads at this moment reads one or the other.
-        let early = self.file.with_extension("early");
-        fs::write(&early, seconds.to_string()).expect("a file");
-        fs::rename(&early, &self.file).expect("renamed");
-    }
-
-    fn command(&self, home: &Home, args: &[&str]) -> Command {
-        let mut command = home.command(args);
-        command
-            .env("LD_PRELOAD", &self.library)
-            .env("CLOCK_IS_OFF_BY", &self.file);
-        command
-    }
+/// The command by this clock.
+fn command(clock: &Clock, home: &Home, args: &[&str]) -> Command {
+    let mut command = home.command(args);
+    clock.set(&mut command);
+    command
 }
 
 /// Starts a command; ends when it has shown this.
@@ -115,7 +55,7 @@ fn a_clock_that_jumps_while_a_run_goes_on() {
     for jump in [400 * DAY, -400 * DAY] {
         clock.jump(0);
         let (mut child, mut seen, mut out) =
-            until(clock.command(&home, &["run", "p.yaml"]), "] first\n");
+            until(command(&clock, &home, &["run", "p.yaml"]), "] first\n");
         clock.jump(jump);
         let go = home.call(&["exec", &run_of(&seen), "a", "--", "touch", "/harness/go"]);
         assert_eq!(go.code, Some(0), "{}{}", go.out, go.err);
@@ -132,7 +72,7 @@ fn a_clock_that_jumps_while_a_run_goes_on() {
         });
         assert_eq!(days.count(), 0, "{seen}");
         if jump > 0 {
-            let runs = clock.command(&home, &["runs"]).output().expect("it runs");
+            let runs = command(&clock, &home, &["runs"]).output().expect("it runs");
             let runs = String::from_utf8_lossy(&runs.stdout).into_owned();
             assert!(runs.contains("400d 00h ago"), "the clock is off: {runs}");
         }
@@ -157,13 +97,16 @@ fn a_run_is_taken_over_in_another_year() {
             .run("b", "echo third")
             .text();
         home.write("p.yaml", text);
-        let (mut child, seen, _out) = until(clock.command(&home, &["run", "p.yaml"]), "] first\n");
+        let (mut child, seen, _out) =
+            until(command(&clock, &home, &["run", "p.yaml"]), "] first\n");
         child.kill().expect("killed");
         child.wait().expect("its end");
         clock.jump(jump);
         let go = home.call(&["exec", &run_of(&seen), "a", "--", "touch", "/harness/go"]);
         assert_eq!(go.code, Some(0), "{}{}", go.out, go.err);
-        let resumed = clock.command(&home, &["resume"]).output().expect("it runs");
+        let resumed = command(&clock, &home, &["resume"])
+            .output()
+            .expect("it runs");
         let said = String::from_utf8_lossy(&resumed.stdout);
         assert!(resumed.status.success(), "{jump}: {said}");
         assert!(

@@ -170,3 +170,49 @@ fn a_config_map_that_is_removed_under_a_run_is_made_again() {
     );
     cluster.kubectl(&["label", "nodes", "--all", &format!("{label}-")]);
 }
+
+/// The node says that it is of another architecture: the agent that comes with the command would not run there.
+#[test]
+fn nodes_of_another_architecture_need_an_image_of_the_agent() {
+    let _alone = crate::world::alone();
+    let Some(cluster) = Cluster::within("other-arch") else {
+        return;
+    };
+    let label = |arch: &str| {
+        let label = format!("kubernetes.io/arch={arch}");
+        cluster.kubectl(&["label", "nodes", "--all", "--overwrite", &label]);
+    };
+    let group = Group::new().step("a", IMAGE, "shell: Sh", "echo never");
+    let other = match agent_arch() {
+        "amd64" => "arm64",
+        _ => "amd64",
+    };
+    label(other);
+    let seen = cluster.run(&group, &[]);
+    // What is asked of registries is for these nodes too.
+    let dir = tempfile::tempdir().expect("a directory");
+    let registry = Registry::start(false);
+    let named = registry.push(&image_of_agent(dir.path()), "own/agent:1");
+    let imaged = cluster.run(&group, &["--agent-image", &named]);
+    label(agent_arch());
+    let words = format!(
+        "the nodes of this cluster are {other}, and the agent that this stepyard brings is for"
+    );
+    seen.says("by the command", 1, &[&words, "--agent-image"]);
+    imaged.says(
+        "by an image",
+        1,
+        &[&format!("linux/{other}"), "setup-addon"],
+    );
+    assert_eq!(
+        seen.times("[s/g/a] never") + imaged.times("[s/g/a] never"),
+        0
+    );
+}
+
+fn agent_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    }
+}

@@ -14,15 +14,15 @@ fn one() -> Group {
 }
 
 /// The kubeconfig's cluster and user, as the test cluster has them: with embedded certificates.
-struct Parts {
-    server: String,
-    ca: String,
+pub(crate) struct Parts {
+    pub(crate) server: String,
+    pub(crate) ca: String,
     certificate: String,
     key: String,
 }
 
 impl Parts {
-    fn of(cluster: &Cluster) -> Self {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
         let raw = [
             "config",
             "view",
@@ -57,7 +57,7 @@ impl Parts {
 }
 
 /// A service account that may do everything in the namespace, and a token of it.
-fn token(cluster: &Cluster) -> String {
+pub(crate) fn token(cluster: &Cluster) -> String {
     cluster.kubectl(&["create", "serviceaccount", "runner"]);
     let account = format!("--serviceaccount={}:runner", cluster.namespace);
     cluster.kubectl(&[
@@ -73,7 +73,7 @@ fn token(cluster: &Cluster) -> String {
         .to_owned()
 }
 
-fn forget(cluster: &Cluster) {
+pub(crate) fn forget(cluster: &Cluster) {
     cluster.kubectl(&["delete", "serviceaccount/runner", "rolebinding/runner"]);
 }
 
@@ -309,18 +309,24 @@ fn answering(answer: impl Fn(&str, &str) -> (u16, Value) + Send + Sync + 'static
     address
 }
 
+/// A group with the connector `c`, and its secrets.
+pub(crate) fn with_connector(group: Group, credential: &Value, secrets: &[(&str, &str)]) -> Group {
+    let connector = json!({"connector": {"identifier": "c", "name": "c", "type": "K8sCluster", "spec": {"credential": credential}}});
+    let mut group = group.document(&format!("{connector}\n"));
+    for (name, value) in secrets {
+        let secret = json!({"secret": {"identifier": name, "name": name, "type": "SecretText", "spec": {"secretManagerIdentifier": "m", "valueType": "Inline", "value": value}}});
+        group = group.document(&format!("{secret}\n"));
+    }
+    group
+}
+
 /// A run through the connector `c`, with no kubeconfig at all.
 fn through(
     cluster: &Cluster,
     credential: &Value,
     secrets: &[(&str, &str)],
 ) -> crate::support::Seen {
-    let connector = json!({"connector": {"identifier": "c", "name": "c", "type": "K8sCluster", "spec": {"credential": credential}}});
-    let mut group = one().document(&format!("{connector}\n"));
-    for (name, value) in secrets {
-        let secret = json!({"secret": {"identifier": name, "name": name, "type": "SecretText", "spec": {"secretManagerIdentifier": "m", "valueType": "Inline", "value": value}}});
-        group = group.document(&format!("{secret}\n"));
-    }
+    let group = with_connector(one(), credential, secrets);
     run_with(cluster, &group, "/no/such/file", &[])
 }
 

@@ -6,14 +6,18 @@
 mod support;
 
 mod agent;
+mod away;
 mod connect;
 mod failures;
 mod initialize;
+mod limits;
 mod proxy;
+mod pulls;
 mod restricted;
 mod rights;
 mod runs;
 mod settings;
 mod smoke;
 mod sweep;
+mod within;
 mod world;

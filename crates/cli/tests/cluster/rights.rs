@@ -136,6 +136,85 @@ secret: {{identifier: word, name: word, type: SecretText, spec: {{secretManagerI
     cluster.kubectl(&["delete", "secrets", "--all"]);
 }
 
+/// Binds the service account `least` to the role, without what `takes` takes away.
+fn bind(cluster: &Cluster, takes: impl Fn(&str) -> bool) -> std::path::PathBuf {
+    cluster.kubectl(&["create", "serviceaccount", "least"]);
+    cluster.kubectl_with(&["apply", "-f", "-"], ROLE);
+    let account = format!("--serviceaccount={}:least", cluster.namespace);
+    let role = "--role=stepyard";
+    cluster.kubectl(&["create", "rolebinding", "least", role, &account]);
+    let left: Vec<Value> = rules(cluster)
+        .into_iter()
+        .filter(|rule| !takes(rule["resources"][0].as_str().expect("a resource")))
+        .collect();
+    let patch = json!({"rules": left}).to_string();
+    cluster.kubectl(&["patch", "role", "stepyard", "--type=merge", "-p", &patch]);
+    kubeconfig(cluster)
+}
+
+/// No role is left: the namespace is looked into for what runs left.
+fn unbind(cluster: &Cluster) {
+    cluster.kubectl(&["delete", "role", "--all"]);
+}
+
+#[test]
+fn who_may_not_exec_is_told_at_once_and_nothing_is_left() {
+    let Some(cluster) = Cluster::new("no-exec") else {
+        return;
+    };
+    let less = bind(&cluster, |resource| resource == "pods/exec");
+    // Longer than any test: what is tried again and again does not end.
+    let group = Group::new()
+        .infra("initTimeout: 1h")
+        .step("a", IMAGE, "shell: Sh", "echo never");
+    let seen = run(&cluster, &group, &less);
+    seen.says(
+        "no exec",
+        1,
+        &["cannot create resource \"pods/exec\"", "bind the Role in"],
+    );
+    assert_eq!(seen.times("trying"), 0, "{}", seen.out);
+    assert_eq!(seen.times("[s/g/a] never"), 0);
+    unbind(&cluster);
+}
+
+#[test]
+fn without_config_maps_the_agent_comes_in_an_image() {
+    let Some(cluster) = Cluster::new("no-maps") else {
+        return;
+    };
+    let less = bind(&cluster, |resource| resource == "configmaps");
+    let group = Group::new().step("a", IMAGE, "shell: Sh", "echo there");
+    run(&cluster, &group, &less).says(
+        "neither",
+        1,
+        &[
+            "cannot get resource \"configmaps\"",
+            "or bring the agent in an image: --agent-image",
+        ],
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let registry = Registry::start(false);
+    let built = crate::agent::image_of_agent(dir.path());
+    let named = registry.push(&built, "own/agent:1");
+    let mut command = cluster.running_command(&group, &["--agent-image", &named]);
+    command.env("KUBECONFIG", &less);
+    let seen = Running::of(command).end();
+    seen.says("by the command", 0, &["setup-addon", "[s/g/a] there"]);
+    let tag = &agent_embed::digest()[..12];
+    registry.push(&built, &format!("ours/stepyard/agent:{tag}"));
+    let connector = format!(
+        "connector: {{identifier: ours, name: ours, type: DockerRegistry, spec: {{dockerRegistryUrl: 'http://{}/ours', providerType: Other, auth: {{type: Anonymous}}}}}}\n",
+        registry.host
+    );
+    let group = group
+        .infra("harnessImageConnectorRef: ours")
+        .document(&connector);
+    let seen = run(&cluster, &group, &less);
+    seen.says("by the connector", 0, &["setup-addon", "[s/g/a] there"]);
+    unbind(&cluster);
+}
+
 /// Dumps all that the namespace has and searches it.
 fn secrets_are_nowhere(cluster: &Cluster) {
     let kinds = cluster.kubectl(&[

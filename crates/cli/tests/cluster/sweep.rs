@@ -1,7 +1,10 @@
 //! `sweep --kube`: what a killed command left goes, and nothing else.
 
+use serde_json::json;
+
+use crate::connect::{Parts, forget, token, with_connector};
 use crate::support::Group;
-use crate::world::{Cluster, IMAGE};
+use crate::world::{Cluster, IMAGE, Running};
 
 #[test]
 fn what_a_killed_command_left_goes_and_nothing_else() {
@@ -70,4 +73,33 @@ metadata: {{name: gone-pull, labels: {{stepyard.dev/run: of-another-home, app.ku
         "--grace-period=0",
         "--force",
     ]);
+}
+
+#[test]
+fn what_was_made_through_a_connector_goes_by_the_same_way() {
+    let Some(cluster) = Cluster::new("sweep-by") else {
+        return;
+    };
+    let parts = Parts::of(&cluster);
+    let token = token(&cluster);
+    let credential = json!({"type": "ManualConfig", "spec": {"masterUrl": parts.server, "auth":
+        {"type": "ServiceAccount", "spec": {"serviceAccountTokenRef": "tok", "caCertRef": "ca"}}}});
+    let group = Group::new().step("a", IMAGE, "shell: Sh", "echo holding; sleep 600");
+    let secrets = [("tok", token.as_str()), ("ca", &parts.ca)];
+    let group = with_connector(group, &credential, &secrets);
+    let nowhere = |mut command: std::process::Command| {
+        command
+            .env("KUBECONFIG", "/no/such/file")
+            .env("HOME", cluster.home.path());
+        Running::of(command)
+    };
+    let mut held = nowhere(cluster.running_command(&group, &[]));
+    held.until("[s/g/a] holding");
+    let sweep = || nowhere(cluster.command(&["sweep"])).end();
+    sweep().says("driven", 0, &["0 pods removed"]);
+    held.kill();
+    assert_eq!(cluster.pods().len(), 1);
+    sweep().says("killed", 0, &["1 pod removed"]);
+    cluster.until("the pod's end", || cluster.pods().is_empty().then_some(()));
+    forget(&cluster);
 }

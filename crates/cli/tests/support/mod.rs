@@ -1,12 +1,15 @@
 //! The real binary with a home of its own, which leaves nothing behind; pipelines of one group; small images and a registry.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+mod clock;
 mod images;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+#[allow(unused_imports, reason = "each test program uses its part")]
+pub(crate) use clock::Clock;
 #[allow(unused_imports, reason = "each test program uses its part")]
 pub(crate) use images::{Gate, Registry, busybox, free_port, layout, silent, slow_registry};
 

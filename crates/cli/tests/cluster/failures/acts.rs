@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use super::moment::{MOMENTS, Moment, Stage};
+use super::moment::{HOG, MOMENTS, Moment, Stage};
 use crate::support::Seen;
 use crate::world::Cluster;
 
@@ -23,6 +23,24 @@ pub(super) fn container_killed(stage: Stage) -> Seen {
 pub(super) fn lite_engine_killed(stage: Stage) -> Seen {
     kill(&stage, "lite-engine");
     stage.survives()
+}
+
+/// From here on the way in is through the step's own container; that is cut, and made again.
+pub(super) fn lite_engine_killed_then_cut(stage: Stage) -> Seen {
+    kill(&stage, "lite-engine");
+    connection_cut(stage)
+}
+
+/// A command that comes back finds no lite-engine.
+pub(super) fn lite_engine_killed_then_driver(stage: Stage) -> Seen {
+    kill(&stage, "lite-engine");
+    driver_killed(stage)
+}
+
+/// The way in goes with the step.
+pub(super) fn lite_engine_killed_then_container(stage: Stage) -> Seen {
+    kill(&stage, "lite-engine");
+    container_killed(stage)
 }
 
 pub(super) fn pod_deleted(stage: Stage) -> Seen {
@@ -44,6 +62,50 @@ pub(super) fn pod_evicted(stage: Stage) -> Seen {
         .kubectl_with(&["create", "--raw", &path, "-f", "-"], &body);
     gone(&stage);
     stage.loses()
+}
+
+/// By the kubelet, of a pod that takes more room on its node than it may: the same way that it goes when the node itself has none left.
+pub(super) fn pod_takes_too_much(stage: Stage) -> Seen {
+    within(&stage, "head -c 4194304 /dev/zero >/small/file");
+    if matches!(stage.moment, Moment::Between | Moment::End) {
+        stage.cluster.until("the eviction", || {
+            let pods = stage.cluster.pods();
+            let phase = pods.first()?["status"]["phase"].as_str()?;
+            (phase == "Failed").then_some(())
+        });
+    }
+    stage.loses()
+}
+
+/// A step that runs takes more memory than it may; of one that does not, something else in its container does.
+pub(super) fn out_of_memory(stage: Stage) -> Seen {
+    if stage.moment == Moment::During {
+        stage.words.say("one-hog");
+    } else {
+        within(&stage, HOG);
+    }
+    stage.survives()
+}
+
+/// The volume of the agent, with its spool and its records, takes no byte more.
+pub(super) fn log_full(stage: Stage) -> Seen {
+    within(&stage, "cat /dev/zero >/addon/tmp/all");
+    within(&stage, "! echo more >/addon/tmp/more");
+    stage.survives()
+}
+
+/// The command's clock and those of the cluster are hours apart from here on. Backwards, certificates would not be valid yet.
+pub(super) fn clock_skewed(stage: Stage) -> Seen {
+    stage.clock.jump(3 * 60 * 60);
+    stage.survives()
+}
+
+/// Runs a command beside the step of the container that it is about, whatever becomes of it.
+fn within(stage: &Stage, command: &str) {
+    let container = stage.container();
+    stage.cluster.kubectl_perhaps(&[
+        "exec", &stage.pod, "-c", container, "--", "sh", "-c", command,
+    ]);
 }
 
 /// Between steps and at the end the pod is gone before the driver, which is stopped, may look.
@@ -112,7 +174,7 @@ pub(super) fn connection_slow(stage: Stage) -> Seen {
     stage.survives()
 }
 
-/// The four moments of a row meet: the cluster is broken once for all of them, by the last that comes.
+/// The moments of a row meet: the cluster is broken once for all of them, by the last that comes.
 struct Meeting {
     there: Mutex<usize>,
     all: Condvar,
@@ -177,7 +239,7 @@ pub(super) fn node_gone(mut stage: Stage) -> Seen {
     // Who is to have another pod waits for the node; the others are told without it.
     stage.notices();
     let (waiting, ended) = match stage.moment {
-        Moment::Before => (Some(stage), None),
+        early if early.is_early() => (Some(stage), None),
         _ => (None, Some(stage.run.end())),
     };
     NODE.meet(|| {

@@ -1,6 +1,6 @@
-//! Failures that must not lie: each of them before a step, during it, between two steps and at the end, on a real cluster.
+//! Failures that must not lie: each of them before a step, once its pod is ready, during it, between two steps and at the end, on a real cluster.
 //!
-//! One test a failure; its four moments run side by side, each in a namespace of its own. Of each cell are checked: the
+//! One test a failure; its moments run side by side, each in a namespace of its own. Of each cell are checked: the
 //! outcome, what is told, that no line of a step came twice (and, where the run succeeded, that each came), and what is left
 //! behind. An outcome is all that the promise allows, and nothing that only a fast machine shows.
 
@@ -25,6 +25,10 @@ pub(crate) enum Outcome {
     Red(Ways),
     /// The record of the last step was under way: it came, or the run fails and says it in one of these ways.
     Either(Ways),
+    /// It fails for a limit of its own, and says it in one of these ways.
+    Limited(Ways),
+    /// The same, where the kernel takes the whole container and not only the process that goes too far.
+    MayBeLimited(Ways),
 }
 
 /// Ways in which one loss may be told: by whatever noticed it first. Each is the parts of one line.
@@ -68,24 +72,25 @@ impl Outcome {
         match self {
             Self::Green => {
                 seen.says(cell, 0, &[]);
-                let spare = left.moment == Moment::Before;
+                let spare = left.moment.is_early();
                 assert!(spare || !again, "{cell}: one pod is enough:\n{}", seen.out);
             }
             Self::Again => {
                 seen.says(cell, 0, &["the pod was lost"]);
             }
-            Self::Red(ways) => left.fails(ways),
-            Self::Either(ways) => {
-                if seen.code != Some(0) {
-                    left.fails(ways);
-                }
+            Self::Red(ways) => left.fails(ways, "InfrastructureFailure"),
+            Self::Limited(ways) => left.fails(ways, "ResourceLimitsFailure"),
+            Self::Either(ways) if seen.code != Some(0) => left.fails(ways, "InfrastructureFailure"),
+            Self::MayBeLimited(ways) if seen.code != Some(0) => {
+                left.fails(ways, "ResourceLimitsFailure");
             }
+            Self::Either(_) | Self::MayBeLimited(_) => {}
         }
     }
 }
 
 impl Left<'_> {
-    fn fails(&self, ways: Ways) {
+    fn fails(&self, ways: Ways, error: &str) {
         let (cell, seen) = (self.cell, &self.seen);
         seen.says(cell, 1, &[]);
         let told = seen.out.lines().any(|line| {
@@ -93,8 +98,8 @@ impl Left<'_> {
                 .any(|way| way.iter().all(|part| line.contains(part)))
         });
         assert!(told, "{cell}: none of {ways:?} in:\n{}", seen.out);
-        let lost = self.journal.contains("InfrastructureFailure");
-        assert!(lost, "{cell}: not told as a loss:\n{}", seen.out);
+        let named = self.journal.contains(error);
+        assert!(named, "{cell}: not told as {error}:\n{}", seen.out);
     }
 }
 
@@ -103,13 +108,17 @@ struct Failure {
     name: &'static str,
     /// Brings it about in a run that has reached the moment, and gives what the run said to its end.
     act: fn(Stage) -> Seen,
-    outcomes: [Outcome; 4],
+    outcomes: [Outcome; 5],
     /// It breaks the cluster for everybody: no other test runs meanwhile.
     alone: bool,
 }
 
 /// After so long without a driver the pod of `driver_gone` ends by itself: longer than a driver needs to come for the first time.
 const ABANDONED: &str = "30s";
+
+/// The agent's volume of `log_full`, in memory: it is small and may be filled without harm to the node.
+const SMALL_ADDON: &str =
+    "podSpecOverlay: '{volumes: [{name: addon, emptyDir: {medium: Memory, sizeLimit: 4Mi}}]}'";
 
 /// Runs the row.
 fn check(failure: &Failure) {
@@ -120,6 +129,11 @@ fn check(failure: &Failure) {
     }
     let _alone = failure.alone.then(crate::world::alone);
     let abandoned = (failure.name == "driver_gone").then_some(ABANDONED);
+    let more = if failure.name == "log_full" {
+        SMALL_ADDON
+    } else {
+        ""
+    };
     let cell = |moment: Moment, outcome: Outcome| {
         let name = format!("{} {moment}", failure.name);
         let space = name.replace([' ', '_'], "-");
@@ -132,7 +146,7 @@ fn check(failure: &Failure) {
             return;
         };
         let began = Instant::now();
-        let stage = Stage::reach(&cluster, moment, abandoned);
+        let stage = Stage::reach(&cluster, moment, abandoned, more);
         let seen = (failure.act)(stage);
         outcome.check(&Left {
             cell: &name,
@@ -164,20 +178,20 @@ fn check(failure: &Failure) {
 }
 
 macro_rules! failures {
-    ($($name:ident: $act:expr, alone $alone:literal, [$before:expr, $during:expr, $between:expr, $end:expr])*) => {$(
+    ($($name:ident: $act:expr, alone $alone:literal, [$before:expr, $ready:expr, $during:expr, $between:expr, $end:expr])*) => {$(
         #[test]
         fn $name() {
             check(&Failure {
                 name: stringify!($name),
                 act: $act,
-                outcomes: [$before, $during, $between, $end],
+                outcomes: [$before, $ready, $during, $between, $end],
                 alone: $alone,
             });
         }
     )*};
 }
 
-use Outcome::{Again, Either, Green, Red};
+use Outcome::{Again, Either, Green, Limited, MayBeLimited, Red};
 
 /// A container whose addon does not answer any more is gone, also where its status, which says more, comes late.
 const SILENT: &[&str] = &["the container step-", " is gone: "];
@@ -197,17 +211,38 @@ const DELETED: Ways = &[
     SILENT,
 ];
 
+const FULL: Ways = &[
+    &[
+        "the pod harnesscd-g-",
+        "Evicted: Usage of EmptyDir volume",
+        "exceeds the limit",
+    ],
+    &["told to end from outside (an eviction or a deletion)"],
+    SILENT,
+];
+const MEMORY: Ways = &[
+    &["killed for memory, of which it had "],
+    &["the container step-", "is over: OOMKilled"],
+];
+
 failures! {
-    //                                                 before during     between    end
-    container_killed: acts::container_killed, alone false, [Again, Red(KILLED), Red(KILLED), Either(KILLED)]
-    pod_deleted: acts::pod_deleted, alone false, [Again, Red(DELETED), Red(DELETED), Either(DELETED)]
-    pod_evicted: acts::pod_evicted, alone false, [Again, Red(DELETED), Red(DELETED), Either(DELETED)]
-    lite_engine_killed: acts::lite_engine_killed, alone false, [Green, Green, Green, Green]
-    driver_killed: acts::driver_killed, alone false, [Green, Green, Green, Green]
-    driver_gone: acts::driver_gone, alone false, [Again, Red(ALONE), Red(ALONE), Red(ALONE)]
-    connection_cut: acts::connection_cut, alone false, [Green, Green, Green, Green]
-    connection_frozen: acts::connection_frozen, alone false, [Green, Green, Green, Green]
-    connection_slow: acts::connection_slow, alone false, [Green, Green, Green, Green]
-    node_gone: acts::node_gone, alone true, [Again, Red(LOST), Red(LOST), Either(LOST)]
-    api_server_down: acts::api_server_down, alone true, [Green, Green, Green, Green]
+    //                                                 before ready during     between    end
+    container_killed: acts::container_killed, alone false, [Again, Again, Red(KILLED), Red(KILLED), Either(KILLED)]
+    pod_deleted: acts::pod_deleted, alone false, [Again, Again, Red(DELETED), Red(DELETED), Either(DELETED)]
+    pod_evicted: acts::pod_evicted, alone false, [Again, Again, Red(DELETED), Red(DELETED), Either(DELETED)]
+    pod_takes_too_much: acts::pod_takes_too_much, alone false, [Again, Again, Red(FULL), Red(FULL), Either(FULL)]
+    out_of_memory: acts::out_of_memory, alone false, [MayBeLimited(MEMORY), MayBeLimited(MEMORY), Limited(MEMORY), MayBeLimited(MEMORY), MayBeLimited(MEMORY)]
+    log_full: acts::log_full, alone false, [Green, Green, Green, Green, Green]
+    clock_skewed: acts::clock_skewed, alone false, [Green, Green, Green, Green, Green]
+    lite_engine_killed: acts::lite_engine_killed, alone false, [Green, Green, Green, Green, Green]
+    lite_engine_killed_then_cut: acts::lite_engine_killed_then_cut, alone false, [Green, Green, Green, Green, Green]
+    lite_engine_killed_then_driver: acts::lite_engine_killed_then_driver, alone false, [Green, Green, Green, Green, Green]
+    lite_engine_killed_then_container: acts::lite_engine_killed_then_container, alone false, [Again, Again, Red(KILLED), Red(KILLED), Either(KILLED)]
+    driver_killed: acts::driver_killed, alone false, [Green, Green, Green, Green, Green]
+    driver_gone: acts::driver_gone, alone false, [Again, Again, Red(ALONE), Red(ALONE), Red(ALONE)]
+    connection_cut: acts::connection_cut, alone false, [Green, Green, Green, Green, Green]
+    connection_frozen: acts::connection_frozen, alone false, [Green, Green, Green, Green, Green]
+    connection_slow: acts::connection_slow, alone false, [Green, Green, Green, Green, Green]
+    node_gone: acts::node_gone, alone true, [Again, Again, Red(LOST), Red(LOST), Either(LOST)]
+    api_server_down: acts::api_server_down, alone true, [Green, Green, Green, Green, Green]
 }

@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
 
 use crate::proxy::Proxy;
-use crate::support::{Group, Seen};
+use crate::support::{Clock, Group, Seen, quoted};
 use crate::world::{Cluster, Running};
 
 /// The port of the open registry.
@@ -21,6 +22,8 @@ const REGISTRY: u16 = 5050;
 pub(crate) enum Moment {
     /// Every container stands; the first step has not begun, since its image is still asked for.
     Before,
+    /// The pod is ready, and no step of it has begun: one of the delegate goes before them.
+    Ready,
     /// The first step runs.
     During,
     /// The first step has ended, the second has not begun: the driver is stopped meanwhile.
@@ -29,13 +32,26 @@ pub(crate) enum Moment {
     End,
 }
 
-pub(crate) const MOMENTS: [Moment; 4] =
-    [Moment::Before, Moment::During, Moment::Between, Moment::End];
+pub(crate) const MOMENTS: [Moment; 5] = [
+    Moment::Before,
+    Moment::Ready,
+    Moment::During,
+    Moment::Between,
+    Moment::End,
+];
+
+impl Moment {
+    /// No step of the pod has begun: another pod may do their work.
+    pub(crate) fn is_early(self) -> bool {
+        matches!(self, Self::Before | Self::Ready)
+    }
+}
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Before => "before",
+            Self::Ready => "ready",
             Self::During => "during",
             Self::Between => "between",
             Self::End => "end",
@@ -43,18 +59,27 @@ impl fmt::Display for Moment {
     }
 }
 
+/// What a step may have.
+const MEMORY: &str = "48Mi";
+/// A process of busybox that asks for more and more memory: one line without an end.
+pub(crate) const HOG: &str = "tail /dev/zero";
+
 /// What a step waits for before it says that it is done, and before it ends after that.
-const WORDS: [&str; 4] = ["one-done", "one-end", "two-done", "two-end"];
+const WORDS: [&str; 5] = ["zero", "one-done", "one-end", "two-done", "two-end"];
 
 /// Words that are said so far, as files of a directory of this machine that every pod of the run sees.
 pub(crate) struct Words(tempfile::TempDir);
 
 impl Words {
     fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
+        let dir = tempfile::tempdir().expect("a directory");
+        // A step of the delegate looks into it as a user of its own.
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(dir.path(), mode).expect("a mode");
+        Self(dir)
     }
 
-    fn say(&self, word: &str) {
+    pub(crate) fn say(&self, word: &str) {
         std::fs::write(self.0.path().join(word), "").expect("a file");
     }
 
@@ -64,6 +89,15 @@ impl Words {
             self.say(word);
         }
     }
+}
+
+/// A step of the delegate that waits for its word.
+fn zero(words: &str) -> String {
+    let text = format!("echo zero up; until [ -e {words}/zero ]; do sleep 0.1; done");
+    format!(
+        "step: {{identifier: zero, name: zero, type: ShellScript, spec: {{shell: Bash, onDelegate: true, source: {{type: Inline, spec: {{script: {}}}}}}}}}",
+        quoted(&text)
+    )
 }
 
 /// A run at its moment.
@@ -78,12 +112,20 @@ pub(crate) struct Stage<'a> {
     /// On its way to the registry.
     pub(crate) gate: Proxy,
     pub(crate) words: Words,
+    /// The command's own.
+    pub(crate) clock: Clock,
     stopped: bool,
 }
 
 impl<'a> Stage<'a> {
-    /// Starts a run and brings it there. Its pod ends by itself when no driver was there for `abandoned`.
-    pub(crate) fn reach(cluster: &'a Cluster, moment: Moment, abandoned: Option<&str>) -> Self {
+    /// Starts a run and brings it there. Its pod ends by itself when no driver was there for `abandoned`; `more` is added to its
+    /// infrastructure.
+    pub(crate) fn reach(
+        cluster: &'a Cluster,
+        moment: Moment,
+        abandoned: Option<&str>,
+        more: &str,
+    ) -> Self {
         let gate = Proxy::to(REGISTRY);
         let image = format!("127.0.0.1:{}/tc/busybox:1", gate.port);
         // The node has the image, so that only the command's own question waits at the gate.
@@ -92,13 +134,22 @@ impl<'a> Stage<'a> {
         let step = |group: Group, id: &str| {
             let wait = |word: &str| format!("until [ -e /words/{id}-{word} ]; do sleep 0.1; done");
             let (done, end) = (wait("done"), wait("end"));
-            let text = format!("echo {id} up; {done}; echo {id} done; {end}");
-            group.step(id, &image, "shell: Sh", &text)
+            // A word makes it ask for more memory than it may have.
+            let hog = format!("[ ! -e /words/{id}-hog ] || exec {HOG}");
+            let text = format!("echo {id} up; {done}; {hog}; echo {id} done; {end}");
+            let limits = format!("shell: Sh, resources: {{limits: {{memory: {MEMORY}}}}}");
+            group.step(id, &image, &limits, &text)
         };
         let dir = words.0.path().display();
-        let group = Group::new().infra(&format!(
-            "volumes: [{{type: HostPath, mountPath: /words, spec: {{path: {dir}}}}}]"
-        ));
+        let group = Group::new()
+            .infra(&format!(
+                "volumes: [{{type: HostPath, mountPath: /words, spec: {{path: {dir}}}}}, {{type: EmptyDir, mountPath: /small, spec: {{size: 1Mi}}}}]"
+            ))
+            .infra(more);
+        let group = match moment {
+            Moment::Ready => group.raw(&zero(&dir.to_string())),
+            _ => group,
+        };
         let group = step(step(group, "one"), "two");
         if moment == Moment::Before {
             gate.drip();
@@ -106,6 +157,8 @@ impl<'a> Stage<'a> {
         let (way, kubeconfig) = cluster.by_proxy();
         let mut command = cluster.running_command(&group, &[]);
         command.env("KUBECONFIG", &kubeconfig);
+        let clock = Clock::new(&cluster.home);
+        clock.set(&mut command);
         if let Some(abandoned) = abandoned {
             command.env("STEPYARD_ABANDONED_AFTER", abandoned);
         }
@@ -125,10 +178,12 @@ impl<'a> Stage<'a> {
             way,
             gate,
             words,
+            clock,
             stopped: false,
         };
         match moment {
             Moment::Before => {}
+            Moment::Ready => stage.run.until("[s/g/zero] zero up"),
             Moment::During => stage.run.until("[s/g/one] one up"),
             Moment::Between => {
                 stage.words.say("one-done");
@@ -153,7 +208,7 @@ impl<'a> Stage<'a> {
     /// The container that it is about: of the step that runs, else of the next one, else of the last one.
     pub(crate) fn container(&self) -> &'static str {
         match self.moment {
-            Moment::Before | Moment::During => "step-one",
+            Moment::Before | Moment::Ready | Moment::During => "step-one",
             Moment::Between | Moment::End => "step-two",
         }
     }
@@ -215,7 +270,7 @@ impl<'a> Stage<'a> {
 
     /// Before the first step the driver is held until it has noticed the loss: no start of the lost pod is under way then.
     pub(crate) fn notices(&mut self) {
-        if self.moment == Moment::Before {
+        if self.moment.is_early() {
             self.run.until("the pod was lost");
             self.go_on();
         }
