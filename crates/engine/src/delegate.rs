@@ -52,9 +52,9 @@ pub(crate) fn no_pod(state: &State, id: &NodeId) -> Option<Failure> {
     }
 }
 
-/// How many pods there may be: each attempt that began has used one up.
+/// How many pods there may be: each attempt that began has used one up, and so has each try that was over before its pod was there.
 pub(crate) fn most(place: &Place) -> u32 {
-    POD_ATTEMPTS + place.attempts
+    place.pods_until.max(POD_ATTEMPTS + place.attempts)
 }
 
 /// Pods of steps may be there when all nodes are over: the run is not.

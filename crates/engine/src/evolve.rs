@@ -228,6 +228,8 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
                 && let Some(group) = group
             {
                 pods_again(state, &group)?;
+            } else if delegate::is_own(&get(state, node)?.node) {
+                pods_again(state, node)?;
             }
         }
         Event::GroupRetried { group } => group_retried(state, group)?,
@@ -305,6 +307,9 @@ fn entered(state: &mut State, node: &NodeId, at: u64) -> Result<(), Illegal> {
     let background = place.is_background();
     let parent = place.parent.clone();
     let is_stage = matches!(place.node.kind, Kind::Stage(_));
+    if delegate::is_own(&place.node) {
+        pods_again(state, node)?;
+    }
     state.active.insert(node.clone());
     if is_stage {
         state.stages.push(node.clone());
