@@ -43,6 +43,10 @@ pub const OBSERVER_DEPTH: usize = 256;
 
 /// One thing that an owner may want to show.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event is moved once, from the journal to whoever shows it"
+)]
 pub enum Notice {
     /// It is in the journal.
     Event(Stamped),

@@ -831,8 +831,9 @@ impl Core {
             && let Some(container) = entry.containers.get_mut(container)
         {
             container.up = Some(Err(failure.clone()));
-            if failure.error == ErrorKind::InfrastructureFailure {
-                // Means nothing to a pod that is ready already.
+            let removed = entry.delete != Ask::No || entry.delete_tries > 0;
+            if failure.error == ErrorKind::InfrastructureFailure && !removed {
+                // Means nothing to a pod that was used already.
                 self.pod_failed(group, pod, failure, now_ms);
             }
         }

@@ -335,7 +335,11 @@ impl Core {
             }
             AddonState::Done(record) => {
                 session.streaming = Some(record.attempt.clone());
-                self.record(group, container, record, now_ms);
+                // Of one that is over in this run its addon may still send output, and then the record again. Only behind that is nothing
+                // of it on the way which could be taken for what runs here next.
+                if self.runs(&record.attempt) {
+                    self.record(group, container, record, now_ms);
+                }
             }
         }
     }
