@@ -139,7 +139,7 @@ mod tests {
                 asked();
                 ran();
             }
-            let event = tokio::time::timeout(Duration::from_secs(60), told.recv());
+            let event = tokio::time::timeout(Duration::from_mins(1), told.recv());
             let event = event.await.expect("in time").expect("an event");
             assert_eq!(event.kind, EventKind::Warning);
             assert!(told.recv().await.is_none(), "once, and then it ends");

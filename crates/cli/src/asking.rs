@@ -109,8 +109,7 @@ impl Keys {
     fn press(&mut self, byte: u8) -> Option<String> {
         self.escape = match (self.escape, byte) {
             (Escape::No, 0x1b) => Escape::Begun,
-            (Escape::Begun, b'[' | b'O') => Escape::Inside,
-            (Escape::Inside, 0x20..=0x3f) => Escape::Inside,
+            (Escape::Begun, b'[' | b'O') | (Escape::Inside, 0x20..=0x3f) => Escape::Inside,
             (Escape::Begun | Escape::Inside, _) => {
                 self.escape = Escape::No;
                 return None;

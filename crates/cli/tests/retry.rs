@@ -45,7 +45,7 @@ fn pipeline(home: &Home, last: &str) {
     );
     let first = step("first", "echo begun; touch /harness/begun", "");
     let upload = step("upload", "test -e /beside/mended", "");
-    let tell = step("tell", &format!("echo \"has {version}\"; {last}"), "");
+    let tell = step("tell", &format!("echo 'has {version}'; {last}"), "");
     let text = format!(
         "pipeline:\n  identifier: p\n  name: p\n  stages:\n{}{}",
         stage("build", &[make]),

@@ -75,6 +75,8 @@ fn events() -> Vec<Stamped> {
             version: VERSION,
             run: "bench".to_owned(),
             root: root.clone(),
+            carried: None,
+            keep_ms: None,
         },
         Event::Adopted {
             epoch: 1,

@@ -116,6 +116,7 @@ impl Shape {
             run: "bench".to_owned(),
             root: Box::new(Node::new("pipeline".into(), Kind::Pipeline, "p", "p")),
             awake: None,
+            wishes: engine::Wishes::default(),
         }]);
         let (mut count, mut now) = (0, 1_000_000);
         loop {

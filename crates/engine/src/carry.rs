@@ -139,7 +139,7 @@ impl Planning<'_> {
             let way = below(child, self.from);
             if child == self.from {
                 again = true;
-            } else if self.effects(own, pod) {
+            } else if effects(own, pod) {
                 // It runs again however it ended.
             } else if succeeded(own) && !way {
                 if self.whole(child, own, pod) {
@@ -163,18 +163,6 @@ impl Planning<'_> {
         Ok(again)
     }
 
-    /// A step whose effect is gone with its pod, or with its run.
-    fn effects(&self, place: &Place, pod: bool) -> bool {
-        let Kind::Step(step) = &place.node.kind else {
-            return false;
-        };
-        match &*step.r#type {
-            "Background" | "GitClone" => pod && place.status() != Some(Status::Skipped),
-            "Queue" | "Barrier" => place.status() != Some(Status::Skipped),
-            _ => step.background && pod,
-        }
-    }
-
     /// Whether a node can be carried with all that is in it.
     fn whole(&self, id: &NodeId, place: &Place, pod: bool) -> bool {
         // Stages are carried one by one: each of them may be rolled back with the pipeline.
@@ -188,7 +176,7 @@ impl Planning<'_> {
             let waits = own.waiting.as_ref().map(|waiting| &waiting.wait);
             // A place in a queue that is held beyond this node has to be had again.
             let held = matches!(waits, Some(Wait::Queue { until, .. }) if until != id && !below(id, until));
-            held || (pod && self.effects(own, pod))
+            held || (pod && effects(own, pod))
         })
     }
 
@@ -230,4 +218,16 @@ fn succeeded(place: &Place) -> bool {
 pub(crate) fn below(around: &NodeId, id: &NodeId) -> bool {
     let rest = id.0.strip_prefix(&around.0);
     rest.is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// A step whose effect is gone with its pod, or with its run.
+fn effects(place: &Place, pod: bool) -> bool {
+    let Kind::Step(step) = &place.node.kind else {
+        return false;
+    };
+    match &*step.r#type {
+        "Background" | "GitClone" => pod && place.status() != Some(Status::Skipped),
+        "Queue" | "Barrier" => place.status() != Some(Status::Skipped),
+        _ => step.background && pod,
+    }
 }

@@ -248,8 +248,8 @@ impl Place {
         *self = Self {
             children,
             attempts,
-            pods_until,
             gate,
+            pods_until,
             ..fresh
         };
     }

@@ -21,12 +21,11 @@ fn carrying(carry: Carry) -> Wishes {
 /// Runs `first`, then retries it from a node as `second`.
 fn retried(first: Vec<Tree>, from: Option<&str>, second: Vec<Tree>) -> Ran {
     let before = run(first);
-    let carry = match from {
-        Some(from) => before.carry(from).expect("it may be retried from there"),
-        None => {
-            let from = carry::failed(&before.state).expect("a stage");
-            before.carry(&from.0).expect("it may be retried")
-        }
+    let carry = if let Some(from) = from {
+        before.carry(from).expect("it may be retried from there")
+    } else {
+        let from = carry::failed(&before.state).expect("a stage");
+        before.carry(&from.0).expect("it may be retried")
     };
     let ran = run_wishing(second, &[], carrying(carry));
     // Whoever takes it over anywhere sees the same.

@@ -45,6 +45,7 @@ fn run(inputs: &[(&str, &str)], strategies: Vec<Strategy>, facts: &mut Facts) ->
             run: "r".to_owned(),
             root: Box::new(root),
             awake: None,
+            wishes: engine::Wishes::default(),
         },
         1_000,
     );

@@ -213,6 +213,7 @@ impl World {
     }
 
     /// More is wanted of its run than what is written.
+    #[must_use]
     pub fn wishing(mut self, wishes: Wishes) -> Self {
         self.wishes = wishes;
         self

@@ -13,7 +13,7 @@ fn what_a_killed_command_left_goes_and_nothing_else() {
     };
     let sweep = |more: &[&str]| {
         let head = ["sweep", "--kube", "--namespace", &cluster.namespace];
-        crate::world::Running::of(cluster.command(&[&head[..], more].concat())).end()
+        Running::of(cluster.command(&[&head[..], more].concat())).end()
     };
     let foreign = format!(
         "apiVersion: v1

@@ -115,7 +115,7 @@ impl Tree {
     /// A step of another type.
     pub(crate) fn of_type(mut self, r#type: &str) -> Self {
         if let Kind::Step(step) = &mut self.node.kind {
-            step.r#type = r#type.to_owned();
+            r#type.clone_into(&mut step.r#type);
             step.background = r#type == "Background";
         }
         self

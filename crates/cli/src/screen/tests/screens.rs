@@ -296,8 +296,14 @@ fn what_was_carried_and_what_is_asked_stand_on_the_screen() {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
     assert!(nobody.is_empty());
-    assert!(question::answer(&view, "retry", &mut question::Given::default()).is_some_and(|own| own.is_ok()));
-    assert!(question::answer(&view, "yes", &mut question::Given::default()).is_some_and(|own| own.is_err()));
+    assert!(
+        question::answer(&view, "retry", &mut question::Given::default())
+            .is_some_and(|own| own.is_ok())
+    );
+    assert!(
+        question::answer(&view, "yes", &mut question::Given::default())
+            .is_some_and(|own| own.is_err())
+    );
     // Once it is decided nothing is asked any more.
     s.event(Event::RetryBegun { node: id(step) });
     s.end(step, Status::Success);

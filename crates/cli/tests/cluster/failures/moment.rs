@@ -118,14 +118,8 @@ pub(crate) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Starts a run and brings it there. Its pod ends by itself when no driver was there for `abandoned`; `more` is added to its
-    /// infrastructure.
-    pub(crate) fn reach(
-        cluster: &'a Cluster,
-        moment: Moment,
-        abandoned: Option<&str>,
-        more: &str,
-    ) -> Self {
+    /// Starts a run and brings it there. Its pod ends by itself when no driver was there for `abandoned`.
+    pub(crate) fn reach(cluster: &'a Cluster, moment: Moment, abandoned: Option<&str>) -> Self {
         let gate = Proxy::to(REGISTRY);
         let image = format!("127.0.0.1:{}/tc/busybox:1", gate.port);
         // The node has the image, so that only the command's own question waits at the gate.
@@ -144,8 +138,7 @@ impl<'a> Stage<'a> {
         let group = Group::new()
             .infra(&format!(
                 "volumes: [{{type: HostPath, mountPath: /words, spec: {{path: {dir}}}}}, {{type: EmptyDir, mountPath: /small, spec: {{size: 1Mi}}}}]"
-            ))
-            .infra(more);
+            ));
         let group = match moment {
             Moment::Ready => group.raw(&zero(&dir.to_string())),
             _ => group,
