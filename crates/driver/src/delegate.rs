@@ -77,6 +77,12 @@ impl Backend for Beside {
         backend.container(spec, access, container, events).await
     }
 
+    fn give_up(&self, pod: &PodRef) {
+        if let Ok(backend) = self.of(&pod.name) {
+            backend.give_up(pod);
+        }
+    }
+
     fn ahead(&self) -> usize {
         self.pods.ahead()
     }
