@@ -115,6 +115,7 @@ pub fn run(options: Options) -> io::Result<()> {
         let dir = socket::directory(&options.dir)?;
         socket::listen(dir.as_fd(), SOCKET, 0o666)?
     };
+    usage::prepare();
     let mut addon = Addon {
         machine,
         home,

@@ -1,5 +1,7 @@
 //! What a step took: processor time and peak memory, from the kernel's own counts.
 
+use std::sync::OnceLock;
+
 use ::addon::attempt::Usage;
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -78,23 +80,51 @@ fn number(path: &str) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-fn peak() -> Option<u64> {
-    groups().into_iter().find_map(|dir| {
-        ["memory.peak", "memory.max_usage_in_bytes"]
-            .into_iter()
-            .find_map(|file| number(&format!("{dir}/{file}")))
+/// The files in which this container's memory is counted.
+#[derive(Debug)]
+struct Counts {
+    peak: Option<String>,
+    ooms: Option<String>,
+}
+
+/// Looked for once: a container stays in its cgroup, and between two steps there is no time for it.
+fn counts() -> &'static Counts {
+    static COUNTS: OnceLock<Counts> = OnceLock::new();
+    COUNTS.get_or_init(|| {
+        let dirs = groups();
+        let first = |files: [&str; 2], holds: &dyn Fn(&str) -> bool| {
+            let paths = dirs
+                .iter()
+                .flat_map(|dir| files.map(|file| format!("{dir}/{file}")));
+            paths.into_iter().find(|path| holds(path))
+        };
+        Counts {
+            peak: first(["memory.peak", "memory.max_usage_in_bytes"], &|path| {
+                number(path).is_some()
+            }),
+            ooms: first(["memory.events", "memory.oom_control"], &|path| {
+                killed(path).is_some()
+            }),
+        }
     })
 }
 
+/// Finds the counts while no step waits.
+pub(super) fn prepare() {
+    counts();
+}
+
+fn peak() -> Option<u64> {
+    number(counts().peak.as_ref()?)
+}
+
+fn killed(path: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))
+        .and_then(|count| count.trim().parse().ok())
+}
+
 fn ooms() -> u64 {
-    groups()
-        .into_iter()
-        .flat_map(|dir| ["memory.events", "memory.oom_control"].map(|file| format!("{dir}/{file}")))
-        .find_map(|path| {
-            let text = std::fs::read_to_string(path).ok()?;
-            text.lines()
-                .find_map(|line| line.strip_prefix("oom_kill "))
-                .and_then(|count| count.trim().parse().ok())
-        })
-        .unwrap_or(0)
+    counts().ooms.as_deref().and_then(killed).unwrap_or(0)
 }

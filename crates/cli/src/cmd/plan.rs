@@ -246,7 +246,7 @@ fn tree(planner: &Written, node: &Node, known: &mut Facts) -> Result<Value, Prob
     let below = children(planner, node, known)?;
     let mut value =
         serde_json::to_value(node).map_err(|e| Problem::system("write the plan", &e))?;
-    if let Some(why) = skip(planner, node) {
+    if let Some(why) = skip(planner, node, known) {
         value["skip"] = why.into();
     }
     if !below.is_empty() {
@@ -260,9 +260,10 @@ fn tree(planner: &Written, node: &Node, known: &mut Facts) -> Result<Value, Prob
 }
 
 /// Why a node is known to be skipped.
-fn skip(planner: &Written, node: &Node) -> Option<String> {
-    let known = || planner.known_skip(&node.id);
-    node.skip.clone().or_else(known)
+fn skip(planner: &Written, node: &Node, known: &Facts) -> Option<String> {
+    let condition = node.when.as_ref().and_then(|when| when.condition.as_ref());
+    let of_condition = || condition.and_then(|_| planner.known_skip(&node.id, known));
+    node.skip.clone().or_else(of_condition)
 }
 
 fn rows(
@@ -309,7 +310,7 @@ fn rows(
             format!("  {note}")
         },
     );
-    if let Some(why) = skip(planner, node) {
+    if let Some(why) = skip(planner, node, known) {
         line.push(Tone::Warn, format!("  skipped: {why}"));
     }
     out.push(line);

@@ -150,11 +150,10 @@ impl Written {
         question(&world).map_err(|diagnostics| self.failure(node, &diagnostics))
     }
 
-    /// Why a node is known not to run before anything has run; none: it may.
-    pub(crate) fn known_skip(&self, node: &NodeId) -> Option<String> {
-        let found = self.ask(node, &Facts::default(), |world| {
-            Ok(plan::known_skip(world, node))
-        });
+    /// Why a node is known not to run before anything has run; none: it may. Of loops on the way to it the facts hold the iterations:
+    /// else all of them are found again for each.
+    pub(crate) fn known_skip(&self, node: &NodeId, known: &Facts) -> Option<String> {
+        let found = self.ask(node, known, |world| Ok(plan::known_skip(world, node)));
         found.ok().flatten()
     }
 

@@ -1,6 +1,7 @@
 //! A group's pod: made, connected to, watched and removed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use addon::link::Frame;
@@ -113,7 +114,11 @@ enum Wish {
 
 /// One container of it.
 pub(super) struct Container {
+    /// Its place in the spec, from 0.
+    at: usize,
     asked: bool,
+    /// Those behind it were asked for.
+    led: bool,
     wish: Wish,
     pub(super) up: Option<Result<(), Failure>>,
     /// The channel, once it was opened or is being opened.
@@ -132,9 +137,11 @@ impl Group {
             group: group.0.clone(),
             connector: spec.connector.clone(),
         };
-        let container = |c: &pod::Container| {
+        let container = |(at, c): (usize, &pod::Container)| {
             let container = Container {
+                at,
                 asked: false,
+                led: false,
                 wish: Wish::Ahead,
                 up: None,
                 channel: None,
@@ -145,7 +152,7 @@ impl Group {
             (c.name.clone(), container)
         };
         Self {
-            containers: spec.containers.iter().map(container).collect(),
+            containers: spec.containers.iter().enumerate().map(container).collect(),
             spec: Arc::new(spec),
             pod,
             preflight: Ask::No,
@@ -400,24 +407,48 @@ impl Core {
         first.retain(|name| entry.containers.get(name).is_some_and(|c| !c.asked));
         for container in first {
             self.need(group, &container);
+            self.need_behind(group, &container);
         }
     }
 
-    /// A step is to run in this container: it is asked for, and those of the steps behind it.
+    /// A step is to run in this container: it is asked for.
     pub(super) fn need(&mut self, group: &NodeId, container: &str) {
         let Some(entry) = self.groups.get_mut(group) else {
             return;
         };
-        match entry.containers.get_mut(container) {
+        let at = match entry.containers.get_mut(container) {
             Some(known) if known.asked && matches!(known.wish, Wish::Needed | Wish::Used) => return,
-            Some(known) => known.wish = Wish::Needed,
+            Some(known) => {
+                known.wish = Wish::Needed;
+                known.at
+            }
             None => return,
+        };
+        self.ask_for(group, at..at + 1);
+    }
+
+    /// Asks for the containers of the steps behind this one, once. Where a step was just handed over to, only when it runs: making a
+    /// container is work that would be in its way.
+    pub(super) fn need_behind(&mut self, group: &NodeId, container: &str) {
+        let many = self.limits.ahead;
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        if let Some(known) = entry.containers.get_mut(container)
+            && !std::mem::replace(&mut known.led, true)
+        {
+            // The spec has them in the order of the plan.
+            let from = known.at + 1;
+            self.ask_for(group, from..from.saturating_add(many));
         }
-        // The spec has them in the order of the plan.
-        let before = entry.spec.containers.iter();
-        let before = before.take_while(|c| c.name != container).count();
-        let many = self.limits.ahead.saturating_add(1);
-        for container in entry.spec.containers.iter().skip(before).take(many) {
+    }
+
+    fn ask_for(&mut self, group: &NodeId, which: Range<usize>) {
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        let containers = entry.spec.containers.iter().skip(which.start);
+        for container in containers.take(which.len()) {
             if let Some(state) = entry.containers.get_mut(&container.name)
                 && !state.asked
             {

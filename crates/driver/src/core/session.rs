@@ -562,6 +562,7 @@ impl Core {
         };
         self.need(&group, &container);
         self.use_up(&group, &container);
+        self.need_behind(&group, &container);
         if let Some(session) = self.session(&group, &container) {
             // It runs: what it was started with, secrets among it, is not needed any more.
             session.start = None;

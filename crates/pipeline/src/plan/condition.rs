@@ -52,7 +52,7 @@ pub(super) fn when(place: &Place<'_>, values: &Values<'_, '_>) -> Option<When> {
     let own = own.and_then(|own| says(own.condition.as_ref()?));
     let of_loop = place
         .is_iteration()
-        .then(|| values.get(place.strategy(), "strategy"))
+        .then(|| values.read(place.strategy(), "strategy"))
         .flatten()
         .and_then(|strategy| says(strategy.when.as_ref()?));
     let condition = match (own, of_loop) {

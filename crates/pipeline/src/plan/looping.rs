@@ -3,6 +3,7 @@
 //! Identifiers depend on the text and on the values of the axes alone: `<id>_<i>` for `repeat` and `parallelism`,
 //! `<id>_<i>_<j>` for a matrix, an index for each axis in the order of the text; `nodeName` takes the suffix's place.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -137,11 +138,11 @@ pub(crate) fn manner_limit(
     manner(world, place).map(|manner| manner.limit)
 }
 
-fn strategy(place: &Place<'_>, values: &Values<'_, '_>) -> Option<Strategy> {
+fn strategy<'m>(place: &Place<'m>, values: &Values<'_, '_>) -> Option<Cow<'m, Strategy>> {
     let What::Loop(body) = place.what else {
         return None;
     };
-    values.get(body.strategy(), "strategy")
+    values.read(body.strategy(), "strategy")
 }
 
 /// The iterations at a loop's place, by what is known.

@@ -1,5 +1,6 @@
 //! Parameters to values, every problem collected.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -86,8 +87,17 @@ impl<'w, 'm> Values<'w, 'm> {
         reason = "what can be lowered is this crate's matter; callers use its types"
     )]
     pub fn get<T: Lower + Clone>(&self, param: Option<&Param<T>>, name: &str) -> Option<T> {
-        match param? {
-            Param::Literal(literal) => Some(literal.value.clone()),
+        self.read(param, name).map(Cow::into_owned)
+    }
+
+    /// As [`Values::get`], with no copy of what is written out: a matrix is long, and asked for by each of its iterations.
+    pub(crate) fn read<'p, T: Lower + Clone>(
+        &self,
+        param: Option<&'p Param<T>>,
+        name: &str,
+    ) -> Option<Cow<'p, T>> {
+        let made = match param? {
+            Param::Literal(literal) => return Some(Cow::Borrowed(&literal.value)),
             Param::Input(input) => {
                 let Some(given) = self.input(input) else {
                     self.missing(input.span, name);
@@ -103,7 +113,8 @@ impl<'w, 'm> Values<'w, 'm> {
                 };
                 self.lower(&node, name)
             }
-        }
+        };
+        made.map(Cow::Owned)
     }
 
     /// What was given for a runtime input when its step was reached, else its default.
