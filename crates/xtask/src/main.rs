@@ -27,7 +27,7 @@ cargo xtask images [NAME]    build the images of images/ from Debian packages; -
 cargo xtask registry up|down  two registries on loopback with these images, one open, one with a login
 cargo xtask examples [WORD]   run the pipelines of examples/ for real and compare what comes out
 cargo xtask serve             what examples/real talks to: both registries and a git server, until Ctrl-C
-cargo xtask cluster up|down|status|kubeconfig  a real one-node Kubernetes on this machine; --oldest, --instance N, --wipe
+cargo xtask cluster build|up|down|status|kubeconfig  a real one-node Kubernetes on this machine; --oldest, --instance N, --wipe
 cargo xtask cluster smoke     what is tested against the oldest server that is supported
 cargo xtask bench [FIGURE]    measure the table of figures, with ratios in the same run; --kube [--instance N] [--rounds N] [FIGURE] that of a cluster
 cargo xtask fuzz [TARGET] [--seconds N]  feed what reads strangers' bytes with mutated ones, two targets at once

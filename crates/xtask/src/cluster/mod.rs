@@ -20,7 +20,7 @@ const OLDEST: &str = "1.33.13";
 const PARTS: [&str; 6] = ["etcd", "apiserver", "kcm", "sched", "containerd", "kubelet"];
 
 const USAGE: &str =
-    "cargo xtask cluster up|down|status|kubeconfig|smoke [--oldest] [--instance N] [--wipe]";
+    "cargo xtask cluster build|up|down|status|kubeconfig|smoke [--oldest] [--instance N] [--wipe]";
 
 /// A cluster of this machine: its state, ports and bridge follow from its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,14 +90,19 @@ impl Instance {
             .env("INSTANCE", self.number.to_string())
     }
 
-    /// Builds what is not built, and starts what does not run.
-    pub(crate) fn up(&self) -> Result<Access> {
+    /// Builds what is not built.
+    fn build(&self) -> Result<()> {
         ensure!(
             machine::root_on_debian(),
             "a test cluster needs root on Debian; set KUBECONFIG to use another cluster"
         );
         let go = go::find(&scripts())?;
-        self.script("build.sh").env("PATH", go::path(&go)?).run()?;
+        self.script("build.sh").env("PATH", go::path(&go)?).run()
+    }
+
+    /// Builds what is not built, and starts what does not run.
+    pub(crate) fn up(&self) -> Result<Access> {
+        self.build()?;
         self.script("up.sh").run()?;
         Ok(Access {
             kubeconfig: self.kubeconfig(),
@@ -162,6 +167,8 @@ pub(crate) fn command(args: &[String]) -> Result<()> {
             println!("export KUBECONFIG={}", access.kubeconfig.display());
             Ok(())
         }
+        "build" if theirs.is_some() => Ok(()),
+        "build" => instance.build(),
         "down" => instance.down(wipe),
         "status" => {
             if let Some(theirs) = theirs {
