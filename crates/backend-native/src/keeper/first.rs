@@ -566,11 +566,15 @@ impl<'a> First<'a> {
         }
         self.lives = None;
         self.pending.clear();
-        self.signal_all(if grace.is_zero() {
-            Signal::SIGKILL
+        if grace.is_zero() {
+            // lite-engine takes as long to end as all containers together: beside them.
+            if let Some(router) = self.router {
+                let _ = kill(router, Signal::SIGKILL);
+            }
+            self.signal_all(Signal::SIGKILL);
         } else {
-            Signal::SIGTERM
-        });
+            self.signal_all(Signal::SIGTERM);
+        }
     }
 
     fn signal_all(&self, signal: Signal) {

@@ -139,7 +139,7 @@ fn a_config_map_that_somebody_changed_is_not_used() {
     ];
     cluster.kubectl(&annotate);
     cluster.run(&group, &[]).says("again", 0, &[]);
-    let map = cluster.get(&["configmap", &name]);
+    let map = cluster.get("configmaps", Some(&name));
     assert_ne!(
         map["metadata"]["annotations"]["stepyard.dev/last-used"],
         "2020-01-01"

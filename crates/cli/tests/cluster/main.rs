@@ -6,6 +6,7 @@
 mod support;
 
 mod agent;
+mod ask;
 mod away;
 mod connect;
 mod failures;

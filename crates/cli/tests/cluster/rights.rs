@@ -32,7 +32,7 @@ fn run(cluster: &Cluster, group: &Group, kubeconfig: &std::path::Path) -> crate:
 
 /// The rules of the first role of the file, as the server has them.
 fn rules(cluster: &Cluster) -> Vec<Value> {
-    let role = cluster.get(&["role", "stepyard"]);
+    let role = cluster.get("roles", Some("stepyard"));
     role["rules"].as_array().expect("rules").clone()
 }
 
@@ -236,7 +236,7 @@ fn secrets_are_nowhere(cluster: &Cluster) {
             assert!(!dump.contains(&form), "{form}");
         }
     }
-    let secrets = cluster.get(&["secrets"]);
+    let secrets = cluster.get("secrets", None);
     let items = secrets["items"].as_array().expect("secrets");
     assert_eq!(items.len(), 1, "{secrets:#}");
     assert_eq!(items[0]["type"], "kubernetes.io/dockerconfigjson");

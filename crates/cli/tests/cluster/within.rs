@@ -51,7 +51,7 @@ fn a_command_in_a_pod_goes_by_its_service_account() {
     });
     cluster.kubectl_with(&["apply", "-f", "-"], &pod.to_string());
     let phase = cluster.until("its end", || {
-        let pod = cluster.get(&["pod", "inside"]);
+        let pod = cluster.get("pods", Some("inside"));
         let phase = pod["status"]["phase"].as_str()?.to_owned();
         ["Succeeded", "Failed"].contains(&&*phase).then_some(phase)
     });

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::ask;
 use crate::proxy::Proxy;
 use crate::support::{Group, Home, Seen};
 
@@ -65,8 +66,11 @@ impl Cluster {
         cluster.kubectl(&["create", "namespace", &cluster.namespace]);
         // Pods are refused until it is there.
         cluster.until("the namespace's service account", || {
-            let names = cluster.kubectl(&["get", "serviceaccounts", "-o", "name"]);
-            names.contains("/default").then_some(())
+            let names = ask::names(&cluster.kubeconfig, &cluster.namespace, "serviceaccounts");
+            names
+                .iter()
+                .any(|own| own.ends_with("/default"))
+                .then_some(())
         });
         Some(cluster)
     }
@@ -107,16 +111,16 @@ impl Cluster {
         child.wait_with_output().expect("it ends")
     }
 
-    /// An object as JSON.
+    /// All objects of a kind, which is its plural, or the one of this name.
     #[track_caller]
-    pub(crate) fn get(&self, args: &[&str]) -> Value {
-        let text = self.kubectl(&[&["get", "-o", "json"], args].concat());
-        serde_json::from_str(&text).expect("kubectl prints JSON")
+    pub(crate) fn get(&self, kind: &str, name: Option<&str>) -> Value {
+        ask::object(&self.kubeconfig, &self.namespace, kind, name)
     }
 
     /// The pods of runs here.
+    #[track_caller]
     pub(crate) fn pods(&self) -> Vec<Value> {
-        let list = self.get(&["pods"]);
+        let list = self.get("pods", None);
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
@@ -167,7 +171,7 @@ impl Cluster {
         let image = format!("--image={image}");
         self.kubectl(&["run", "pull", &image, "--restart=Never", "--", "true"]);
         self.until("the image", || {
-            let pod = self.get(&["pod", "pull"]);
+            let pod = self.get("pods", Some("pull"));
             (pod["status"]["phase"] == "Succeeded").then_some(())
         });
         self.kubectl(&["delete", "pod", "pull", "--force", "--grace-period=0"]);
@@ -242,19 +246,21 @@ impl Cluster {
 
     /// All that runs left here: everything but the shared agent and what every namespace has.
     pub(crate) fn left(&self) -> Vec<String> {
-        let names = self.kubectl(&[
-            "get",
-            "pods,secrets,configmaps,persistentvolumeclaims,roles,jobs",
-            "-o",
-            "name",
-        ]);
-        names
-            .lines()
+        let kinds = [
+            "pods",
+            "secrets",
+            "configmaps",
+            "persistentvolumeclaims",
+            "roles",
+            "jobs",
+        ];
+        kinds
+            .into_iter()
+            .flat_map(|kind| ask::names(&self.kubeconfig, &self.namespace, kind))
             .filter(|name| {
-                !name.starts_with("configmap/stepyard-agent-")
-                    && *name != "configmap/kube-root-ca.crt"
+                !name.starts_with("configmaps/stepyard-agent-")
+                    && *name != "configmaps/kube-root-ca.crt"
             })
-            .map(str::to_owned)
             .collect()
     }
 }

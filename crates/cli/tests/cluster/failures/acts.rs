@@ -234,7 +234,7 @@ pub(super) fn node_gone(mut stage: Stage) -> Seen {
         cluster.until("the node", || ready(cluster).then_some(()));
         // The control plane takes it back by itself in time, perhaps while it is being told to.
         cluster.until("a node that takes pods", || {
-            let silent = cluster.get(&["nodes"]).to_string().contains("NoExecute");
+            let silent = cluster.get("nodes", None).to_string().contains("NoExecute");
             if silent {
                 cluster.kubectl_perhaps(&["taint", "node", "--all", &format!("{UNREACHABLE}-")]);
             }
@@ -268,7 +268,7 @@ pub(super) fn api_server_down(mut stage: Stage) -> Seen {
 
 /// Kills the first process of a container from outside.
 fn kill(stage: &Stage, container: &str) {
-    let pod = stage.cluster.get(&["pod", &stage.pod]);
+    let pod = stage.cluster.get("pods", Some(&stage.pod));
     let states = pod["status"]["containerStatuses"].as_array();
     let id = states
         .into_iter()
