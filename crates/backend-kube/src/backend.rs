@@ -429,7 +429,7 @@ impl Backend for Kube {
         let seen = self.seen(&pod.name, namespace, None);
         let lost = |seen: &Seen| seen.ended.contains_key(pod::LITE_ENGINE) && seen.gone.is_none();
         if lost(&seen.borrow()) {
-            return Ok(direct::open(pods, pod.name.clone()));
+            return direct::open(pods, pod.name.clone()).await;
         }
         let entered = self
             .entered
@@ -441,7 +441,7 @@ impl Backend for Kube {
         }
         match self.enter(&pod.name, namespace).await {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(_) if lost(&seen.borrow()) => Ok(direct::open(pods, pod.name.clone())),
+            Err(_) if lost(&seen.borrow()) => direct::open(pods, pod.name.clone()).await,
             // There is no such pod: the watch may know why.
             Err(failure) if failure.kind == FailureKind::Gone => {
                 let known = seen.borrow().gone.clone();

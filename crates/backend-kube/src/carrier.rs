@@ -1,9 +1,12 @@
 //! An exec stream as a carrier of frames.
 
+use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use driver::backend::{Failure, FailureKind};
+use futures_util::FutureExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
@@ -63,21 +66,20 @@ fn refused(doing: &str, error: &kube::Error) -> Failure {
 
 /// The two directions of an exec. Dropping it ends the exec; what it led to goes on.
 pub(crate) struct ExecStream {
-    stdin: Pin<Box<dyn AsyncWrite + Send>>,
-    stdout: Pin<Box<dyn AsyncRead + Send>>,
+    ends: Ends,
     process: AttachedProcess,
 }
 
 impl ExecStream {
     /// Takes the streams of an exec that was asked for stdin and stdout.
     fn new(mut process: AttachedProcess) -> Option<Self> {
-        let stdin = Box::pin(process.stdin()?);
-        let stdout = Box::pin(process.stdout()?);
-        Some(Self {
-            stdin,
-            stdout,
-            process,
-        })
+        let ends = Ends {
+            stdin: Box::pin(process.stdin()?),
+            stdout: Box::pin(process.stdout()?),
+            end: Box::pin(process.take_status()?.map(|status| status.is_some())),
+            clean: None,
+        };
+        Some(Self { ends, process })
     }
 }
 
@@ -92,8 +94,8 @@ impl AsyncRead for ExecStream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        self.stdout.as_mut().poll_read(cx, buf)
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.ends).poll_read(cx, buf)
     }
 }
 
@@ -102,15 +104,127 @@ impl AsyncWrite for ExecStream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.ends).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.ends).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.ends).poll_shutdown(cx)
+    }
+}
+
+/// The streams of an exec with its end. The streams alone do not tell it: where the connection breaks, the client drops its sides of
+/// them, which closes neither. Whoever waits for them then waits for ever. Both are used by one task.
+struct Ends {
+    stdin: Pin<Box<dyn AsyncWrite + Send>>,
+    stdout: Pin<Box<dyn AsyncRead + Send>>,
+    /// Whether the server told how the process ended; comes when nothing more does.
+    end: Pin<Box<dyn Future<Output = bool> + Send>>,
+    /// What it was.
+    clean: Option<bool>,
+}
+
+impl Ends {
+    /// Whether it has ended, and was told to.
+    fn ended(&mut self, cx: &mut Context<'_>) -> Option<bool> {
+        if self.clean.is_none()
+            && let Poll::Ready(clean) = self.end.as_mut().poll(cx)
+        {
+            self.clean = Some(clean);
+        }
+        self.clean
+    }
+}
+
+fn broken() -> io::Error {
+    let why = "the connection to the API server broke";
+    io::Error::new(io::ErrorKind::ConnectionReset, why)
+}
+
+impl AsyncRead for Ends {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // Asked first: what came before the end is in the stream then.
+        let ended = self.ended(cx);
+        match (self.stdout.as_mut().poll_read(cx, buf), ended) {
+            (Poll::Pending, Some(true)) => Poll::Ready(Ok(())),
+            (Poll::Pending, Some(false)) => Poll::Ready(Err(broken())),
+            (read, _) => read,
+        }
+    }
+}
+
+impl AsyncWrite for Ends {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.ended(cx).is_some() {
+            return Poll::Ready(Err(broken()));
+        }
         self.stdin.as_mut().poll_write(cx, buf)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stdin.as_mut().poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stdin.as_mut().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::oneshot;
+
+    /// The streams of a client, of which its own sides are dropped, not closed, once it has said so much and ended so.
+    async fn left(said: &[u8], status: Option<()>) -> Ends {
+        let (theirs_in, stdin) = tokio::io::simplex(4);
+        let (stdout, mut theirs_out) = tokio::io::simplex(16);
+        let (tell, told) = oneshot::channel();
+        theirs_out.write_all(said).await.expect("room");
+        drop((theirs_in, theirs_out));
+        if let Some(status) = status {
+            tell.send(status).expect("it listens");
+        }
+        Ends {
+            stdin: Box::pin(stdin),
+            stdout: Box::pin(stdout),
+            end: Box::pin(told.map(|status: Result<(), _>| status.is_ok())),
+            clean: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_broke_ends_both_directions() {
+        let mut ends = left(b"before", None).await;
+        let mut read = Vec::new();
+        let error = ends.read_to_end(&mut read).await.expect_err("it broke");
+        assert_eq!(
+            (&read[..], error.kind()),
+            (&b"before"[..], io::ErrorKind::ConnectionReset)
+        );
+        // More than the stream holds.
+        let mut ends = left(b"", None).await;
+        ends.write_all(b"much more").await.expect_err("it broke");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ended_is_an_end() {
+        let mut ends = left(b"last words", Some(())).await;
+        let mut read = Vec::new();
+        ends.read_to_end(&mut read).await.expect("an end");
+        assert_eq!(read, b"last words");
     }
 }

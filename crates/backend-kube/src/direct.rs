@@ -2,17 +2,21 @@
 //! container. The driver notices nothing but the time it takes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use addon::link::{Decoder, Frame, encode};
 use addon::router::{Action, Event, Router};
-use driver::backend::Carrier;
+use driver::backend::{Carrier, Failure, FailureKind};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use kube::api::ListParams;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
-use crate::carrier;
+use crate::api::failure;
+use crate::{carrier, watch};
 
 /// The one driver of such a router.
 const DRIVER: u32 = 0;
@@ -22,19 +26,39 @@ const BUFFER: usize = 256 * 1024;
 const READ: usize = 64 * 1024;
 /// Frames of addons that wait for the router: a few reads.
 const FRAMES: usize = 64;
+/// An addon is asked for a sign of life this often, and is to give it in the same time. What the driver asks for one is this router,
+/// which knows nothing of a way beyond it that carries no more and says nothing of it.
+const PULSE: Duration = Duration::from_secs(10);
 
 /// What an exec in a container tells.
 enum Told {
     Linked(u32, mpsc::Sender<Frame>),
     Frame(u32, Frame),
     Unlinked(u32, String),
+    /// Nobody answers, whatever the container: the driver is to come again.
+    Away,
 }
 
 /// A carrier to the addons of the pod. What it stands on ends when it is dropped.
-pub(crate) fn open(pods: Api<Pod>, pod: String) -> Box<dyn Carrier> {
+///
+/// # Errors
+/// The API server does not answer, or knows of no such pod.
+pub(crate) async fn open(pods: Api<Pod>, pod: String) -> Result<Box<dyn Carrier>, Failure> {
+    reach(&pods, &pod).await?;
     let (ours, theirs) = tokio::io::duplex(BUFFER);
     tokio::spawn(serve(pods, pod, ours));
-    Box::new(theirs)
+    Ok(Box::new(theirs))
+}
+
+/// Whether the API server answers, and has this pod. By a list: a run may not `get`.
+async fn reach(pods: &Api<Pod>, pod: &str) -> Result<(), Failure> {
+    let by_name = ListParams::default().fields(&format!("metadata.name={pod}"));
+    let found = pods.list_metadata(&by_name).await;
+    let found = found.map_err(|e| failure(&format!("look for the pod {pod}"), &e))?;
+    if found.items.is_empty() {
+        return Err(watch::deleted(pod));
+    }
+    Ok(())
 }
 
 /// Routes until the driver hangs up.
@@ -55,7 +79,10 @@ async fn serve(pods: Api<Pod>, pod: String, stream: DuplexStream) {
                     let (pods, pod, tell) = (pods.clone(), pod.clone(), tell.clone());
                     let task = tasks.spawn(async move {
                         let why = talk(&pods, &pod, &container, link, &tell).await;
-                        let _ = tell.send(Told::Unlinked(link, why)).await;
+                        // A container that is gone and a way that is cut look alike from here.
+                        let away = matches!(reach(&pods, &pod).await, Err(f) if f.kind == FailureKind::Connectivity);
+                        let last = if away { Told::Away } else { Told::Unlinked(link, why) };
+                        let _ = tell.send(last).await;
                     });
                     aborts.insert(link, task);
                 }
@@ -107,6 +134,7 @@ async fn serve(pods: Api<Pod>, pod: String, stream: DuplexStream) {
                         router.handle(Event::Unlinked(link, why));
                     }
                 }
+                Told::Away => return,
             },
         }
     }
@@ -131,9 +159,13 @@ async fn talk(
     }
     let mut decoder = Decoder::default();
     let mut chunk = vec![0; READ];
+    let mut until = Instant::now() + PULSE;
+    let mut asked = false;
     loop {
         tokio::select! {
+            biased;
             read = from.read(&mut chunk) => {
+                (until, asked) = (Instant::now() + PULSE, false);
                 match read {
                     Ok(0) => return format!("the addon of {container} is gone"),
                     Ok(count) => decoder.push(&chunk[..count]),
@@ -151,8 +183,14 @@ async fn talk(
                     }
                 }
             }
-            frame = frames.recv() => {
+            () = sleep_until(until), if asked => {
+                return format!("the addon of {container} gives no sign of life");
+            }
+            frame = next(&mut frames, until, asked) => {
                 let Some(frame) = frame else { return String::new() };
+                if frame == Frame::Ping {
+                    (until, asked) = (Instant::now() + PULSE, true);
+                }
                 let mut out = Vec::new();
                 if let Err(error) = encode(0, &frame, &mut out) {
                     return error.to_string();
@@ -163,5 +201,13 @@ async fn talk(
                 }
             }
         }
+    }
+}
+
+/// The next frame for an addon: one that waits, else, when it is time, a ping.
+async fn next(frames: &mut mpsc::Receiver<Frame>, until: Instant, asked: bool) -> Option<Frame> {
+    tokio::select! {
+        frame = frames.recv() => frame,
+        () = sleep_until(until), if !asked => Some(Frame::Ping),
     }
 }

@@ -25,6 +25,12 @@ pub(super) fn lite_engine_killed(stage: Stage) -> Seen {
     stage.survives()
 }
 
+/// From here on the way in is through the step's own container; that is cut, and made again.
+pub(super) fn lite_engine_killed_then_cut(stage: Stage) -> Seen {
+    kill(&stage, "lite-engine");
+    connection_cut(stage)
+}
+
 /// A command that comes back finds no lite-engine.
 pub(super) fn lite_engine_killed_then_driver(stage: Stage) -> Seen {
     kill(&stage, "lite-engine");
@@ -78,6 +84,13 @@ pub(super) fn out_of_memory(stage: Stage) -> Seen {
     } else {
         within(&stage, HOG);
     }
+    stage.survives()
+}
+
+/// The volume of the agent, with its spool and its records, takes no byte more.
+pub(super) fn log_full(stage: Stage) -> Seen {
+    within(&stage, "cat /dev/zero >/addon/tmp/all");
+    within(&stage, "! echo more >/addon/tmp/more");
     stage.survives()
 }
 

@@ -116,6 +116,10 @@ struct Failure {
 /// After so long without a driver the pod of `driver_gone` ends by itself: longer than a driver needs to come for the first time.
 const ABANDONED: &str = "30s";
 
+/// The agent's volume of `log_full`, in memory: it is small and may be filled without harm to the node.
+const SMALL_ADDON: &str =
+    "podSpecOverlay: '{volumes: [{name: addon, emptyDir: {medium: Memory, sizeLimit: 4Mi}}]}'";
+
 /// Runs the row.
 fn check(failure: &Failure) {
     if std::env::var_os("STEPYARD_TEST_CLUSTER").is_none() {
@@ -125,6 +129,11 @@ fn check(failure: &Failure) {
     }
     let _alone = failure.alone.then(crate::world::alone);
     let abandoned = (failure.name == "driver_gone").then_some(ABANDONED);
+    let more = if failure.name == "log_full" {
+        SMALL_ADDON
+    } else {
+        ""
+    };
     let cell = |moment: Moment, outcome: Outcome| {
         let name = format!("{} {moment}", failure.name);
         let space = name.replace([' ', '_'], "-");
@@ -137,7 +146,7 @@ fn check(failure: &Failure) {
             return;
         };
         let began = Instant::now();
-        let stage = Stage::reach(&cluster, moment, abandoned);
+        let stage = Stage::reach(&cluster, moment, abandoned, more);
         let seen = (failure.act)(stage);
         outcome.check(&Left {
             cell: &name,
@@ -223,8 +232,10 @@ failures! {
     pod_evicted: acts::pod_evicted, alone false, [Again, Again, Red(DELETED), Red(DELETED), Either(DELETED)]
     pod_takes_too_much: acts::pod_takes_too_much, alone false, [Again, Again, Red(FULL), Red(FULL), Either(FULL)]
     out_of_memory: acts::out_of_memory, alone false, [MayBeLimited(MEMORY), MayBeLimited(MEMORY), Limited(MEMORY), MayBeLimited(MEMORY), MayBeLimited(MEMORY)]
+    log_full: acts::log_full, alone false, [Green, Green, Green, Green, Green]
     clock_skewed: acts::clock_skewed, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed: acts::lite_engine_killed, alone false, [Green, Green, Green, Green, Green]
+    lite_engine_killed_then_cut: acts::lite_engine_killed_then_cut, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_driver: acts::lite_engine_killed_then_driver, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_container: acts::lite_engine_killed_then_container, alone false, [Again, Again, Red(KILLED), Red(KILLED), Either(KILLED)]
     driver_killed: acts::driver_killed, alone false, [Green, Green, Green, Green, Green]

@@ -118,8 +118,14 @@ pub(crate) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Starts a run and brings it there. Its pod ends by itself when no driver was there for `abandoned`.
-    pub(crate) fn reach(cluster: &'a Cluster, moment: Moment, abandoned: Option<&str>) -> Self {
+    /// Starts a run and brings it there. Its pod ends by itself when no driver was there for `abandoned`; `more` is added to its
+    /// infrastructure.
+    pub(crate) fn reach(
+        cluster: &'a Cluster,
+        moment: Moment,
+        abandoned: Option<&str>,
+        more: &str,
+    ) -> Self {
         let gate = Proxy::to(REGISTRY);
         let image = format!("127.0.0.1:{}/tc/busybox:1", gate.port);
         // The node has the image, so that only the command's own question waits at the gate.
@@ -138,7 +144,8 @@ impl<'a> Stage<'a> {
         let group = Group::new()
             .infra(&format!(
                 "volumes: [{{type: HostPath, mountPath: /words, spec: {{path: {dir}}}}}, {{type: EmptyDir, mountPath: /small, spec: {{size: 1Mi}}}}]"
-            ));
+            ))
+            .infra(more);
         let group = match moment {
             Moment::Ready => group.raw(&zero(&dir.to_string())),
             _ => group,
@@ -221,7 +228,10 @@ impl<'a> Stage<'a> {
     /// Waits until the addon has written the record of a container's step.
     fn recorded(&self, uid: &str, container: &str) {
         let state = super::acts::state();
-        let volumes = state.join(format!(
+        let kubelet = std::fs::read_to_string(state.join("pid/kubelet")).expect("it was started");
+        // As the kubelet sees it: a volume in memory is mounted for it alone.
+        let seen = PathBuf::from(format!("/proc/{}/root{}", kubelet.trim(), state.display()));
+        let volumes = seen.join(format!(
             "kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir"
         ));
         let record: PathBuf = volumes.join(format!("addon/{container}/record"));
