@@ -416,13 +416,16 @@ impl Backend for Native {
             })?;
         let mine = |mut failure: Failure| {
             failure.container = Some(container.to_owned());
-            event(
-                &events,
-                Some(container),
-                EventKind::Warning,
-                "Failed",
-                failure.message.clone(),
-            );
+            // Where the pod itself is gone that is said once of the pod, not by each of its containers.
+            if failure.kind != FailureKind::Gone {
+                event(
+                    &events,
+                    Some(container),
+                    EventKind::Warning,
+                    "Failed",
+                    failure.message.clone(),
+                );
+            }
             failure
         };
         // What is said of a pull is sent by who pulls; a second container of the image finds it here.

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal as _, Read as _};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
-use crate::cmd::approve;
+use crate::cmd::questions;
 use crate::home::RunDir;
 use crate::past;
 use crate::screen::question::{self, Given};
@@ -154,7 +154,7 @@ fn hear(line: &str, dir: &RunDir, given: &mut Given, voice: &Voice) {
     };
     let told = answered.and_then(|ask| {
         let Some(ask) = ask else { return Ok(()) };
-        approve::ask_of(dir, &view, &ask).map_err(|problem| problem.to_string())
+        questions::ask_of(dir, &view, &ask).map_err(|problem| problem.to_string())
     });
     if let Err(why) = told {
         *given = Given::default();

@@ -115,6 +115,9 @@ fn a_run_whose_command_was_killed_before_is_taken_over() {
     let out = stepyard(home.path(), &["resume", "--output", "plain", &id]);
     let text = String::from_utf8_lossy(&out.stdout);
     assert_eq!(out.status.code(), Some(1), "{text}");
+    // Once, of the pod: not by each of its containers, too.
+    assert!(!text.contains("warning: the pod"), "{text}");
+    assert_eq!(text.matches("] the pod was lost: ").count(), 1, "{text}");
     let events = journal::read(&home.path().join("runs").join(&id).join("journal"));
     let events = events.expect("it can be read");
     let mut state = State::default();

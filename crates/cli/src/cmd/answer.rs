@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use driver::control::Ask;
-use pipeline::plan::{NodeId, Wait};
 use serde_json::json;
 
-use super::approve;
+use super::questions::{self, Asked};
 use crate::args::{Answer, Output};
 use crate::home::Home;
 use crate::out;
@@ -30,12 +29,7 @@ pub(crate) fn run(args: &Answer, output: Output) -> Result<Exit, Problem> {
         (run, node) => (home.run(run)?, node.map(str::to_owned)),
     };
     let view = past::view(&dir)?;
-    let open: Vec<_> = approve::questions(&dir)?
-        .into_iter()
-        .filter(|(_, wait)| matches!(wait, Wait::Start(_)))
-        .map(|(node, _)| (view.path(&node), node))
-        .collect();
-    let (path, node) = which(&open, word.as_deref(), &dir.id)?;
+    let (path, node) = questions::which(&dir, &view, Asked::Start, word.as_deref())?;
     let given: Vec<_> = inputs.keys().cloned().collect();
     let ask = Ask::Answer {
         node,
@@ -43,7 +37,7 @@ pub(crate) fn run(args: &Answer, output: Output) -> Result<Exit, Problem> {
         comment: String::new(),
         inputs,
     };
-    approve::ask_of(&dir, &view, &ask)?;
+    questions::ask_of(&dir, &view, &ask)?;
     if output == Output::Json {
         return out::json(&json!({"run": dir.id, "node": path, "given": given}));
     }
@@ -74,38 +68,6 @@ fn take_apart(words: &[String]) -> Result<(Vec<String>, BTreeMap<String, String>
         }
     }
     Ok((places, inputs))
-}
-
-/// The node that a word means among those that ask; without a word the only one.
-fn which(
-    open: &[(String, NodeId)],
-    word: Option<&str>,
-    run: &str,
-) -> Result<(String, NodeId), Problem> {
-    let wanted = word.map(|word| word.trim_matches('/'));
-    let means = |(path, id): &&(String, NodeId)| match wanted {
-        None => true,
-        Some(word) => {
-            let end = path.strip_suffix(word);
-            id.0 == word || end.is_some_and(|head| head.is_empty() || head.ends_with('/'))
-        }
-    };
-    let found: Vec<_> = open.iter().filter(means).collect();
-    match (found.as_slice(), wanted) {
-        ([one], _) => Ok((*one).clone()),
-        ([], Some(word)) => Err(Problem::invalid(format!(
-            "{word} of run {run} asks for nothing now"
-        ))),
-        ([], None) => Err(Problem::invalid(format!("run {run} asks for nothing now"))),
-        (many, _) => {
-            let paths: Vec<_> = many.iter().map(|(path, _)| path.as_str()).collect();
-            let count = many.len();
-            Err(
-                Problem::invalid(format!("{count} nodes of run {run} ask for something"))
-                    .help(format!("say which: {}", paths.join(", "))),
-            )
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use driver::control::Ask;
 use engine::event::{Interrupt, Intervention};
 use serde_json::json;
 
-use super::approve::ask_of;
+use super::questions::ask_of;
 use crate::args::{Act, Intervene, Output};
 use crate::home::Home;
 use crate::out;

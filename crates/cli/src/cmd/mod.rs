@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod intervene;
 pub(crate) mod logs;
 pub(crate) mod plan;
+pub(crate) mod questions;
 pub(crate) mod resume;
 pub(crate) mod retry;
 pub(crate) mod run;

@@ -11,7 +11,7 @@ use engine::facts::Facts;
 use pipeline::plan::{Kind, NodeId};
 use serde_json::json;
 
-use super::approve::ask_of;
+use super::questions::ask_of;
 use super::{resume, run as begin};
 use crate::args::{Output, Retry};
 use crate::drive::{self, Drive};
