@@ -84,6 +84,20 @@ fn dotenv_files_are_outputs_and_secret_ones_stay_secret() {
 }
 
 #[test]
+fn a_nul_byte_in_an_environment_value_is_told_and_nothing_runs() {
+    let agent = Agent::new();
+    let mut start = script("echo ran");
+    start.env.push(("KEY".to_owned(), "hun\0ter2".to_owned()));
+    let (record, text) = run(&agent, start);
+    let Exit::NotStarted(why) = &record.exit else {
+        panic!("{:?}", record.exit);
+    };
+    let words = "the environment variable KEY holds a NUL byte, ";
+    assert!(why.contains(words) && !why.contains("hun"), "{why}");
+    assert_eq!(text, "");
+}
+
+#[test]
 fn python_exports_after_an_early_exit() {
     let agent = Agent::new();
     let mut start = script("");

@@ -55,7 +55,7 @@ impl Attached {
                 "at most {MOST} processes may be attached, each under an id of its own"
             ));
         }
-        let mut env = process::environment(env);
+        let mut env = process::environment(env)?;
         let shell = [if Path::new("/bin/bash").exists() {
             "bash"
         } else {

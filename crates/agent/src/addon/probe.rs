@@ -34,7 +34,7 @@ impl Probing {
     pub(super) fn begin(probe: Probe, until: u64) -> Result<Option<Self>, String> {
         let state = match probe {
             Probe::Exec(argv) => {
-                let env = super::process::environment(&[]);
+                let env = super::process::environment(&[])?;
                 let pid = super::process::prepare(&argv, &env)?
                     .spawn(&Wiring::default())
                     .map_err(|error| format!("failed to start the probe's command: {error}"))?;

@@ -29,7 +29,7 @@ pub(super) fn start(launch: &Launch) -> Result<(Pid, OwnedFd), String> {
             launch.workdir
         )
     })?;
-    let env = environment(&launch.env);
+    let env = environment(&launch.env)?;
     let (argv, _script) = in_memory(&launch.argv)
         .map_err(|error| format!("failed to keep the script in memory: {error}"))?;
     let program = prepare(&argv, &env)?;
@@ -92,16 +92,25 @@ pub(super) fn prepare(
 }
 
 /// This process's environment (the image's) with the step's over it.
-pub(super) fn environment(over: &[(String, String)]) -> BTreeMap<OsString, OsString> {
+/// An error is in words for the user.
+pub(super) fn environment(
+    over: &[(String, String)],
+) -> Result<BTreeMap<OsString, OsString>, String> {
     let mut env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for (name, value) in over {
+        // A process that is told less than was written would do something else.
+        if value.contains('\0') {
+            return Err(format!(
+                "the value of the environment variable {name} holds a NUL byte, which no process can be given: take it out where the step's value comes from, or encode the value as base64"
+            ));
+        }
         // What no environment can hold would keep the process from starting.
-        if !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') {
+        if !name.is_empty() && !name.contains(['=', '\0']) {
             env.insert(name.into(), value.into());
         }
     }
     env.entry("PATH".into()).or_insert_with(|| PATH.into());
-    env
+    Ok(env)
 }
 
 fn find(program: &str, path: &OsStr) -> Result<PathBuf, String> {
