@@ -3,7 +3,6 @@
 mod support;
 
 use addon::frame::Exit;
-use std::process::{Command, Stdio};
 use support::{Agent, attempt, run, script};
 
 /// `None` where this machine lets nobody make namespaces; said on standard error.
@@ -16,25 +15,7 @@ fn contained() -> Option<Agent> {
         "--mount-proc",
         "--kill-child",
     ];
-    let allowed = Command::new("unshare").args(flags).arg("true").status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        eprintln!("no PID namespace can be made here: not tested");
-        return None;
-    }
-    let dir = tempfile::tempdir().expect("a temp dir");
-    let child = Command::new("unshare")
-        .args(flags)
-        .arg(support::binary())
-        .args(["addon", "--run", "r1", "--dir"])
-        .arg(dir.path().join("step-a"))
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("unshare starts");
-    Some(Agent {
-        dir,
-        child,
-        ends_within: std::time::Duration::ZERO,
-    })
+    Agent::unshared(&flags, "")
 }
 
 #[test]

@@ -2,47 +2,19 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use addon::frame::{Exit, Record, Report, Request, State};
 use support::{Agent, Driver, script};
 
 /// An addon whose slice is on a volume of a megabyte, and the way to the slice from here. `None` where this machine lets nobody
-/// mount one; said on standard error.
-fn small() -> Option<(Agent, std::path::PathBuf)> {
+/// mount one.
+fn small() -> Option<(Agent, PathBuf)> {
     let flags = ["--mount", "--pid", "--fork", "--kill-child"];
-    let allowed = Command::new("unshare").args(flags).arg("true").output();
-    if !allowed.is_ok_and(|out| out.status.success()) {
-        eprintln!("no mount namespace can be made here: not tested");
-        return None;
-    }
-    let dir = tempfile::tempdir().expect("a temp dir");
-    let child = Command::new("unshare")
-        .args(flags)
-        .args([
-            "sh",
-            "-ec",
-            "mount -t tmpfs -o size=1m none \"$0\"; exec \"$@\"",
-        ])
-        .arg(dir.path())
-        .arg(support::binary())
-        .args(["addon", "--run", "r1", "--dir"])
-        .arg(dir.path().join("step-a"))
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("unshare starts");
-    let root = format!("/proc/{}/root{}", child.id(), dir.path().display());
-    let slice = std::path::PathBuf::from(root).join("step-a");
-    let ends_within = Duration::ZERO;
-    Some((
-        Agent {
-            dir,
-            child,
-            ends_within,
-        },
-        slice,
-    ))
+    let agent = Agent::unshared(&flags, "mount -t tmpfs -o size=1m none \"$0\"")?;
+    let root = format!("/proc/{}/root{}", agent.child.id(), agent.slice().display());
+    Some((agent, PathBuf::from(root)))
 }
 
 #[test]

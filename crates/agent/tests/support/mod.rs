@@ -46,6 +46,32 @@ impl Agent {
         }
     }
 
+    /// One in namespaces of its own, which `unshare` makes with these flags; `before` is a line of shell that is run there first, with the
+    /// directory of the slice as `$0`. `None` where this machine lets nobody make them; said on standard error.
+    pub(crate) fn unshared(flags: &[&str], before: &str) -> Option<Self> {
+        let allowed = Command::new("unshare").args(flags).arg("true").status();
+        if !allowed.is_ok_and(|status| status.success()) {
+            eprintln!("no namespace can be made here ({flags:?}): not tested");
+            return None;
+        }
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let child = Command::new("unshare")
+            .args(flags)
+            .args(["sh", "-ec", &format!("{before}\nexec \"$@\"")])
+            .arg(dir.path())
+            .arg(binary())
+            .args(["addon", "--run", "r1", "--dir"])
+            .arg(dir.path().join("step-a"))
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("unshare starts");
+        Some(Self {
+            dir,
+            child,
+            ends_within: Duration::ZERO,
+        })
+    }
+
     pub(crate) fn slice(&self) -> PathBuf {
         self.dir.path().join("step-a")
     }

@@ -566,19 +566,18 @@ impl<'a> First<'a> {
         }
         self.lives = None;
         self.pending.clear();
-        if grace.is_zero() {
-            // lite-engine takes as long to end as all containers together: beside them.
-            if let Some(router) = self.router {
-                let _ = kill(router, Signal::SIGKILL);
-            }
-            self.signal_all(Signal::SIGKILL);
+        self.signal_all(if grace.is_zero() {
+            Signal::SIGKILL
         } else {
-            self.signal_all(Signal::SIGTERM);
-        }
+            Signal::SIGTERM
+        });
     }
 
     fn signal_all(&self, signal: Signal) {
-        for pid in self.containers.values().filter_map(|c| c.pid) {
+        // lite-engine takes as long to end as all containers together: it is killed beside them.
+        let router = self.router.filter(|_| signal == Signal::SIGKILL);
+        let containers = self.containers.values().filter_map(|c| c.pid);
+        for pid in containers.chain(router) {
             // One that has just ended is what is wanted.
             let _ = kill(pid, signal);
         }
