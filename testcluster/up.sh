@@ -174,7 +174,13 @@ start kcm "$BIN/kube-controller-manager" "--kubeconfig=$RUN/kcm.kubeconfig" "--a
   "--cluster-signing-cert-file=$PKI/ca.crt" "--cluster-signing-key-file=$PKI/ca.key" "--tls-cert-file=$PKI/kcm.crt" "--tls-private-key-file=$PKI/kcm.key"
 start sched "$BIN/kube-scheduler" "--kubeconfig=$RUN/sched.kubeconfig" "--authentication-kubeconfig=$RUN/sched.kubeconfig" "--authorization-kubeconfig=$RUN/sched.kubeconfig" \
   --bind-address=127.0.0.1 "--secure-port=$SCHED" --leader-elect=false "--tls-cert-file=$PKI/sched.crt" "--tls-private-key-file=$PKI/sched.key"
-start kubelet $NS "$BIN/kubelet" "--config=$RUN/kubelet.yaml" "--kubeconfig=$RUN/kubelet.kubeconfig" --hostname-override=$NODE "--root-dir=$RUN/kubelet" "--cert-dir=$RUN/kubelet-certs" "--v=${KUBELET_V:-2}"
+# containerd answers a kubelet a moment after everybody else: one that is too early ends, and is started again. That the node is known as
+# ready says nothing: it may be from the time before.
+kubelet() {
+  start kubelet $NS "$BIN/kubelet" "--config=$RUN/kubelet.yaml" "--kubeconfig=$RUN/kubelet.kubeconfig" --hostname-override=$NODE "--root-dir=$RUN/kubelet" "--cert-dir=$RUN/kubelet-certs" "--v=${KUBELET_V:-2}"
+  curl -sf --max-time 5 -o /dev/null "http://127.0.0.1:$KUBELET_HEALTH/healthz"
+}
+waitfor "the kubelet" kubelet
 waitfor "the node's registration" $K get node $NODE
 waitfor "the default service account" $K get serviceaccount default
 waitfor "the node's readiness" sh -c "$K get node $NODE -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].status}' | grep -q True"
