@@ -11,6 +11,11 @@ use crate::frame::{Output, OutputVar, Program, Shell, Start};
 /// Characters a value may have: what fits an environment variable of the step that reads it.
 pub const LONGEST: usize = 131_072;
 
+/// What a person calls [`Files::dotenv`].
+pub const DOTENV: &str = "$HARNESS_OUTPUT_FILE ($DRONE_OUTPUT)";
+/// What a person calls [`Files::secret`].
+pub const SECRET: &str = "$HARNESS_OUTPUT_SECRET_FILE";
+
 /// Where a step's files are, in the container. All are made, empty, before the step starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
@@ -100,8 +105,11 @@ pub fn collect(start: &Start, left: &Left) -> (Vec<Output>, Vec<String>) {
             secret,
         });
     };
+    let mut odd = Vec::new();
     for (bytes, secret) in [(&left.dotenv, false), (&left.secret, true)] {
-        for (name, value) in dotenv(&String::from_utf8_lossy(bytes)) {
+        let (read, lines) = dotenv_lines(&String::from_utf8_lossy(bytes));
+        odd.push(lines);
+        for (name, value) in read {
             let secret = secret
                 || start
                     .outputs
@@ -131,23 +139,56 @@ pub fn collect(start: &Start, left: &Left) -> (Vec<Output>, Vec<String>) {
             ));
         }
     }
+    for (lines, file) in odd.iter().zip([DOTENV, SECRET]) {
+        warnings.extend(no_output(lines, file));
+    }
     (found, warnings)
+}
+
+/// What is said of lines that hold no output. Never what is in them: it may be part of a secret.
+fn no_output(lines: &[usize], file: &str) -> Option<String> {
+    let first = lines.first()?;
+    let more = match lines.len() - 1 {
+        0 => String::new(),
+        1 => ", and one more line,".to_owned(),
+        more => format!(", and {more} more lines,"),
+    };
+    let (is, are) = if lines.len() == 1 {
+        ("is no", "is")
+    } else {
+        ("are no", "are")
+    };
+    Some(format!(
+        "line {first} of {file}{more} {is} NAME=value and {are} left out: write a value of several lines in quotes, or between NAME<<END and END"
+    ))
 }
 
 /// `KEY=value` lines: quoted, `KEY=__B64__…`, or `KEY<<END` … `END`.
 pub fn dotenv(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut lines = text
-        .split('\n')
-        .map(|line| line.strip_suffix('\r').unwrap_or(line));
+    dotenv_lines(text).0
+}
+
+/// Also the numbers of the lines that are nothing of it: neither blank nor a comment.
+fn dotenv_lines(text: &str) -> (Vec<(String, String)>, Vec<usize>) {
+    let (mut found, mut odd) = (Vec::new(), Vec::new());
+    let number = core::cell::Cell::new(0);
+    let mut lines = text.split('\n').map(|line| {
+        number.set(number.get() + 1);
+        line.strip_suffix('\r').unwrap_or(line)
+    });
     while let Some(line) = lines.next() {
+        let here = number.get();
         let line = line.trim_start();
+        let blank = line.is_empty() || line.starts_with('#');
         let line = line.strip_prefix("export ").unwrap_or(line);
         let key_end = line
             .find(|c: char| !(c.is_alphanumeric() || "_.-".contains(c)))
             .unwrap_or(line.len());
         let (key, rest) = line.split_at(key_end);
         if key.is_empty() {
+            if !blank {
+                odd.push(here);
+            }
             continue;
         }
         if let Some(end) = rest.strip_prefix("<<") {
@@ -166,9 +207,11 @@ pub fn dotenv(text: &str) -> Vec<(String, String)> {
                 _ => plain(value),
             };
             found.push((key.to_owned(), value));
+        } else {
+            odd.push(here);
         }
     }
-    found
+    (found, odd)
 }
 
 fn plain(value: &str) -> String {

@@ -32,6 +32,29 @@ fn start(vars: &[(&str, &str, bool)]) -> Start {
 }
 
 #[test]
+fn lines_that_are_no_outputs_are_told_by_number() {
+    let warned = |dotenv: &str, secret: &str| {
+        let left = Left {
+            dotenv: dotenv.into(),
+            secret: secret.into(),
+            ..Left::default()
+        };
+        collect(&start(&[]), &left).1
+    };
+    let good = "# comment\n\nA=1\nB=\"x\nno equals\"\nC<<END\nno equals\nEND\n";
+    assert_eq!(warned(good, good), Vec::<String>::new());
+    let told = warned("A=1\r\nB=\"x\ny\"\nno equals\n", "hunter2 \n=x\nz\n");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with(
+        "line 4 of $HARNESS_OUTPUT_FILE ($DRONE_OUTPUT) is no NAME=value and is left out"
+    ));
+    assert!(
+        told[1].starts_with("line 1 of $HARNESS_OUTPUT_SECRET_FILE, and 2 more lines, are no ")
+    );
+    assert!(!told.concat().contains("hunter2"));
+}
+
+#[test]
 fn dotenv_forms() {
     for (text, expected) in [
         ("A=1\nB=two words \n", vec![("A", "1"), ("B", "two words")]),

@@ -98,6 +98,21 @@ fn a_nul_byte_in_an_environment_value_is_told_and_nothing_runs() {
 }
 
 #[test]
+fn a_file_of_outputs_over_the_limit_is_told_with_its_mend() {
+    let agent = Agent::new();
+    let start =
+        script("truncate -s 16777217 $DRONE_OUTPUT; echo S=1 > $HARNESS_OUTPUT_SECRET_FILE");
+    let (record, _) = run(&agent, start);
+    assert_eq!(record.outputs.len(), 1);
+    assert_eq!(
+        record.warnings,
+        [
+            "no output of $HARNESS_OUTPUT_FILE ($DRONE_OUTPUT) is read: it has 16777217 bytes; the limit is 16777216. Write what is large to a file in /harness instead"
+        ]
+    );
+}
+
+#[test]
 fn python_exports_after_an_early_exit() {
     let agent = Agent::new();
     let mut start = script("");

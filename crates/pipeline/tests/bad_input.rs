@@ -259,6 +259,20 @@ pipeline:
             ),
         ),
         case(
+            "failure strategies that are never used",
+            steps(
+                "\
+- step:
+    {type: Wait, name: a, identifier: a, spec: {duration: 1m}, failureStrategies: [
+      {onFailure: {errors: [Timeout, Timeout], action: {type: Ignore}}},
+      {onFailure: {errors: [RetryableTransientFailure, Timeout], action: {type: Abort}}},
+      {onFailure: {errors: [Connectivity], action: {type: Ignore}}},
+      {onFailure: {errors: [AllErrors], action: {type: Abort}}},
+      {onFailure: {errors: [InputTimeoutError, Unknown], action: {type: Ignore}}}]}
+",
+            ),
+        ),
+        case(
             "conditions",
             steps(
                 "- step: {type: Wait, name: a, identifier: a, spec: {duration: 1m}, when: {stageStatus: Succes}}\n- step: {type: Wait, name: b, identifier: b, spec: {duration: 1m}, when: {condition: x}}\n",

@@ -129,6 +129,8 @@ codes! {
     UNKNOWN_STAGE_TYPE = "SY0117";
     /// No pipeline among the documents.
     NO_PIPELINE = "SY0118";
+    /// A failure strategy that an earlier one leaves nothing to.
+    UNUSED_STRATEGY = "SY0119";
 
     /// A step type that the format does not know.
     UNKNOWN_STEP_TYPE = "SY0201";

@@ -8,6 +8,7 @@ mod groups;
 mod mounts;
 mod portable;
 pub(super) mod references;
+mod strategies;
 mod wholes;
 
 use super::load::Options;

@@ -9,6 +9,7 @@ use super::super::lower::Cx;
 use super::super::param::Param;
 use super::super::stage::Stage;
 use super::super::strategy::Strategy;
+use super::strategies;
 
 /// The three settings of one of them.
 struct Wholes<'m> {
@@ -65,6 +66,9 @@ impl Wholes<'_> {
         bare(self.when, "when", "a mapping", cx);
         bare(self.strategy, "strategy", "a mapping", cx);
         bare(self.failures, "failureStrategies", "a list", cx);
+        if let Some(list) = self.failures.and_then(Param::literal) {
+            strategies::never_used(list, cx);
+        }
         let Some(Param::Literal(when)) = self.when else {
             return;
         };
