@@ -369,6 +369,11 @@ impl<S: Store> Machine<S> {
         }
     }
 
+    /// Whether it waits for a start.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
+    }
+
     /// What it is doing.
     pub fn state(&self) -> State {
         match &self.phase {

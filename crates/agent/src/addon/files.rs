@@ -9,7 +9,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 
 use ::addon::frame::Record;
-use ::addon::outputs::{Files, Left};
+use ::addon::outputs::{DOTENV, Files, Left, SECRET};
 use ::addon::spool::{SEGMENT, Store};
 use rustix::fs::FallocateFlags;
 
@@ -25,6 +25,8 @@ pub(super) struct Home {
     record: Option<File>,
     /// This container did not live before.
     fresh: bool,
+    /// The next step's files are there, and nobody was after them.
+    laid: bool,
 }
 
 impl Home {
@@ -59,6 +61,7 @@ impl Home {
             dir,
             record: Some(record),
             fresh: kept == 0,
+            laid: false,
         })
     }
 
@@ -84,8 +87,21 @@ impl Home {
         }
     }
 
-    /// Makes the step's files anew, empty.
-    pub(super) fn fresh(&self) -> Result<(), String> {
+    /// Whether they are.
+    pub(super) fn laid(&self) -> bool {
+        self.laid
+    }
+
+    /// A process may have been at the step's files.
+    pub(super) fn used(&mut self) {
+        self.laid = false;
+    }
+
+    /// Makes the step's files anew, empty. Nothing is left to do where that was done ahead, and nobody was after them.
+    pub(super) fn lay(&mut self) -> Result<(), String> {
+        if self.laid {
+            return Ok(());
+        }
         let files = self.step_files();
         let make = || -> io::Result<()> {
             for path in [&files.exported, &files.dotenv, &files.secret] {
@@ -112,18 +128,25 @@ impl Home {
                 "failed to make the step's output files in {}: {error}; the container's user needs to write there",
                 self.dir.join("tmp").display()
             )
-        })
+        })?;
+        self.laid = true;
+        Ok(())
     }
 
-    /// What the step left in its files, which go.
-    pub(super) fn left(&self) -> Left {
+    /// What the step left in its files, which go; empty ones once the next are made.
+    pub(super) fn left(&mut self) -> Left {
+        self.laid = false;
         let files = self.step_files();
         let mut warnings = Vec::new();
-        let mut read = |path: &str| {
+        let mut read = |path: &str, file: &str| {
+            let untouched = |meta: std::fs::Metadata| meta.is_file() && meta.len() == 0;
+            if std::fs::symlink_metadata(path).is_ok_and(untouched) {
+                return Vec::new();
+            }
             let bytes = match bounded(Path::new(path)) {
                 Ok(bytes) => bytes,
                 Err(error) => {
-                    warnings.push(format!("outputs in {path} cannot be read: {error}"));
+                    warnings.push(format!("no output of {file} is read: {error}"));
                     Vec::new()
                 }
             };
@@ -131,9 +154,9 @@ impl Home {
             bytes
         };
         let (exported, dotenv, secret) = (
-            read(&files.exported),
-            read(&files.dotenv),
-            read(&files.secret),
+            read(&files.exported, "the script's variables"),
+            read(&files.dotenv, DOTENV),
+            read(&files.secret, SECRET),
         );
         Left {
             exported,
@@ -216,7 +239,7 @@ fn bounded(path: &Path) -> io::Result<Vec<u8>> {
     }
     if meta.len() > LARGEST {
         return Err(io::Error::other(format!(
-            "it has {} bytes; the limit is {LARGEST}",
+            "it has {} bytes; the limit is {LARGEST}. Write what is large to a file in /harness instead",
             meta.len()
         )));
     }

@@ -137,6 +137,7 @@ pub fn run(options: Options) -> io::Result<()> {
         addon.act();
         addon.collect();
         addon.write();
+        addon.lay_ahead();
         if addon.machine.may_exit(now()) && !addon.peers.values().any(Peer::has_output) {
             return Ok(());
         }
@@ -305,6 +306,7 @@ impl Addon {
                     env,
                     workdir,
                 } => {
+                    self.home.used();
                     if let Err(why) =
                         self.attached
                             .start(connection, id, &argv, tty, &env, workdir.as_deref())
@@ -322,15 +324,25 @@ impl Addon {
         }
     }
 
+    /// The files of a step are made while it is waited for: that is not in the way between two steps.
+    fn lay_ahead(&mut self) {
+        let greeted = self.next_peer > 0;
+        if greeted && !self.home.laid() && self.machine.is_idle() && process::alone() {
+            // What cannot be made is told when a step is to start.
+            let _ = self.home.lay();
+        }
+    }
+
     fn spawn(&mut self, launch: &Launch) {
         // What an earlier occupant left neither sees nor disturbs the next one.
         for (pid, exit) in process::end_leftovers(self.group) {
+            self.home.used();
             self.attached_ended(pid, exit);
         }
         self.leftovers.clear();
         self.group = None;
         self.meter = Meter::start();
-        let started = self.home.fresh().and_then(|()| process::start(launch));
+        let started = self.home.lay().and_then(|()| process::start(launch));
         match started {
             Ok((pid, output)) => {
                 self.child = Some(pid);

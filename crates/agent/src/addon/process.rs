@@ -229,11 +229,7 @@ pub(super) fn end_leftovers(group: Option<Pid>) -> Vec<(Pid, Exit)> {
             ended.push(one);
         }
         // No child, adopted ones included, means that no process of an earlier step lives.
-        let nobody = rustix::process::waitid(
-            rustix::process::WaitId::All,
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
-        );
-        if matches!(nobody, Err(rustix::io::Errno::CHILD)) {
+        if alone() {
             return ended;
         }
         kill_all(group);
@@ -242,6 +238,15 @@ pub(super) fn end_leftovers(group: Option<Pid>) -> Vec<(Pid, Exit)> {
             return ended;
         }
     }
+}
+
+/// Whether no process but this one is here, orphans that it would inherit included.
+pub(super) fn alone() -> bool {
+    let nobody = rustix::process::waitid(
+        rustix::process::WaitId::All,
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
+    );
+    matches!(nobody, Err(rustix::io::Errno::CHILD))
 }
 
 /// Waits for SIGCHLD, which is blocked here and read by a descriptor of its own.
