@@ -20,6 +20,7 @@ pub mod reports;
 pub mod run;
 pub mod store;
 mod told;
+mod wire;
 
 pub use job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
 pub use run::run;

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use addon::link::{self, Decoder, Frame};
+use addon::link::{self, Frame};
 use engine::event::{Interrupt, Stamped};
 use pipeline::plan::NodeId;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -24,13 +23,12 @@ use crate::queue::{self, Ticket};
 use crate::reports;
 use crate::store::{Logs, Written};
 use crate::told::Told;
+use crate::wire;
 
 /// Batches of frames that may wait for the machine: a reader stays one read ahead for a few connections.
 const BATCHES: usize = 8;
 /// Asks of other commands that may wait: people are slower.
 const ASKS: usize = 16;
-/// Bytes of one read from a carrier: what the credit of one channel lets come at once.
-const READ: usize = link::INITIAL_CREDIT as usize;
 
 /// Drives a run to its end, or to an error that leaves it for a later driver.
 ///
@@ -523,8 +521,8 @@ impl Shell {
             let _ = results.send(Event::Connected { connection, result });
             let (from, to) = tokio::io::split(carrier);
             tokio::select! {
-                () = read(from, connection, &batches) => {}
-                () = write(to, queue) => {}
+                () = wire::read(from, connection, &batches) => {}
+                () = wire::write(to, queue) => {}
             }
             // Behind the frames that came before.
             let _ = batches.send(vec![Event::Disconnected { connection }]).await;
@@ -617,54 +615,6 @@ async fn sleep(until: Option<tokio::time::Instant>) {
     if let Some(until) = until {
         tokio::time::sleep_until(until).await;
     }
-}
-
-/// Reads frames until the connection ends or breaks the rules.
-async fn read(
-    mut from: impl tokio::io::AsyncRead + Unpin,
-    connection: u32,
-    batches: &mpsc::Sender<Vec<Event>>,
-) {
-    let mut decoder = Decoder::default();
-    let mut buffer = vec![0; READ];
-    loop {
-        let Ok(read @ 1..) = from.read(&mut buffer).await else {
-            return;
-        };
-        decoder.push(&buffer[..read]);
-        let mut batch = Vec::new();
-        loop {
-            match decoder.take() {
-                Ok(Some((channel, frame))) => batch.push(Event::Frame {
-                    connection,
-                    channel,
-                    frame,
-                }),
-                Ok(None) => break,
-                Err(_) => return,
-            }
-        }
-        if !batch.is_empty() && batches.send(batch).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Writes frames until the connection ends.
-async fn write(
-    mut to: impl tokio::io::AsyncWrite + Unpin,
-    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
-) {
-    while let Some(mut bytes) = queue.recv().await {
-        while let Ok(more) = queue.try_recv() {
-            bytes.extend_from_slice(&more);
-        }
-        if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
-            return;
-        }
-    }
-    // The machine hung up: what is left is dropped with the carrier.
-    std::future::pending::<()>().await;
 }
 
 /// Where the journal of the run in this directory is.

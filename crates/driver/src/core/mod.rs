@@ -12,7 +12,10 @@
 //! and they answer what is there.
 
 mod asked;
+mod channels;
 mod group;
+mod link;
+mod output;
 mod records;
 mod session;
 mod waits;

@@ -4,7 +4,7 @@ use addon::frame::{Attempt, Record, Request};
 use engine::event::{Event as Happened, Stamped};
 use pipeline::plan::NodeId;
 
-use super::session::STEP;
+use super::output::STEP;
 use super::{Action, Core};
 
 /// Bytes of report files that one attempt may hand over.
@@ -105,8 +105,7 @@ impl Core {
             return;
         };
         let waiting: Vec<String> = entry
-            .containers
-            .iter()
+            .attended()
             .filter(|(_, c)| c.session.pending.is_some() || !c.session.settle.is_empty())
             .map(|(name, _)| name.clone())
             .collect();

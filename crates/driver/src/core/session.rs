@@ -6,17 +6,13 @@
 use addon::frame::{
     Attempt, Hello, Refusal, Report, Request, Start, State as AddonState, StopReason, VERSION,
 };
-use addon::link::{Frame, INITIAL_CREDIT};
+use addon::link::Frame;
 use engine::event::Failure;
 use engine::{Input, classify};
 use pipeline::plan::NodeId;
 
 use super::records::{Collecting, Pending};
 use super::{Action, Core, hurries};
-
-/// Credit is granted, and output acknowledged, in steps of this: often enough that a flood never waits, rarely enough
-/// that single lines cost no messages.
-pub(super) const STEP: u64 = INITIAL_CREDIT as u64 / 4;
 
 /// The conversation on the current channel, and what is kept beyond it.
 #[derive(Default)]
@@ -160,28 +156,6 @@ impl Core {
                 self.grant(&group, &container, length);
             }
             Frame::Open(_) | Frame::Credit(_) | Frame::Ping | Frame::Pong => {}
-        }
-    }
-
-    fn grant(&mut self, group: &NodeId, container: &str, length: u64) {
-        let Some(entry) = self.groups.get_mut(group) else {
-            return;
-        };
-        let connection = entry.connection();
-        let Some(container) = entry.containers.get_mut(container) else {
-            return;
-        };
-        container.session.owed += length;
-        let owed = container.session.owed;
-        if owed >= STEP
-            && let (Some(connection), Some(channel)) = (connection, container.channel)
-        {
-            container.session.owed = 0;
-            self.out.push_back(Action::Send {
-                connection,
-                channel,
-                frame: Frame::Credit(owed as u32),
-            });
         }
     }
 
@@ -374,70 +348,6 @@ impl Core {
                 self.reconcile(now_ms);
             }
         }
-    }
-
-    fn output(
-        &mut self,
-        group: &NodeId,
-        container: &str,
-        offset: u64,
-        at_ms: u64,
-        mut bytes: Vec<u8>,
-    ) {
-        let Some((step, attempt)) = self.streams(group, container) else {
-            return;
-        };
-        let log = self.logs.entry((step.clone(), attempt)).or_default();
-        let end = offset + bytes.len() as u64;
-        if end <= log.received {
-            return;
-        }
-        if offset > log.received {
-            // The addon tells its gaps; what is missing without being told is marked all the same.
-            let (from, missing) = (log.received, offset - log.received);
-            self.out.push_back(Action::Gap {
-                step: step.clone(),
-                attempt,
-                offset: from,
-                bytes: missing,
-            });
-        } else {
-            bytes.drain(..(log.received - offset) as usize);
-        }
-        let offset = end - bytes.len() as u64;
-        log.received = end;
-        self.out.push_back(Action::Store {
-            step,
-            attempt,
-            offset,
-            at_ms,
-            bytes,
-        });
-    }
-
-    fn gap(&mut self, group: &NodeId, container: &str, offset: u64, bytes: u64) {
-        let Some((step, attempt)) = self.streams(group, container) else {
-            return;
-        };
-        let log = self.logs.entry((step.clone(), attempt)).or_default();
-        let end = offset + bytes;
-        if end > log.received {
-            let from = log.received;
-            log.received = end;
-            self.out.push_back(Action::Gap {
-                step,
-                attempt,
-                offset: from,
-                bytes: end - from,
-            });
-        }
-    }
-
-    /// The attempt whose output streams, if the run still takes it.
-    fn streams(&mut self, group: &NodeId, container: &str) -> Option<(NodeId, u32)> {
-        let attempt = self.session(group, container)?.streaming.clone()?;
-        self.runs(&attempt)
-            .then_some((NodeId(attempt.step), attempt.number))
     }
 
     /// An entered step: as soon as its addon waits for it, its start is resolved and may be recorded.
