@@ -6,6 +6,7 @@
 
 mod backend;
 mod cgroup;
+mod config;
 mod container;
 mod control;
 mod host;
@@ -15,7 +16,8 @@ mod store;
 mod sys;
 mod volumes;
 
-pub use backend::{Agent, Config, Native};
+pub use backend::Native;
+pub use config::{Agent, Config};
 pub use host::{HELPER, Host, HostConfig, ScriptUser};
 pub use keeper::early::keepers_early;
 pub use keeper::{ARGUMENT, pod_main};

@@ -33,7 +33,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 
-use crate::backend::{Agent, Marker, boot, execute, gone, read_answer, write_line};
+use crate::backend::{Marker, boot, execute, gone, read_answer, write_line};
+use crate::config::Agent;
 use crate::control::{Answer, Call, First};
 use crate::keeper::failed;
 use crate::store;

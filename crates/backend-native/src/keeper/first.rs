@@ -9,7 +9,6 @@ use std::io::{self, BufRead as _, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::mounts::{disk, memory, tmpfs};
 use super::{Link, failed, say};
 use crate::cgroup::Cgroups;
 use crate::container;
@@ -29,8 +29,6 @@ use crate::sys;
 
 /// A router that ends this often within [`ROUTER_TERM`] is broken: the pod ends rather than spin.
 const ROUTER_ENDS: usize = 5;
-/// Bytes of the filesystem of slices: records and outputs of a thousand steps fit, a step that fills it cannot fill memory.
-const RUN_BYTES: u64 = 256 << 20;
 /// Bytes of what lite-engine said that are told when it cannot be kept running.
 const ROUTER_WORDS: u64 = 4096;
 /// See [`ROUTER_ENDS`].
@@ -667,55 +665,6 @@ struct Ready {
     builds: Vec<String>,
     drivers: Vec<usize>,
     network: bool,
-}
-
-/// Makes what of a pod is in memory.
-fn memory(pod: &Pod) -> io::Result<()> {
-    tmpfs(&pod.run(), RUN_BYTES)?;
-    // The pod's own directory is closed to other users; in here a container finds only what is mounted for it.
-    for dir in [pod.run(), pod.slices(), pod.work(""), pod.etc_file("")] {
-        fs::create_dir_all(&dir)?;
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
-    }
-    for (name, text) in &pod.etc {
-        let path = pod.etc_file(name);
-        fs::write(&path, text)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
-    }
-    fs::create_dir(pod.shm())?;
-    Ok(tmpfs(&pod.shm(), 64 << 20)?)
-}
-
-fn tmpfs(at: &Path, size: u64) -> nix::Result<()> {
-    let options = if size == 0 {
-        "mode=1777".to_owned()
-    } else {
-        format!("mode=1777,size={size}")
-    };
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(
-        Some("tmpfs"),
-        at,
-        Some("tmpfs"),
-        flags,
-        Some(options.as_str()),
-    )
-}
-
-/// Mounts a file system in a file; its device goes with the mount.
-fn disk(image: &Path, at: &Path) -> Result<(), String> {
-    let out = Command::new("mount")
-        .args(["-t", "ext4", "-o", "loop,nosuid,nodev"])
-        .args([image, at])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| format!("mount does not start ({e})"))?;
-    if !out.status.success() {
-        return Err(String::from_utf8_lossy(&out.stderr).trim().to_owned());
-    }
-    // As an empty directory is, and as the kubelet opens it.
-    let _ = fs::remove_dir(at.join("lost+found"));
-    fs::set_permissions(at, fs::Permissions::from_mode(0o777)).map_err(|e| e.to_string())
 }
 
 /// A container that is no more.

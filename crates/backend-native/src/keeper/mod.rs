@@ -17,6 +17,7 @@
 pub(crate) mod early;
 mod first;
 pub(crate) mod idmap;
+mod mounts;
 mod network;
 
 use std::fs::File;
