@@ -111,12 +111,30 @@ struct Failure {
     outcomes: [Outcome; 5],
     /// It breaks the cluster for everybody: no other test runs meanwhile.
     alone: bool,
+    /// After so long without a driver the pod ends by itself, where not after the usual time.
+    abandoned: Option<&'static str>,
+    /// More of the group's infrastructure `spec`.
+    spec: &'static str,
 }
 
-/// After so long without a driver the pod of `driver_gone` ends by itself: longer than a driver needs to come for the first time.
+impl Failure {
+    /// Of a cluster and a pod as they usually are.
+    fn of(name: &'static str, act: fn(Stage) -> Seen, outcomes: [Outcome; 5], alone: bool) -> Self {
+        Self {
+            name,
+            act,
+            outcomes,
+            alone,
+            abandoned: None,
+            spec: "",
+        }
+    }
+}
+
+/// Longer than a driver needs to come for the first time.
 const ABANDONED: &str = "30s";
 
-/// The agent's volume of `log_full`, in memory: it is small and may be filled without harm to the node.
+/// The agent's volume in memory: it is small and may be filled without harm to the node.
 const SMALL_ADDON: &str =
     "podSpecOverlay: '{volumes: [{name: addon, emptyDir: {medium: Memory, sizeLimit: 4Mi}}]}'";
 
@@ -128,12 +146,6 @@ fn check(failure: &Failure) {
         return;
     }
     let _alone = failure.alone.then(crate::world::alone);
-    let abandoned = (failure.name == "driver_gone").then_some(ABANDONED);
-    let more = if failure.name == "log_full" {
-        SMALL_ADDON
-    } else {
-        ""
-    };
     let cell = |moment: Moment, outcome: Outcome| {
         let name = format!("{} {moment}", failure.name);
         let space = name.replace([' ', '_'], "-");
@@ -146,7 +158,7 @@ fn check(failure: &Failure) {
             return;
         };
         let began = Instant::now();
-        let stage = Stage::reach(&cluster, moment, abandoned, more);
+        let stage = Stage::reach(&cluster, moment, failure.abandoned, failure.spec);
         let seen = (failure.act)(stage);
         outcome.check(&Left {
             cell: &name,
@@ -178,14 +190,13 @@ fn check(failure: &Failure) {
 }
 
 macro_rules! failures {
-    ($($name:ident: $act:expr, alone $alone:literal, [$before:expr, $ready:expr, $during:expr, $between:expr, $end:expr])*) => {$(
+    ($($name:ident: $act:expr, alone $alone:literal, [$before:expr, $ready:expr, $during:expr, $between:expr, $end:expr] $(with $field:ident: $value:expr)?)*) => {$(
         #[test]
         fn $name() {
+            let outcomes = [$before, $ready, $during, $between, $end];
             check(&Failure {
-                name: stringify!($name),
-                act: $act,
-                outcomes: [$before, $ready, $during, $between, $end],
-                alone: $alone,
+                $($field: $value,)?
+                ..Failure::of(stringify!($name), $act, outcomes, $alone)
             });
         }
     )*};
@@ -232,14 +243,14 @@ failures! {
     pod_evicted: acts::pod_evicted, alone false, [Again, Again, Red(DELETED), Red(DELETED), Either(DELETED)]
     pod_takes_too_much: acts::pod_takes_too_much, alone false, [Again, Again, Red(FULL), Red(FULL), Either(FULL)]
     out_of_memory: acts::out_of_memory, alone false, [MayBeLimited(MEMORY), MayBeLimited(MEMORY), Limited(MEMORY), MayBeLimited(MEMORY), MayBeLimited(MEMORY)]
-    log_full: acts::log_full, alone false, [Green, Green, Green, Green, Green]
+    log_full: acts::log_full, alone false, [Green, Green, Green, Green, Green] with spec: SMALL_ADDON
     clock_skewed: acts::clock_skewed, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed: acts::lite_engine_killed, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_cut: acts::lite_engine_killed_then_cut, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_driver: acts::lite_engine_killed_then_driver, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_container: acts::lite_engine_killed_then_container, alone false, [Again, Again, Red(KILLED), Red(KILLED), Either(KILLED)]
     driver_killed: acts::driver_killed, alone false, [Green, Green, Green, Green, Green]
-    driver_gone: acts::driver_gone, alone false, [Again, Again, Red(ALONE), Red(ALONE), Red(ALONE)]
+    driver_gone: acts::driver_gone, alone false, [Again, Again, Red(ALONE), Red(ALONE), Red(ALONE)] with abandoned: Some(ABANDONED)
     connection_cut: acts::connection_cut, alone false, [Green, Green, Green, Green, Green]
     connection_frozen: acts::connection_frozen, alone false, [Green, Green, Green, Green, Green]
     connection_slow: acts::connection_slow, alone false, [Green, Green, Green, Green, Green]

@@ -49,11 +49,11 @@ fn read(line: &str, namespace: &str) -> Option<Asked> {
     })
 }
 
-/// When the pod of this name was asked for.
+/// When the pod of this name was asked for: the last one, a name is used again once its pod is gone.
 pub(super) fn created(kube: &Kube<'_>, pod: &str) -> Result<Duration> {
     requests(kube)?
         .into_iter()
-        .find(|a| a.verb == "create" && a.what == "pods" && a.name == pod)
+        .rfind(|a| a.verb == "create" && a.what == "pods" && a.name == pod)
         .map(|asked| asked.at)
         .with_context(|| format!("the audit log does not know the pod {pod}"))
 }
