@@ -39,7 +39,7 @@ pub(crate) use known::AsOf;
 pub use known::{Fact, Known, Nodes, Tree, World};
 pub use members::{known_value, members};
 pub use scope::At;
-pub use step::{Output, Prepared, Probe, Program, Readiness, prepare};
+pub use step::{Output, Prepared, Probe, Program, Readiness, prepare, reports_of};
 pub use syntax::expr::{Piece, SecretRef};
 pub use target::{Layer, Target};
 pub use task::{ANSWER, Asking, Computed, Criteria, Request, Task};

@@ -245,8 +245,7 @@ impl Planner for Written {
 
     fn reports(&self, step: &NodeId, facts: &Facts) -> Vec<String> {
         // A step that could be started can be resolved again.
-        self.ask(step, facts, |world| resolve::prepare(world, step))
-            .map(|prepared| prepared.reports)
+        self.ask(step, facts, |world| resolve::reports_of(world, step))
             .unwrap_or_default()
     }
 }

@@ -1,5 +1,7 @@
 //! Children that are not made yet: a group of a thousand steps is looked through without making an id for each of them.
 
+use std::ops::ControlFlow;
+
 use crate::model::{Element, Param, StageEntry};
 
 use super::place::{Body, What};
@@ -72,47 +74,80 @@ fn after<'r>(rest: &'r str, part: &str) -> Option<&'r str> {
 /// The children of what stands somewhere, in the order of the text; none of a loop, whose children are iterations.
 pub(super) fn below(what: What<'_>) -> Vec<Seat<'_>> {
     let mut seats = Vec::new();
-    match what {
-        What::Pipeline(pipeline) => stages(&pipeline.stages, &[], &mut seats),
-        What::Stages(entries) => stages(entries, &[], &mut seats),
-        What::Stage(stage) => {
-            if let Some(execution) = stage.execution() {
-                elements(&execution.steps, &[], &mut seats);
-            }
-        }
-        What::Rollback(Body::Stage(stage)) => {
-            if let Some(execution) = stage.execution() {
-                elements(&execution.rollback_steps, &[], &mut seats);
-            }
-        }
-        What::Group(group) => elements(&group.steps, &[], &mut seats),
-        What::Rollback(Body::Group(group)) => elements(&group.rollback_steps, &[], &mut seats),
-        What::Elements(inner) => elements(inner, &[], &mut seats),
-        What::Loop(_) | What::Initialize(_) | What::Step(_) | What::Rollback(Body::Step(_)) => {}
-    }
+    let all = each(what, &mut |seat| {
+        seats.push(seat);
+        ControlFlow::Continue(())
+    });
+    debug_assert!(all.is_continue());
     seats
 }
 
-fn stages<'m>(entries: &'m [StageEntry], inserts: &[&'m str], seats: &mut Vec<Seat<'m>>) {
+/// The first of them that is wanted.
+pub(super) fn find<'m>(what: What<'m>, wanted: impl Fn(&Seat<'m>) -> bool) -> Option<Seat<'m>> {
+    each(what, &mut |seat| {
+        if wanted(&seat) {
+            ControlFlow::Break(seat)
+        } else {
+            ControlFlow::Continue(())
+        }
+    })
+    .break_value()
+}
+
+/// What is asked of each, until it has its answer.
+type Visit<'v, 'm> = &'v mut dyn FnMut(Seat<'m>) -> ControlFlow<Seat<'m>>;
+
+fn each<'m>(what: What<'m>, visit: Visit<'_, 'm>) -> ControlFlow<Seat<'m>> {
+    match what {
+        What::Pipeline(pipeline) => stages(&pipeline.stages, &[], visit),
+        What::Stages(entries) => stages(entries, &[], visit),
+        What::Stage(stage) => match stage.execution() {
+            Some(execution) => elements(&execution.steps, &[], visit),
+            None => ControlFlow::Continue(()),
+        },
+        What::Rollback(Body::Stage(stage)) => match stage.execution() {
+            Some(execution) => elements(&execution.rollback_steps, &[], visit),
+            None => ControlFlow::Continue(()),
+        },
+        What::Group(group) => elements(&group.steps, &[], visit),
+        What::Rollback(Body::Group(group)) => elements(&group.rollback_steps, &[], visit),
+        What::Elements(inner) => elements(inner, &[], visit),
+        What::Loop(_) | What::Initialize(_) | What::Step(_) | What::Rollback(Body::Step(_)) => {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+fn stages<'m>(
+    entries: &'m [StageEntry],
+    inserts: &[&'m str],
+    visit: Visit<'_, 'm>,
+) -> ControlFlow<Seat<'m>> {
     for (at, entry) in entries.iter().enumerate() {
         let what = match entry {
             StageEntry::Stage(stage) => Seated::Body(Body::Stage(stage)),
             StageEntry::Parallel(block) => Seated::Stages(at + 1, &block.stages),
             StageEntry::Insert(insert) => {
                 if let Some(inner) = insert.stages.as_ref().and_then(Param::literal) {
-                    stages(inner, &within(inserts, insert.identifier.as_str()), seats);
+                    let inserts = within(inserts, insert.identifier.as_str());
+                    stages(inner, &inserts, visit)?;
                 }
                 continue;
             }
         };
-        seats.push(Seat {
+        visit(Seat {
             inserts: inserts.to_vec(),
             what,
-        });
+        })?;
     }
+    ControlFlow::Continue(())
 }
 
-fn elements<'m>(all: &'m [Element], inserts: &[&'m str], seats: &mut Vec<Seat<'m>>) {
+fn elements<'m>(
+    all: &'m [Element],
+    inserts: &[&'m str],
+    visit: Visit<'_, 'm>,
+) -> ControlFlow<Seat<'m>> {
     for (at, element) in all.iter().enumerate() {
         let what = match element {
             Element::Step(step) => Seated::Body(Body::Step(step)),
@@ -120,15 +155,16 @@ fn elements<'m>(all: &'m [Element], inserts: &[&'m str], seats: &mut Vec<Seat<'m
             Element::Parallel(block) => Seated::Elements(at + 1, &block.elements),
             Element::Insert(insert) => {
                 let inner = within(inserts, insert.identifier.as_str());
-                elements(element.children(), &inner, seats);
+                elements(element.children(), &inner, visit)?;
                 continue;
             }
         };
-        seats.push(Seat {
+        visit(Seat {
             inserts: inserts.to_vec(),
             what,
-        });
+        })?;
     }
+    ControlFlow::Continue(())
 }
 
 fn within<'m>(inserts: &[&'m str], insert: &'m str) -> Vec<&'m str> {

@@ -125,6 +125,23 @@ const READY_MS: u64 = 60_000;
 /// How often it is asked where nothing is said.
 const PERIOD_MS: u64 = 1000;
 
+/// The patterns of a step's reports; none where it has none, which is known without resolving anything else of it.
+pub fn reports_of(world: &World<'_>, step: &NodeId) -> Result<Vec<String>, Vec<Diagnostic>> {
+    let written = match Place::of(world, step).map(|place| place.what) {
+        Some(What::Step(own)) => match &own.spec {
+            StepSpec::Run(run) => run.reports.is_some(),
+            StepSpec::Background(background) => background.reports.is_some(),
+            StepSpec::Plugin(plugin) => plugin.reports.is_some(),
+            _ => false,
+        },
+        _ => false,
+    };
+    if !written {
+        return Ok(Vec::new());
+    }
+    prepare(world, step).map(|prepared| prepared.reports)
+}
+
 /// What an attempt of a step executes, by what is known now.
 pub fn prepare(world: &World<'_>, step: &NodeId) -> Result<Prepared, Vec<Diagnostic>> {
     let Some(place) = Place::of(world, step) else {
