@@ -1,8 +1,13 @@
 //! The way into a pod whose lite-engine is gone: its router runs here instead, and reaches each addon by an exec in the step's own
 //! container. The driver notices nothing but the time it takes.
 
+mod talk;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::future::Future;
+use std::sync::Arc;
 
 use addon::link::{Decoder, Frame, encode};
 use addon::router::{Action, Event, Router};
@@ -10,13 +15,13 @@ use driver::backend::{Carrier, Failure, FailureKind};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use tokio::sync::mpsc;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 
 use crate::api::failure;
 use crate::{carrier, watch};
+use talk::{Told, talk};
 
 /// The one driver of such a router.
 const DRIVER: u32 = 0;
@@ -24,19 +29,56 @@ const DRIVER: u32 = 0;
 const BUFFER: usize = 256 * 1024;
 /// Bytes of one read.
 const READ: usize = 64 * 1024;
-/// Frames of addons that wait for the router: a few reads.
+/// Frames that wait between the router and one that speaks with an addon, in each direction: a few reads.
 const FRAMES: usize = 64;
-/// An addon is asked for a sign of life this often, and is to give it in the same time. What the driver asks for one is this router,
-/// which knows nothing of a way beyond it that carries no more and says nothing of it.
-const PULSE: Duration = Duration::from_secs(10);
 
-/// What an exec in a container tells.
-enum Told {
-    Linked(u32, mpsc::Sender<Frame>),
-    Frame(u32, Frame),
-    Unlinked(u32, String),
-    /// Nobody answers, whatever the container: the driver is to come again.
-    Away,
+/// How the addons of a pod are reached.
+trait Way: Clone + Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// A connection to the addon of a container.
+    fn enter(&self, container: &str) -> impl Future<Output = Result<Self::Stream, Failure>> + Send;
+
+    /// Nobody answers, whatever the container.
+    fn is_away(&self) -> impl Future<Output = bool> + Send;
+}
+
+/// By execs in a pod, through the API server.
+#[derive(Clone)]
+struct Execs {
+    pods: Api<Pod>,
+    pod: String,
+}
+
+impl Way for Execs {
+    type Stream = carrier::ExecStream;
+
+    async fn enter(&self, container: &str) -> Result<Self::Stream, Failure> {
+        carrier::exec(
+            &self.pods,
+            &self.pod,
+            container,
+            pipeline::pod::SLICE_SOCKET,
+        )
+        .await
+    }
+
+    async fn is_away(&self) -> bool {
+        matches!(self.reach().await, Err(f) if f.kind == FailureKind::Connectivity)
+    }
+}
+
+impl Execs {
+    /// Whether the API server answers, and has this pod. By a list: a run may not `get`.
+    async fn reach(&self) -> Result<(), Failure> {
+        let by_name = ListParams::default().fields(&format!("metadata.name={}", self.pod));
+        let found = self.pods.list_metadata(&by_name).await;
+        let found = found.map_err(|e| failure(&format!("look for the pod {}", self.pod), &e))?;
+        if found.items.is_empty() {
+            return Err(watch::deleted(&self.pod));
+        }
+        Ok(())
+    }
 }
 
 /// A carrier to the addons of the pod. What it stands on ends when it is dropped.
@@ -44,27 +86,19 @@ enum Told {
 /// # Errors
 /// The API server does not answer, or knows of no such pod.
 pub(crate) async fn open(pods: Api<Pod>, pod: String) -> Result<Box<dyn Carrier>, Failure> {
-    reach(&pods, &pod).await?;
+    let way = Execs { pods, pod };
+    way.reach().await?;
     let (ours, theirs) = tokio::io::duplex(BUFFER);
-    tokio::spawn(serve(pods, pod, ours));
+    tokio::spawn(serve(way, ours));
     Ok(Box::new(theirs))
 }
 
-/// Whether the API server answers, and has this pod. By a list: a run may not `get`.
-async fn reach(pods: &Api<Pod>, pod: &str) -> Result<(), Failure> {
-    let by_name = ListParams::default().fields(&format!("metadata.name={pod}"));
-    let found = pods.list_metadata(&by_name).await;
-    let found = found.map_err(|e| failure(&format!("look for the pod {pod}"), &e))?;
-    if found.items.is_empty() {
-        return Err(watch::deleted(pod));
-    }
-    Ok(())
-}
-
-/// Routes until the driver hangs up.
-async fn serve(pods: Api<Pod>, pod: String, stream: DuplexStream) {
+/// Routes until the driver hangs up. It never waits for who speaks with an addon: that one waits for it, with what the addon says.
+async fn serve(way: impl Way, stream: DuplexStream) {
     let (mut from, mut to) = tokio::io::split(stream);
     let (tell, mut told) = mpsc::channel(FRAMES);
+    // A frame was taken from the queue towards an addon.
+    let taken = Arc::new(Notify::new());
     let mut router = Router::new();
     router.handle(Event::Connected(DRIVER));
     let mut links: BTreeMap<u32, mpsc::Sender<Frame>> = BTreeMap::new();
@@ -76,12 +110,18 @@ async fn serve(pods: Api<Pod>, pod: String, stream: DuplexStream) {
         while let Some(action) = router.poll_action() {
             match action {
                 Action::Connect(link, container) => {
-                    let (pods, pod, tell) = (pods.clone(), pod.clone(), tell.clone());
+                    let (way, tell, taken) = (way.clone(), tell.clone(), taken.clone());
                     let task = tasks.spawn(async move {
-                        let why = talk(&pods, &pod, &container, link, &tell).await;
+                        let why = match way.enter(&container).await {
+                            Ok(stream) => talk(stream, &container, link, &tell, &taken).await,
+                            Err(failure) => failure.message,
+                        };
                         // A container that is gone and a way that is cut look alike from here.
-                        let away = matches!(reach(&pods, &pod).await, Err(f) if f.kind == FailureKind::Connectivity);
-                        let last = if away { Told::Away } else { Told::Unlinked(link, why) };
+                        let last = if way.is_away().await {
+                            Told::Away
+                        } else {
+                            Told::Unlinked(link, why)
+                        };
                         let _ = tell.send(last).await;
                     });
                     aborts.insert(link, task);
@@ -104,10 +144,14 @@ async fn serve(pods: Api<Pod>, pod: String, stream: DuplexStream) {
         if !out.is_empty() && to.write_all(&out).await.is_err() {
             return;
         }
-        for (&link, sender) in &links {
-            while let Some(frame) = router.poll_addon(link) {
-                // An exec that has ended says so by itself.
-                let _ = sender.send(frame).await;
+        for (&link, towards) in &links {
+            // What finds no room stays with the router, which reads no more of the driver when that is too much. An exec that has
+            // ended says so by itself.
+            while let Ok(room) = towards.try_reserve() {
+                let Some(frame) = router.poll_addon(link) else {
+                    break;
+                };
+                room.send(frame);
             }
         }
         tokio::select! {
@@ -123,8 +167,8 @@ async fn serve(pods: Api<Pod>, pod: String, stream: DuplexStream) {
                 }
             }
             Some(next) = told.recv() => match next {
-                Told::Linked(link, sender) => {
-                    links.insert(link, sender);
+                Told::Linked(link, towards) => {
+                    links.insert(link, towards);
                     router.handle(Event::Linked(link));
                 }
                 Told::Frame(link, frame) => router.handle(Event::FromAddon(link, frame)),
@@ -136,78 +180,7 @@ async fn serve(pods: Api<Pod>, pod: String, stream: DuplexStream) {
                 }
                 Told::Away => return,
             },
+            () = taken.notified() => {}
         }
-    }
-}
-
-/// Speaks with one addon until that ends; why it did.
-async fn talk(
-    pods: &Api<Pod>,
-    pod: &str,
-    container: &str,
-    link: u32,
-    tell: &mpsc::Sender<Told>,
-) -> String {
-    let stream = match carrier::exec(pods, pod, container, pipeline::pod::SLICE_SOCKET).await {
-        Ok(stream) => stream,
-        Err(failure) => return failure.message,
-    };
-    let (mut from, mut to) = tokio::io::split(stream);
-    let (sender, mut frames) = mpsc::channel::<Frame>(FRAMES);
-    if tell.send(Told::Linked(link, sender)).await.is_err() {
-        return String::new();
-    }
-    let mut decoder = Decoder::default();
-    let mut chunk = vec![0; READ];
-    let mut until = Instant::now() + PULSE;
-    let mut asked = false;
-    loop {
-        tokio::select! {
-            biased;
-            read = from.read(&mut chunk) => {
-                (until, asked) = (Instant::now() + PULSE, false);
-                match read {
-                    Ok(0) => return format!("the addon of {container} is gone"),
-                    Ok(count) => decoder.push(&chunk[..count]),
-                    Err(error) => return format!("the way to the addon of {container} broke: {error}"),
-                }
-                loop {
-                    match decoder.take() {
-                        Ok(Some((_, frame))) => {
-                            if tell.send(Told::Frame(link, frame)).await.is_err() {
-                                return String::new();
-                            }
-                        }
-                        Ok(None) => break,
-                        Err(error) => return error.to_string(),
-                    }
-                }
-            }
-            () = sleep_until(until), if asked => {
-                return format!("the addon of {container} gives no sign of life");
-            }
-            frame = next(&mut frames, until, asked) => {
-                let Some(frame) = frame else { return String::new() };
-                if frame == Frame::Ping {
-                    (until, asked) = (Instant::now() + PULSE, true);
-                }
-                let mut out = Vec::new();
-                if let Err(error) = encode(0, &frame, &mut out) {
-                    return error.to_string();
-                }
-                let sent = async { to.write_all(&out).await?; to.flush().await };
-                if let Err(error) = sent.await {
-                    return format!("the way to the addon of {container} broke: {error}");
-                }
-            }
-        }
-    }
-}
-
-/// The next frame for an addon: one that waits, else, when it is time, a ping.
-async fn next(frames: &mut mpsc::Receiver<Frame>, until: Instant, asked: bool) -> Option<Frame> {
-    tokio::select! {
-        frame = frames.recv() => frame,
-        () = sleep_until(until), if !asked => Some(Frame::Ping),
     }
 }
