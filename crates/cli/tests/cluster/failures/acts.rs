@@ -12,6 +12,8 @@ use crate::world::Cluster;
 
 /// Long enough for what is cut off to be noticed, and tried again.
 const A_WHILE: Duration = Duration::from_secs(3);
+/// Longer than what waits for a sign of life waits.
+const LONG_WHILE: Duration = Duration::from_secs(30);
 /// Longer than any moment takes to be reached.
 const LONGEST: Duration = Duration::from_mins(10);
 
@@ -29,6 +31,18 @@ pub(super) fn lite_engine_killed(stage: Stage) -> Seen {
 pub(super) fn lite_engine_killed_then_cut(stage: Stage) -> Seen {
     kill(&stage, "lite-engine");
     connection_cut(stage)
+}
+
+/// It says nothing and carries no more: the sign of life that is asked for does not come.
+pub(super) fn lite_engine_killed_then_frozen(stage: Stage) -> Seen {
+    kill(&stage, "lite-engine");
+    connection_frozen(stage)
+}
+
+/// Cut for longer than an addon may be silent.
+pub(super) fn lite_engine_killed_then_cut_long(stage: Stage) -> Seen {
+    kill(&stage, "lite-engine");
+    cut_for(stage, LONG_WHILE)
 }
 
 /// A command that comes back finds no lite-engine.
@@ -156,10 +170,14 @@ fn taken_over(stage: Stage, wait: impl FnOnce(&Cluster, &str)) -> Seen {
     }
 }
 
-pub(super) fn connection_cut(mut stage: Stage) -> Seen {
+pub(super) fn connection_cut(stage: Stage) -> Seen {
+    cut_for(stage, A_WHILE)
+}
+
+fn cut_for(mut stage: Stage, long: Duration) -> Seen {
     stage.way.cut();
     stage.go_on();
-    std::thread::sleep(A_WHILE);
+    std::thread::sleep(long);
     stage.way.open();
     stage.survives()
 }

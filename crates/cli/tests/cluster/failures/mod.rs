@@ -247,6 +247,8 @@ failures! {
     clock_skewed: acts::clock_skewed, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed: acts::lite_engine_killed, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_cut: acts::lite_engine_killed_then_cut, alone false, [Green, Green, Green, Green, Green]
+    lite_engine_killed_then_frozen: acts::lite_engine_killed_then_frozen, alone false, [Green, Green, Green, Green, Green]
+    lite_engine_killed_then_cut_long: acts::lite_engine_killed_then_cut_long, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_driver: acts::lite_engine_killed_then_driver, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_container: acts::lite_engine_killed_then_container, alone false, [Again, Again, Red(KILLED), Red(KILLED), Either(KILLED)]
     driver_killed: acts::driver_killed, alone false, [Green, Green, Green, Green, Green]
