@@ -325,6 +325,14 @@ impl Running {
         }
     }
 
+    /// The same, unless a line that was read already holds it.
+    #[track_caller]
+    pub(crate) fn until_once(&mut self, part: &str) {
+        if !self.seen.contains(part) {
+            self.until(part);
+        }
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
