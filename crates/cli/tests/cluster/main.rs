@@ -6,6 +6,7 @@
 mod support;
 
 mod agent;
+mod alike;
 mod ask;
 mod away;
 mod connect;
