@@ -269,6 +269,9 @@ pub struct Answer {
     pub executor: bool,
     /// Yes.
     pub approve: bool,
+    /// Nobody said it: a time was reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
     /// Why, for others to read.
     pub comment: String,
     /// What they entered.

@@ -58,6 +58,7 @@ pub(crate) fn follows(state: &State, id: &NodeId, place: &Place, now: u64) -> Op
                     by: "nobody".to_owned(),
                     executor: false,
                     approve: true,
+                    automatic: true,
                     comment: "its time was up, and `ProceedWithDefaultValues` says so".to_owned(),
                     inputs: BTreeMap::new(),
                 },

@@ -3,6 +3,8 @@
 //! What such a step waits for is resolved when it is entered, and journaled. From there on all is a function of the state and
 //! the time; what comes from outside (a turn in a queue, an answer) is an event of its own.
 
+use std::collections::BTreeMap;
+
 use pipeline::plan::{Approval, Kind, NodeId, Runs, Wait};
 
 use crate::decide::finished;
@@ -56,8 +58,24 @@ pub(crate) fn resolved(
         (Some(_), Ok(wait)) => {
             let until_ms = match wait {
                 Wait::Time { ms } => Some(now.saturating_add(ms)),
+                Wait::Approval(ref approval) => approval.auto.as_ref().map(|auto| auto.at_ms),
                 _ => None,
             };
+            // An approval that nobody could have refused is none.
+            if matches!(wait, Wait::Approval(_)) && until_ms.is_some_and(|at| at <= now) {
+                return vec![Event::Failed {
+                    node: node.clone(),
+                    failure: Failure {
+                        error: ErrorKind::ConfigurationFailure,
+                        message: "the deadline of its `autoApproval` was over before it asked"
+                            .to_owned(),
+                        help: Some(
+                            "write a `scheduledDeadline` that leaves people time to answer"
+                                .to_owned(),
+                        ),
+                    },
+                }];
+            }
             vec![Event::Waiting {
                 node: node.clone(),
                 wait,
@@ -85,7 +103,15 @@ pub(crate) fn follows(state: &State, id: &NodeId, place: &Place, now: u64) -> Ve
             }
             waiting.admitted.then_some(Ok(()))
         }
-        Wait::Approval(approval) => verdict(approval, &waiting.answers),
+        Wait::Approval(approval) => match verdict(approval, &waiting.answers) {
+            None if waiting.until_ms.is_some_and(|at| now >= at) => {
+                return vec![Event::Answered {
+                    node: id.clone(),
+                    answer: by_itself(approval),
+                }];
+            }
+            verdict => verdict,
+        },
         // A gate is open by now.
         Wait::Start(_) => None,
     };
@@ -191,7 +217,23 @@ fn verdict(approval: &Approval, answers: &[Answer]) -> Option<Result<(), Failure
             help: None,
         }));
     }
-    (answers.len() as u64 >= u64::from(approval.minimum)).then_some(Ok(()))
+    let enough = answers.len() as u64 >= u64::from(approval.minimum);
+    (enough || answers.iter().any(|answer| answer.automatic)).then_some(Ok(()))
+}
+
+/// The answer that nobody gave in time.
+fn by_itself(approval: &Approval) -> Answer {
+    Answer {
+        by: "autoApproval".to_owned(),
+        executor: false,
+        approve: true,
+        automatic: true,
+        comment: approval
+            .auto
+            .as_ref()
+            .map_or_else(String::new, |auto| auto.comment.clone()),
+        inputs: BTreeMap::new(),
+    }
 }
 
 /// What an answer to an approval means; an error says why it means nothing.

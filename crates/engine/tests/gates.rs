@@ -74,6 +74,7 @@ fn says(approve: bool, inputs: &[(&str, &str)]) -> Answer {
         by: "ann".to_owned(),
         executor: true,
         approve,
+        automatic: false,
         comment: String::new(),
         inputs: inputs
             .iter()

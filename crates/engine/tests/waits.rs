@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::event::{Answer, Event, Failure, Stamped, Status};
 use engine::{Effect, Input, State, Wishes, advance, wanted};
-use pipeline::plan::{Approval, Entry, Kind, Node, NodeId, Order, Step, Wait};
+use pipeline::plan::{Approval, Auto, Entry, Kind, Node, NodeId, Order, Step, Wait};
 
 fn leaf(id: &str, kind: Kind, order: Order) -> Node {
     Node {
@@ -74,6 +74,7 @@ fn approval(minimum: u32, not_executor: bool) -> Approval {
                 regex: Some("T[0-9]+".to_owned()),
             },
         ],
+        auto: None,
     }
 }
 
@@ -82,6 +83,7 @@ fn says(by: &str, executor: bool, approve: bool, inputs: &[(&str, &str)]) -> Ans
         by: by.to_owned(),
         executor,
         approve,
+        automatic: false,
         comment: String::new(),
         inputs: inputs
             .iter()
@@ -169,6 +171,83 @@ fn time_is_what_the_journal_says_however_often_it_is_asked() {
     assert!(advance(&mut state, Input::Now, 1_499).unwrap().is_empty());
     advance(&mut state, Input::Now, 1_500).unwrap();
     assert_eq!(state.finished, Some(Status::Success));
+}
+
+/// An approval of two people that is given by itself at this time.
+fn at(at_ms: u64) -> Wait {
+    Wait::Approval(Box::new(Approval {
+        auto: Some(Auto {
+            at_ms,
+            when: "1970-01-01 12:00 AM UTC".to_owned(),
+            comment: "nobody objected".to_owned(),
+        }),
+        ..approval(2, true)
+    }))
+}
+
+#[test]
+fn what_becomes_of_an_approval_with_a_deadline() {
+    let ticket = [("ticket", "T1")];
+    let yes = |by: &str| says(by, false, true, &ticket);
+    let no = says("ann", true, false, &[]);
+    for (name, answers, end_ms, status) in [
+        ("nobody", vec![], 1_500, Status::Success),
+        ("too few", vec![yes("ann")], 1_500, Status::Success),
+        (
+            "enough",
+            vec![yes("ann"), yes("bob")],
+            1_400,
+            Status::Success,
+        ),
+        ("a no", vec![no.clone()], 1_400, Status::Failed),
+        (
+            "a yes and a no",
+            vec![yes("bob"), no],
+            1_400,
+            Status::Failed,
+        ),
+    ] {
+        let mut state = run(&[("ask", "HarnessApproval", at(1_500))]);
+        assert!(wanted(&state).contains(&Effect::Wake { at_ms: 1_500 }));
+        // Another owner, later: it waits for the rest.
+        advance(&mut state, Input::Adopt { awake: None }, 1_300).unwrap();
+        let node = NodeId::from("ask");
+        for answer in answers {
+            let node = node.clone();
+            advance(&mut state, Input::Answer { node, answer }, 1_400).unwrap();
+        }
+        let automatic = |events: &[Stamped]| {
+            events.iter().any(|own| {
+                matches!(&own.event, Event::Answered { answer, .. } if answer.automatic && answer.comment == "nobody objected")
+            })
+        };
+        assert_eq!(state.finished.is_some(), end_ms == 1_400, "{name}");
+        advance(&mut state, Input::Now, 1_499).unwrap();
+        assert_eq!(state.finished.is_some(), end_ms == 1_400, "{name}");
+        let events = advance(&mut state, Input::Now, 1_500).unwrap();
+        assert_eq!(automatic(&events), end_ms == 1_500, "{name}: {events:?}");
+        assert_eq!(state.finished, Some(status), "{name}");
+    }
+}
+
+#[test]
+fn a_deadline_that_passed_while_nobody_drove_the_run_holds() {
+    let mut state = run(&[("ask", "HarnessApproval", at(1_500))]);
+    advance(&mut state, Input::Adopt { awake: None }, 9_000).unwrap();
+    advance(&mut state, Input::Now, 9_000).unwrap();
+    assert_eq!(state.finished, Some(Status::Success));
+}
+
+#[test]
+fn a_deadline_that_is_over_when_it_asks_approves_nothing() {
+    for (at_ms, finished) in [
+        (999, Some(Status::Failed)),
+        (1_000, Some(Status::Failed)),
+        (1_001, None),
+    ] {
+        let state = run(&[("ask", "HarnessApproval", at(at_ms))]);
+        assert_eq!(state.finished, finished, "{at_ms}");
+    }
 }
 
 #[test]

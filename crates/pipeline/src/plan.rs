@@ -5,6 +5,7 @@
 
 pub(crate) mod barriers;
 mod condition;
+mod deadline;
 mod delegate;
 mod expand;
 mod failure;
@@ -22,6 +23,8 @@ mod written;
 pub use barriers::deadlocks;
 pub(crate) use condition::known_false_at;
 pub use condition::{When, WhenStatus, does_not_hold, judge, known_skip};
+pub use deadline::over;
+pub(crate) use deadline::{at as deadline, wrong as wrong_deadlines};
 pub use expand::{GATE_TIMEOUT_MS, STEP_TIMEOUT_MS, expand, root};
 pub use failure::{Action, ErrorKind, Errors, Retry, Strategy};
 pub(crate) use looping::manner_limit;
@@ -30,7 +33,7 @@ pub use place::{Body, Place, ROLLBACK, ROOT, What};
 pub use runs::{Runs, runs};
 pub(crate) use several::is_several as several;
 pub use unsupported::{unsupported, unsupported_at};
-pub use wait::{Approval, Entry, Gate, Question, Wait};
+pub use wait::{Approval, Auto, Entry, Gate, Question, Wait};
 pub use written::Written;
 
 use serde::{Deserialize, Serialize};

@@ -719,3 +719,44 @@ fn barriers_at_which_a_run_would_stand_for_ever() {
         assert!(!said.contains("SY0631"), "{said}");
     }
 }
+
+#[test]
+fn deadlines_of_approvals() {
+    let ask = |time: &str, zone: &str| {
+        steps(&format!(
+            "- step:
+    type: HarnessApproval
+    name: ask
+    identifier: ask
+    timeout: 1d
+    spec:
+      approvers: {{userGroups: [release], minimumCount: 1}}
+      autoApproval:
+        action: APPROVE
+        scheduledDeadline: {{time: {time}, timeZone: {zone}}}
+        comments: nobody objected
+"
+        ))
+    };
+    let right = ask("2026-11-28 06:30 PM", "Europe/Berlin");
+    let later = ask("<+pipeline.variables.when>", "<+pipeline.variables.where>");
+    for text in [&right, &later] {
+        let said = said(text, false);
+        assert!(!said.contains("SY0120"), "{said}");
+    }
+    let cases = [
+        ("hours to 24", ask("2026-11-28 18:30", "Europe/Berlin")),
+        ("no such day", ask("2026-02-30 06:30 PM", "Europe/Berlin")),
+        ("nearly a zone", ask("2026-11-28 06:30 PM", "Europe/Belrin")),
+        ("an offset", ask("2026-11-28 06:30 PM", "'+01:00'")),
+        (
+            "another action",
+            right.replace("action: APPROVE", "action: REJECT"),
+        ),
+        (
+            "without a zone",
+            right.replace(", timeZone: Europe/Berlin", ""),
+        ),
+    ];
+    insta::assert_snapshot!(judged(&cases));
+}

@@ -131,6 +131,8 @@ codes! {
     NO_PIPELINE = "SY0118";
     /// A failure strategy that an earlier one leaves nothing to.
     UNUSED_STRATEGY = "SY0119";
+    /// A deadline that is no time, names no zone, or is over.
+    BAD_DEADLINE = "SY0120";
 
     /// A step type that the format does not know.
     UNKNOWN_STEP_TYPE = "SY0201";

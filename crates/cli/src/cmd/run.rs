@@ -54,6 +54,7 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         pipeline,
         &documents.sources,
         Delegate::of(args.no_delegate_scripts)?,
+        now_ms(),
     )?;
     if let Some(note) = note(&part, pipeline, &documents, &given)? {
         eprintln!("note: {note}");

@@ -5,6 +5,7 @@ mod report;
 use std::path::PathBuf;
 
 use pipeline::model::{self, Options};
+use pipeline::plan::{self, Place};
 use serde::Serialize;
 use syntax::diagnostic::Report as Told;
 use syntax::{Diagnostic, Sources};
@@ -13,6 +14,7 @@ use crate::args::{Output, Validate};
 use crate::folder;
 use crate::out;
 use crate::problem::{Exit, Problem};
+use crate::screen::show::now_ms;
 use crate::screen::words;
 use crate::texts;
 use report::{Judged, Lack};
@@ -89,6 +91,10 @@ pub(crate) fn run(args: &Validate, output: Output) -> Result<Exit, Problem> {
         let (documents, mut told) = model::expand(documents);
         let loaded = model::load(&documents, options);
         told.extend(loaded.diagnostics);
+        if let Some(pipeline) = &loaded.pipeline {
+            let all = Place::all(pipeline);
+            told.extend(all.iter().filter_map(|place| plan::over(place, now_ms())));
+        }
         if is_pipeline {
             judged.push(Judged::new(
                 &file.name,

@@ -22,19 +22,30 @@ use crate::texts;
 const MOST_NAMED: usize = 20;
 
 impl Part {
-    /// What is written and not acted on is told before anything runs, also what a run would not get to; errors end the
-    /// command.
+    /// What is written and not acted on is told before anything runs, also what a run would not get to, and a deadline that is over
+    /// at `now_ms`; errors end the command.
     pub(crate) fn check(
         &self,
         pipeline: &Pipeline,
         sources: &Sources,
         delegate: Delegate,
+        now_ms: u64,
     ) -> Result<(), Problem> {
         let mut found = self.unsupported(pipeline);
         let wanted = Place::all(pipeline)
             .into_iter()
             .filter(|place| !self.leaves_out_written(pipeline, place));
-        found.extend(wanted.filter_map(|place| delegate.refuses(&place)));
+        let mut over = Vec::new();
+        for place in wanted {
+            found.extend(delegate.refuses(&place));
+            over.extend(plan::over(&place, now_ms));
+        }
+        if !over.is_empty() {
+            let count = words::count(over.len() as u64, "error");
+            texts::tell(&over, sources);
+            return Err(Problem::invalid(format!("{count}; nothing was run"))
+                .help("`stepyard explain CODE` tells more of each"));
+        }
         syntax::diagnostic::sort(&mut found);
         texts::tell(&found, sources);
         match found.iter().filter(|d| d.is_error()).count() {

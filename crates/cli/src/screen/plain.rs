@@ -124,7 +124,12 @@ impl Plain {
                 } else {
                     format!(": {}", answer.comment)
                 };
-                say(self, node, &format!("{word} by {}{comment}", answer.by))
+                let by = if answer.automatic {
+                    "itself, at its deadline"
+                } else {
+                    answer.by.as_str()
+                };
+                say(self, node, &format!("{word} by {by}{comment}"))
             }
             Event::AttemptStarted { step, attempt, .. } if *attempt > 0 => {
                 say(self, step, &format!("started, try {}", attempt + 1))

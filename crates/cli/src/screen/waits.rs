@@ -11,9 +11,6 @@ pub(crate) fn says(wait: &Wait) -> String {
         Wait::Time { ms } => format!("waits {}", words::took(*ms)),
         Wait::Barrier { barrier, .. } => format!("waits at the barrier {barrier}"),
         Wait::Queue { key, .. } => format!("waits for its turn in the queue {key}"),
-        Wait::Approval(approval) if approval.message.trim().is_empty() => {
-            "waits for an approval".to_owned()
-        }
         Wait::Start(gate) if gate.inputs.is_empty() => "waits to be started".to_owned(),
         Wait::Start(gate) => {
             let names: Vec<_> = gate.inputs.iter().map(question).collect();
@@ -23,7 +20,12 @@ pub(crate) fn says(wait: &Wait) -> String {
             let mut lines = approval.message.trim().lines();
             let first = lines.next().unwrap_or_default();
             let more = if lines.next().is_some() { " …" } else { "" };
-            format!("waits for an approval: {first}{more}")
+            let colon = if first.is_empty() { "" } else { ": " };
+            let auto = approval.auto.as_ref();
+            let auto = auto.map_or_else(String::new, |own| {
+                format!("; given by itself at {}", own.when)
+            });
+            format!("waits for an approval{colon}{first}{more}{auto}")
         }
     }
 }

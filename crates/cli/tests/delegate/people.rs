@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::Home;
+use crate::support::{Clock, Home};
 use crate::{stage, until};
 
 const ASK: &str = "{identifier: ask, name: ask, type: HarnessApproval, spec: {approvalMessage: 'Ship <+pipeline.name>?', \
@@ -176,4 +176,71 @@ fn a_manual_stage_waits_to_be_started() {
     let end = run.wait_with_output().expect("it ends");
     let out = String::from_utf8_lossy(&end.stdout);
     assert!(end.status.success() && out.contains("] one\n"), "{out}");
+}
+
+/// 2030-01-01 12:00 PM, UTC.
+const NOON: i64 = 1_893_499_200;
+
+#[test]
+fn an_approval_is_given_by_itself_at_its_deadline_unless_somebody_was_faster() {
+    let home = Home::new();
+    let auto = ", autoApproval: {action: APPROVE, comments: nobody objected, \
+        scheduledDeadline: {time: '2030-01-01 01:00 PM', timeZone: Europe/Berlin}}}}";
+    let ask = ASK.replace("}]}}", &format!("}}]{auto}"));
+    let then = crate::script(
+        "then",
+        "echo to <+execution.steps.ask.output.approverInputs.to>",
+    );
+    home.write("p.yaml", stage(&[&ask, &then]));
+    let clock = Clock::new(&home);
+    let now = std::time::UNIX_EPOCH.elapsed().expect("after it").as_secs();
+    let at = |seconds: i64| clock.jump(NOON + seconds - i64::try_from(now).expect("small"));
+    let command = |args: &[&str]| {
+        let mut command = home.command(args);
+        clock.set(&mut command);
+        command
+    };
+    let said = |args: &[&str]| {
+        let out = command(args).output().expect("the binary is built");
+        let (told, also) = (
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr),
+        );
+        (out.status.code(), format!("{told}{also}"))
+    };
+
+    at(10);
+    for words in [&["validate", "p.yaml"][..], &["run", "p.yaml"]] {
+        let (code, text) = said(words);
+        assert_eq!(code, Some(2), "{words:?}: {text}");
+        let over = "the deadline `2030-01-01 01:00 PM` in Europe/Berlin is over";
+        assert!(text.contains(over), "{words:?}: {text}");
+    }
+
+    at(-3);
+    let (code, text) = said(&["run", "p.yaml"]);
+    assert_eq!(code, Some(0), "{text}");
+    for part in [
+        "given by itself at 2030-01-01 01:00 PM Europe/Berlin",
+        "approved by itself, at its deadline: nobody objected",
+        "to east",
+    ] {
+        assert!(text.contains(part), "`{part}` in {text}");
+    }
+
+    at(-3600);
+    let (code, text) = said(&["validate", "p.yaml"]);
+    assert_eq!(code, Some(0), "{text}");
+    let mut run = command(&["run", "p.yaml"]);
+    let mut run = run.stdout(Stdio::piped()).spawn().expect("it is built");
+    until(&mut run, "stepyard approve");
+    let right = home.call(&["approve", "ask", "--set", "to=west"]);
+    assert_eq!(right.code, Some(0), "{}", right.err);
+    let end = run.wait_with_output().expect("it ends");
+    let out = String::from_utf8_lossy(&end.stdout);
+    assert!(end.status.success(), "{out}");
+    assert!(
+        out.contains("to west") && !out.contains("by itself"),
+        "{out}"
+    );
 }

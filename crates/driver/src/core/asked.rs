@@ -29,6 +29,7 @@ impl Core {
                     by,
                     executor,
                     approve,
+                    automatic: false,
                     comment,
                     inputs,
                 };

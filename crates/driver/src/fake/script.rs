@@ -369,6 +369,7 @@ impl Planner for Script {
                 minimum: 1,
                 not_executor: false,
                 inputs: Vec::new(),
+                auto: None,
             })),
             _ => Wait::Time {
                 ms: word.parse().unwrap_or(0),

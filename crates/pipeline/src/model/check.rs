@@ -30,5 +30,8 @@ pub(super) fn pipeline(pipeline: &Pipeline, options: Options, cx: &mut Cx) {
     for deadlock in crate::plan::deadlocks(pipeline) {
         cx.push(deadlock);
     }
+    for wrong in crate::plan::wrong_deadlines(pipeline) {
+        cx.push(wrong);
+    }
     portable.finish(cx);
 }

@@ -29,11 +29,6 @@ pub(super) fn refused(step: &Step, place: &Place<'_>, what: &str, found: &mut Ve
             let approvers = own.approvers.as_ref().and_then(Param::literal);
             let settings = [
                 (
-                    own.auto_approval.as_ref().map(|own| own.span),
-                    "autoApproval",
-                    "remove it: a person is asked",
-                ),
-                (
                     approvers
                         .and_then(|own| own.disallowed_emails.as_ref())
                         .map(Param::span),

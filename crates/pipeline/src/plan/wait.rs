@@ -94,6 +94,21 @@ pub struct Approval {
     pub not_executor: bool,
     /// `approverInputs`.
     pub inputs: Vec<Entry>,
+    /// `autoApproval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<Auto>,
+}
+
+/// An approval that is given by itself where nobody answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Auto {
+    /// When: milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The same as it is written, with its zone.
+    pub when: String,
+    /// What is said of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
 }
 
 /// One of `approverInputs`.

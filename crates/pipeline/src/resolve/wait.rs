@@ -2,8 +2,8 @@
 
 use syntax::Diagnostic;
 
-use crate::model::{self, QueueScope, StepSpec};
-use crate::plan::{Approval, Entry, NodeId, Place, ROOT, Wait, What, barriers};
+use crate::model::{self, Param, QueueScope, StepSpec};
+use crate::plan::{self, Approval, Auto, Entry, NodeId, Place, ROOT, Wait, What, barriers};
 
 use super::World;
 use super::values::Values;
@@ -53,6 +53,29 @@ fn until(scope: QueueScope, place: &Place<'_>) -> NodeId {
         QueueScope::StepGroup => group.or(stage),
     };
     found.cloned().unwrap_or_else(|| ROOT.into())
+}
+
+/// When it is approved by itself.
+fn auto(own: &model::AutoApproval, values: &Values<'_, '_>) -> Option<Auto> {
+    let written = own.deadline.as_ref()?;
+    let time: String = values.get(written.time.as_ref(), "time")?;
+    let zone: String = values.get(written.zone.as_ref(), "timeZone")?;
+    match plan::deadline(&time, &zone) {
+        Ok(at_ms) => Some(Auto {
+            at_ms,
+            when: format!("{} {}", time.trim(), zone.trim()),
+            comment: values
+                .get(own.comments.as_ref(), "comments")
+                .unwrap_or_default(),
+        }),
+        Err(wrong) => {
+            let span = |param: Option<&Param<String>>| param.map_or(own.span, Param::span);
+            let time = (time.as_str(), span(written.time.as_ref()));
+            let zone = (zone.as_str(), span(written.zone.as_ref()));
+            values.push(wrong.told(time, zone));
+            None
+        }
+    }
 }
 
 fn approval(spec: &model::HarnessApproval, values: &Values<'_, '_>) -> Approval {
@@ -105,5 +128,9 @@ fn approval(spec: &model::HarnessApproval, values: &Values<'_, '_>) -> Approval 
             )
             .unwrap_or(false),
         inputs: inputs.iter().filter_map(entry).collect(),
+        auto: spec
+            .auto_approval
+            .as_ref()
+            .and_then(|own| auto(own, values)),
     }
 }
