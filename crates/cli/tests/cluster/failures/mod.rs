@@ -190,7 +190,7 @@ fn check(failure: &Failure) {
 }
 
 macro_rules! failures {
-    ($($name:ident: $act:expr, alone $alone:literal, [$before:expr, $ready:expr, $during:expr, $between:expr, $end:expr] $(with $field:ident: $value:expr)?)*) => {$(
+    ($($name:ident: $act:expr, alone $alone:literal, [$before:expr, $ready:expr, $during:expr, $between:expr, $end:expr] $(, $field:ident: $value:expr)?)*) => {$(
         #[test]
         fn $name() {
             let outcomes = [$before, $ready, $during, $between, $end];
@@ -243,7 +243,7 @@ failures! {
     pod_evicted: acts::pod_evicted, alone false, [Again, Again, Red(DELETED), Red(DELETED), Either(DELETED)]
     pod_takes_too_much: acts::pod_takes_too_much, alone false, [Again, Again, Red(FULL), Red(FULL), Either(FULL)]
     out_of_memory: acts::out_of_memory, alone false, [MayBeLimited(MEMORY), MayBeLimited(MEMORY), Limited(MEMORY), MayBeLimited(MEMORY), MayBeLimited(MEMORY)]
-    log_full: acts::log_full, alone false, [Green, Green, Green, Green, Green] with spec: SMALL_ADDON
+    log_full: acts::log_full, alone false, [Green, Green, Green, Green, Green], spec: SMALL_ADDON
     clock_skewed: acts::clock_skewed, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed: acts::lite_engine_killed, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_cut: acts::lite_engine_killed_then_cut, alone false, [Green, Green, Green, Green, Green]
@@ -252,7 +252,7 @@ failures! {
     lite_engine_killed_then_driver: acts::lite_engine_killed_then_driver, alone false, [Green, Green, Green, Green, Green]
     lite_engine_killed_then_container: acts::lite_engine_killed_then_container, alone false, [Again, Again, Red(KILLED), Red(KILLED), Either(KILLED)]
     driver_killed: acts::driver_killed, alone false, [Green, Green, Green, Green, Green]
-    driver_gone: acts::driver_gone, alone false, [Again, Again, Red(ALONE), Red(ALONE), Red(ALONE)] with abandoned: Some(ABANDONED)
+    driver_gone: acts::driver_gone, alone false, [Again, Again, Red(ALONE), Red(ALONE), Red(ALONE)], abandoned: Some(ABANDONED)
     connection_cut: acts::connection_cut, alone false, [Green, Green, Green, Green, Green]
     connection_frozen: acts::connection_frozen, alone false, [Green, Green, Green, Green, Green]
     connection_slow: acts::connection_slow, alone false, [Green, Green, Green, Green, Green]
