@@ -18,3 +18,4 @@ pub mod peer;
 pub mod poll;
 pub mod socket;
 pub mod terminal;
+pub mod workspace;

@@ -1,4 +1,4 @@
-//! The static in-pod binary: addon, lite-engine, attach, copy
+//! The static in-pod binary: addon, lite-engine, attach, copy, pack and unpack
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +11,8 @@ const USAGE: &str = "usage:
   stepyard-agent lite-engine --slices DIR (--listen SOCKET | --listening | --stdio) [--abandoned SECONDS]
   stepyard-agent connect --socket SOCKET
   stepyard-agent copy DEST
+  stepyard-agent pack DIR MOST
+  stepyard-agent unpack DIR
   stepyard-agent version";
 
 fn main() -> ExitCode {
@@ -32,6 +34,20 @@ fn main() -> ExitCode {
         Some("copy") => match words.next() {
             Some(to) => agent::copy::run(&PathBuf::from(to)),
             None => return misuse("copy needs a destination"),
+        },
+        Some("pack") => match (
+            words.next(),
+            words.next().map(std::ffi::OsString::into_string),
+        ) {
+            (Some(dir), Some(Ok(most))) => match most.parse() {
+                Ok(most) => return agent::workspace::give(&PathBuf::from(dir), most),
+                Err(_) => return misuse(&format!("{most} is no number of bytes")),
+            },
+            _ => return misuse("pack needs a directory and a number of bytes"),
+        },
+        Some("unpack") => match words.next() {
+            Some(dir) => return agent::workspace::take(&PathBuf::from(dir)),
+            None => return misuse("unpack needs a directory"),
         },
         Some("addon") => {
             let words: Vec<_> = words.collect();

@@ -21,6 +21,7 @@ pub mod run;
 pub mod store;
 mod told;
 mod wire;
+pub mod workspaces;
 
 pub use job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
 pub use run::run;

@@ -24,6 +24,7 @@ use crate::reports;
 use crate::store::{Logs, Written};
 use crate::told::Told;
 use crate::wire;
+use crate::workspaces;
 
 /// Batches of frames that may wait for the machine: a reader stays one read ahead for a few connections.
 const BATCHES: usize = 8;
@@ -387,6 +388,48 @@ impl Shell {
                         self.tell(Notice::Warning(text));
                     }
                 }
+                Action::Keep {
+                    group,
+                    offset,
+                    bytes,
+                } => {
+                    let path = workspaces::path(&self.job.dir, &group);
+                    if let Err(error) = workspaces::write(&path, offset, &bytes) {
+                        let why = format!("cannot keep it as {}: {error}", path.display());
+                        let event = Event::Unkept { group, why };
+                        self.core.handle(event, self.clock.now());
+                    }
+                }
+                Action::Fetch {
+                    group,
+                    container,
+                    id,
+                    run,
+                    of,
+                    offset,
+                    most,
+                } => {
+                    let path = workspaces::path(&self.directory(&run), &of);
+                    let result = workspaces::read(&path, offset, most)
+                        .map_err(|error| format!("cannot read {}: {error}", path.display()));
+                    let event = Event::Fetched {
+                        group,
+                        container,
+                        id,
+                        result,
+                    };
+                    self.core.handle(event, self.clock.now());
+                }
+                Action::Tell { group, message } => {
+                    let event = PodEvent {
+                        at_ms: self.clock.now(),
+                        container: None,
+                        kind: EventKind::Normal,
+                        reason: "Workspace".to_owned(),
+                        message,
+                    };
+                    self.pod_event(group, event)?;
+                }
                 Action::Timer(at) => self.timer = at,
                 Action::Enqueue { node, key } => self.enqueue(node, key),
                 Action::Leave { node } => {
@@ -400,7 +443,12 @@ impl Shell {
                     }
                 }
                 Action::Warn(text) => self.tell(Notice::Warning(text)),
-                Action::Finish(outcome) => return Ok(Some(outcome)),
+                Action::Finish(outcome) => {
+                    if outcome.status.is_positive() {
+                        workspaces::remove(&self.job.dir);
+                    }
+                    return Ok(Some(outcome));
+                }
                 Action::TakenOver { seen } => {
                     return Err(Error::TakenOver {
                         run: self.job.run.clone(),
@@ -417,6 +465,14 @@ impl Shell {
             }
         }
         Ok(None)
+    }
+
+    /// Where a run is: this one, or one beside it of which this is a retry.
+    fn directory(&self, run: &str) -> PathBuf {
+        match self.job.dir.parent() {
+            Some(runs) if run != self.job.run => runs.join(run),
+            _ => self.job.dir.clone(),
+        }
     }
 
     fn enqueue(&mut self, node: NodeId, key: String) {

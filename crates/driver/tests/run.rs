@@ -331,3 +331,98 @@ async fn another_command_asks_a_run_to_end() {
     let late = ask(dir.path(), &Ask::Interrupt(Interrupt::Kill)).unwrap_err();
     assert_eq!(late.kind(), std::io::ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn a_workspace_is_handed_over_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let big = "z".repeat(300_000);
+    let stages = vec![
+        group("build", vec![step("make", &format!("put:first put:{big}"))]).handing_over(),
+        group("test", vec![step("check", "show")]).taking_over("pipeline.build"),
+    ];
+    let (outcome, _) = drive(job(dir.path(), &fake, stages)).await;
+    assert_eq!(outcome.status, Status::Success);
+    assert_eq!(
+        log(dir.path(), "pipeline.test.check"),
+        format!("first\n{big}\n")
+    );
+    let told = log(dir.path(), "pipeline.test.Initialize");
+    assert!(
+        told.contains("Workspace of group \"build\" taken over: 293.0 KiB\n"),
+        "{told}"
+    );
+    assert!(
+        !dir.path().join("workspaces").exists(),
+        "nobody needs it any more"
+    );
+    assert_eq!(fake.pods(), []);
+}
+
+#[tokio::test]
+async fn a_retry_finds_the_workspace_of_the_run_before_it() {
+    let runs = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let stages = |words| {
+        vec![
+            group("build", vec![step("make", "put:made")]).handing_over(),
+            group("test", vec![step("check", words)]).taking_over("pipeline.build"),
+        ]
+    };
+    let first = job(&runs.path().join("r1"), &fake, stages("exit:1"));
+    std::fs::create_dir(&first.dir).unwrap();
+    let (outcome, notices) = drive(first).await;
+    assert_eq!(outcome.status, Status::Failed);
+    let (mut state, mut facts) = (engine::State::default(), engine::facts::Facts::default());
+    for notice in &notices {
+        if let Notice::Event(stamped) = notice {
+            engine::evolve(&mut state, stamped).unwrap();
+            facts.apply(stamped);
+        }
+    }
+    let from = NodeId::from("pipeline.test");
+    let carry = engine::carry::plan(&state, &facts, &from).unwrap();
+    let mut second = job(&runs.path().join("r2"), &fake, stages("show"));
+    std::fs::create_dir(&second.dir).unwrap();
+    second.run = "r2".to_owned();
+    second.wishes.carried = Some(Box::new(carry));
+    let dir = second.dir.clone();
+    let (outcome, _) = drive(second).await;
+    assert_eq!(outcome.status, Status::Success);
+    assert_eq!(log(&dir, "pipeline.test.check"), "made\n");
+
+    // Where that run was removed, it is said by name.
+    std::fs::remove_dir_all(runs.path().join("r1")).unwrap();
+    let mut third = job(&runs.path().join("r3"), &fake, stages("show"));
+    std::fs::create_dir(&third.dir).unwrap();
+    third.run = "r3".to_owned();
+    third.wishes.carried = Some(Box::new(
+        engine::carry::plan(&state, &facts, &from).unwrap(),
+    ));
+    let (outcome, _) = drive(third).await;
+    assert_eq!(outcome.status, Status::Failed);
+    let message = outcome.failure.unwrap().message;
+    assert!(
+        message.contains("pipeline.build") && message.contains("r1/workspaces"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_group_that_was_skipped_hands_nothing_over_and_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let stages = vec![
+        group("build", vec![step("make", "put:made")])
+            .handing_over()
+            .when(pipeline::plan::WhenStatus::All, Some("no")),
+        group("test", vec![step("check", "show echo:end")]).taking_over("pipeline.build"),
+    ];
+    let (outcome, _) = drive(job(dir.path(), &fake, stages)).await;
+    assert_eq!(outcome.status, Status::Success);
+    assert_eq!(log(dir.path(), "pipeline.test.check"), "end\n");
+    let told = log(dir.path(), "pipeline.test.Initialize");
+    let line =
+        "Group \"build\" was skipped: there is no workspace to take over, this one is empty\n";
+    assert!(told.contains(line), "{told}");
+}

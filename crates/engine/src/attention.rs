@@ -180,7 +180,11 @@ fn concerned(state: &State, event: &Event, attention: &mut Attention) {
             attention.on(parent(node));
         }
         Event::NodeFinished { node, .. } => finished(state, node, attention),
-        Event::RunFinished { .. } => {}
+        // Of workspaces: what is to be done is another thing from here on, and nothing is decided.
+        Event::WorkspaceKept { .. }
+        | Event::WorkspaceLost { .. }
+        | Event::WorkspaceGiven { .. }
+        | Event::RunFinished { .. } => {}
     }
 }
 

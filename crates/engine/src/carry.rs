@@ -48,6 +48,9 @@ pub struct Carried {
     /// Of an iteration: which one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iteration: Option<Box<Iteration>>,
+    /// Of a group whose workspace was kept there: bytes of its archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<u64>,
 }
 
 /// Why a run cannot be retried from a node.
@@ -200,6 +203,7 @@ impl Planning<'_> {
                     .map(|(name, value)| (name.clone(), output(value)))
                     .collect(),
                 iteration: iteration.map(|own| Box::new((**own).clone())),
+                workspace: crate::workspace::bytes(self.state, own),
             };
             self.nodes.insert(own.clone(), carried);
         }

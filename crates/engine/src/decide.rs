@@ -24,7 +24,7 @@ use crate::input::Input;
 use crate::phase::Phase;
 use crate::state::{Illegal, Place, PodPhase, State};
 use crate::wanted::deadline;
-use crate::{delegate, waits};
+use crate::{delegate, waits, workspace};
 
 pub(crate) use fail::{asks, strategy_for};
 pub(crate) use halt::halted;
@@ -92,11 +92,18 @@ pub fn decide(state: &State, input: Input, now_ms: u64) -> Vec<Event> {
         },
         Input::PodNamed { group, pod } => pod_named(state, group, pod),
         Input::PodReady { group, pod } => match pod_phase(state, &group, &pod) {
-            Some(PodPhase::Requested) if initializing(state, &group).is_some() => {
+            Some(PodPhase::Requested)
+                if initializing(state, &group).is_some()
+                    && workspace::to_give(state, &group).is_none() =>
+            {
                 vec![Event::PodReady { group }]
             }
             _ => Vec::new(),
         },
+        Input::WorkspaceKept { group, pod, result } => workspace::kept(state, group, &pod, result),
+        Input::WorkspaceGiven { group, pod, result } => {
+            workspace::given(state, group, &pod, result)
+        }
         Input::PodFailed {
             group,
             pod,
@@ -350,7 +357,7 @@ pub(crate) fn initializing(state: &State, group: &NodeId) -> Option<NodeId> {
     })
 }
 
-fn pod_phase(state: &State, group: &NodeId, name: &str) -> Option<PodPhase> {
+pub(crate) fn pod_phase(state: &State, group: &NodeId, name: &str) -> Option<PodPhase> {
     let pod = state.pods.get(group).filter(|pod| pod.name == name)?;
     Some(pod.phase)
 }

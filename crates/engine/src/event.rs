@@ -105,6 +105,27 @@ pub enum Event {
         /// The Initialize.
         node: NodeId,
     },
+    /// The workspace of a group whose steps are over is kept for another group.
+    WorkspaceKept {
+        /// The group.
+        group: NodeId,
+        /// Of its archive.
+        bytes: u64,
+    },
+    /// It cannot be kept: whoever is to take it over fails.
+    WorkspaceLost {
+        /// The group.
+        group: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// The workspace of another group is in this one's pod, in which no step has begun.
+    WorkspaceGiven {
+        /// The group that took it over.
+        group: NodeId,
+        /// Of its archive.
+        bytes: u64,
+    },
     /// The pod and all it owned is removed.
     PodDeleted {
         /// The group.

@@ -14,6 +14,7 @@ use crate::replaced;
 use crate::state::{Handled, Illegal, Place, Pod, PodPhase, State, Undo, illegal, initialize};
 use crate::waits;
 use crate::wanted::POD_ATTEMPTS;
+use crate::workspace;
 
 /// Folds one event in. An illegal one leaves the state as it was.
 pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
@@ -82,11 +83,21 @@ pub fn evolve(state: &mut State, stamped: &Stamped) -> Result<(), Illegal> {
                 phase: PodPhase::Requested,
                 used: false,
                 unused: false,
+                given: false,
                 reason: None,
             };
             state.pods.insert(group.clone(), pod);
         }
+        Event::WorkspaceKept { .. }
+        | Event::WorkspaceLost { .. }
+        | Event::WorkspaceGiven { .. } => workspace::evolve(state, &stamped.event)?,
         Event::PodReady { group } => {
+            if workspace::to_give(state, group).is_some() {
+                return Err(illegal(
+                    group,
+                    "a pod without the workspace that it takes over",
+                ));
+            }
             pod(state, group, &[PodPhase::Requested], PodPhase::Ready)?;
             if !delegate::is_own(&state.place(group)?.node) {
                 awaited(state, group, at);
@@ -496,6 +507,7 @@ fn group_retried(state: &mut State, group: &NodeId) -> Result<(), Illegal> {
         state
             .queues
             .retain(|step, queued| *step != id && (id == *group || queued.until != id));
+        state.workspaces.remove(&id);
         let place = get(state, &id)?;
         let below = place.children.clone().unwrap_or_default();
         if gone {

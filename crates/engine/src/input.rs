@@ -66,6 +66,24 @@ pub enum Input {
         /// Of this pod.
         pod: String,
     },
+    /// The answer to [`crate::Effect::KeepWorkspace`].
+    WorkspaceKept {
+        /// The group.
+        group: NodeId,
+        /// From this pod.
+        pod: String,
+        /// Bytes of its archive, or why there is none.
+        result: Result<u64, String>,
+    },
+    /// The workspace that a group takes over is in its pod.
+    WorkspaceGiven {
+        /// The group.
+        group: NodeId,
+        /// In this pod.
+        pod: String,
+        /// Bytes of its archive, or why it cannot be.
+        result: Result<u64, String>,
+    },
     /// The pod cannot be made.
     PodFailed {
         /// The group.

@@ -23,6 +23,7 @@ mod replaced;
 mod state;
 mod waits;
 mod wanted;
+pub mod workspace;
 
 pub use decide::{advance, decide, refusal};
 pub use evolve::evolve;

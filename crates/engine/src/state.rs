@@ -40,6 +40,8 @@ pub struct State {
     pub active: BTreeSet<NodeId>,
     /// By containerized group, or step with a pod of its own, from the first request of its pod on.
     pub pods: BTreeMap<NodeId, Pod>,
+    /// Archives of workspaces that are kept, by the group that they are of: their bytes, or why there is none.
+    pub workspaces: BTreeMap<NodeId, Result<u64, String>>,
     /// Places in queues, by the step that asked for them, as long as they are waited for or held.
     pub queues: BTreeMap<NodeId, Queued>,
     /// Attempts of rollback steps that went with a group which began again: counted on where it is rolled back again.
@@ -166,6 +168,8 @@ pub struct Pod {
     pub used: bool,
     /// It was lost after it was ready and before anything may have begun in it.
     pub unused: bool,
+    /// The workspace that its group takes over is in it.
+    pub given: bool,
     /// Why it was lost or left.
     pub reason: Option<String>,
 }

@@ -7,7 +7,7 @@ use crate::event::{Failure, Handling, Interrupt, Intervention};
 use crate::phase::Phase;
 use crate::state::{Place, PodPhase, State, Undo};
 use crate::waits;
-use crate::{classify, decide, delegate, gate, replaced};
+use crate::{classify, decide, delegate, gate, replaced, workspace};
 
 /// Between SIGTERM and SIGKILL for a step that is stopped: time to write a last line and to stop a database.
 pub const GRACE_MS: u64 = 10_000;
@@ -52,6 +52,13 @@ pub enum Effect {
         /// The group.
         group: NodeId,
         /// Its name.
+        pod: String,
+    },
+    /// Keep the pod's workspace for another group: [`crate::Input::WorkspaceKept`].
+    KeepWorkspace {
+        /// The group.
+        group: NodeId,
+        /// Its pod's name.
         pod: String,
     },
     /// Remove the pod: [`crate::Input::PodDeleted`], [`crate::Input::PodLeft`].
@@ -201,6 +208,16 @@ pub fn wanted(state: &State) -> Vec<Effect> {
                 group,
                 pod: pod_name,
             }),
+            PodPhase::Ready if workspace::keeps(state, &group) => {
+                effects.push(Effect::KeepPod {
+                    group: group.clone(),
+                    pod: pod_name.clone(),
+                });
+                effects.push(Effect::KeepWorkspace {
+                    group,
+                    pod: pod_name,
+                });
+            }
             PodPhase::Requested | PodPhase::Ready | PodPhase::Lost => {
                 effects.push(Effect::DeletePod {
                     group,

@@ -18,6 +18,7 @@ mod several;
 mod tests;
 mod unsupported;
 mod wait;
+mod workspace;
 mod written;
 
 pub use barriers::deadlocks;
@@ -34,6 +35,7 @@ pub use runs::{Runs, runs};
 pub(crate) use several::is_several as several;
 pub use unsupported::{unsupported, unsupported_at};
 pub use wait::{Approval, Auto, Entry, Gate, Question, Wait};
+pub use workspace::handed_over;
 pub use written::Written;
 
 use serde::{Deserialize, Serialize};
@@ -152,6 +154,12 @@ pub struct Node {
     /// What a person gives before it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Box<Gate>>,
+    /// Of a containerized group: its workspace is kept for another one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hands_over: bool,
+    /// Of a containerized group: the one whose workspace it begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_over: Option<NodeId>,
 }
 
 impl Node {
@@ -177,6 +185,8 @@ impl Node {
             slots: None,
             iteration: None,
             gate: None,
+            hands_over: false,
+            takes_over: None,
         }
     }
 }

@@ -17,6 +17,7 @@ pub fn check(ended: &Ended) -> Vec<String> {
     records(ended, &mut broken);
     logs(ended, &mut broken);
     replaced(ended, &mut broken);
+    workspaces(ended, &mut broken);
     if ended.status.is_some() {
         for (name, fate) in &ended.pods {
             if fate.there {
@@ -189,6 +190,62 @@ fn replaced(ended: &Ended, broken: &mut Vec<String>) {
                         "{node} failed for a pod in which nothing had begun: {}",
                         failure.message
                     ));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Who takes a workspace over begins with all of it, and not at all without it.
+fn workspaces(ended: &Ended, broken: &mut Vec<String>) {
+    let mut takes: BTreeMap<&NodeId, &NodeId> = BTreeMap::new();
+    let mut pods: BTreeMap<&NodeId, &String> = BTreeMap::new();
+    let mut kept: BTreeMap<&NodeId, &Vec<u8>> = BTreeMap::new();
+    let mut given: BTreeSet<&String> = BTreeSet::new();
+    let mut skipped: BTreeSet<&NodeId> = BTreeSet::new();
+    let pod_of =
+        |pods: &BTreeMap<&NodeId, &String>, group: &NodeId| ended.pods.get(*pods.get(group)?);
+    for stamped in &ended.disk.journal {
+        match &stamped.event {
+            Event::Expanded { children, .. } => {
+                let all = children.iter();
+                takes.extend(all.filter_map(|own| Some((&own.id, own.takes_over.as_ref()?))));
+            }
+            Event::PodRequested { group, pod, .. } => {
+                pods.insert(group, pod);
+            }
+            Event::WorkspaceKept { group, bytes } => match pod_of(&pods, group) {
+                Some(fate) if fate.pod.workspace.len() as u64 == *bytes => {
+                    kept.insert(group, &fate.pod.workspace);
+                }
+                _ => broken.push(format!("{bytes} bytes of {group} were kept, not all")),
+            },
+            Event::WorkspaceGiven { group, .. } => {
+                let all = takes.get(group).and_then(|of| kept.get(of)).copied();
+                let unpacked = pod_of(&pods, group).and_then(|fate| fate.pod.unpacked.as_ref());
+                if all.is_none() || all != unpacked {
+                    broken.push(format!("{group} did not get the workspace that was kept"));
+                }
+                given.extend(pods.get(group));
+            }
+            Event::NodeFinished {
+                node,
+                status: Status::Skipped,
+                ..
+            } => {
+                skipped.insert(node);
+            }
+            Event::AttemptStarting { step, .. } => {
+                for (group, of) in &takes {
+                    let inside = step.0.starts_with(&format!("{group}."));
+                    let has = pods.get(group).is_some_and(|pod| given.contains(pod));
+                    let passed_over = skipped
+                        .iter()
+                        .any(|own| own == of || of.0.starts_with(&format!("{own}.")));
+                    if inside && !has && !passed_over {
+                        broken.push(format!("{step} began without the workspace of {of}"));
+                    }
                 }
             }
             _ => {}

@@ -12,6 +12,8 @@ pub struct Disk {
     pub journal: Vec<Stamped>,
     /// By step and attempt.
     pub logs: BTreeMap<(NodeId, u32), Log>,
+    /// Archives of workspaces, by the group that they are of.
+    pub workspaces: BTreeMap<NodeId, Vec<u8>>,
 }
 
 /// A stored log.

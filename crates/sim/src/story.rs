@@ -33,6 +33,44 @@ pub fn random(random: &mut Random) -> Script {
     Script::new(stages)
 }
 
+/// A pipeline in which groups begin with the workspace of an earlier one.
+pub fn handing_over(random: &mut Random) -> Script {
+    let mut number = 0;
+    let mut some = vec![step("put", "put:first put:second")];
+    some.push(step(
+        "big",
+        &format!("put:{}", "x".repeat(random.below(200_000) as usize)),
+    ));
+    some.push(random_step(random, &mut number));
+    let giver = decorated(group("giver", some), random, 200).handing_over();
+    let taker = |random: &mut Random, number: &mut u32, name: &str| {
+        let steps = vec![
+            step(&format!("show{name}"), "show"),
+            random_step(random, number),
+        ];
+        let taker = decorated(group(name, steps), random, 400);
+        taker.taking_over("pipeline.one.giver")
+    };
+    let mut first = vec![giver];
+    if random.chance(300) {
+        first.push(outside(random, &mut number));
+    }
+    first.push(taker(random, &mut number, "taker"));
+    let stage = |name: &str, children| {
+        node(
+            name,
+            Kind::Stage("Custom".to_owned()),
+            Order::Sequence,
+            children,
+        )
+    };
+    let second = vec![taker(random, &mut number, "later")];
+    Script::new(vec![
+        decorated(stage("one", first), random, 200),
+        decorated(stage("two", second), random, 300),
+    ])
+}
+
 /// A step in no group's pod.
 fn outside(random: &mut Random, number: &mut u32) -> Leaf {
     *number += 1;

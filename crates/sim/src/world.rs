@@ -615,6 +615,46 @@ impl World {
                 attempt,
                 offset,
             } => self.stored(life, step, attempt, offset),
+            Action::Keep {
+                group,
+                offset,
+                bytes,
+            } => {
+                let archive = self.disk.workspaces.entry(group.clone()).or_default();
+                if offset == 0 {
+                    archive.clear();
+                }
+                if archive.len() as u64 == offset {
+                    archive.extend_from_slice(&bytes);
+                } else {
+                    let text = format!("{group}: kept at {offset}, not at {}", archive.len());
+                    self.broken.push(text);
+                }
+            }
+            Action::Fetch {
+                group,
+                container,
+                id,
+                of,
+                offset,
+                most,
+                ..
+            } => {
+                let archive = self.disk.workspaces.get(&of);
+                let rest = archive.and_then(|all| all.get(offset as usize..));
+                let result = rest
+                    .map(|rest| rest[..rest.len().min(most as usize)].to_vec())
+                    .ok_or_else(|| format!("{of} has no archive that long"));
+                self.later(What::Tell(
+                    life,
+                    Event::Fetched {
+                        group,
+                        container,
+                        id,
+                        result,
+                    },
+                ));
+            }
             Action::Timer(at) => {
                 self.timer = at;
                 if let Some(at) = at {
@@ -630,6 +670,7 @@ impl World {
             Action::Mask(_)
             | Action::File { .. }
             | Action::Warn(_)
+            | Action::Tell { .. }
             | Action::Reply { .. }
             | Action::GiveUp { .. }
             | Action::Enqueue { .. }

@@ -166,6 +166,8 @@ codes! {
     DEPRECATED_STEP = "SY0215";
     /// A request above its limit.
     REQUEST_OVER_LIMIT = "SY0216";
+    /// A workspace that cannot be taken over.
+    WORKSPACE_FROM = "SY0217";
 
     /// A text that is no reference.
     BAD_REFERENCE = "SY0301";

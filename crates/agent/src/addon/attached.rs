@@ -16,7 +16,7 @@ use super::{Wait, process};
 use crate::terminal;
 
 /// Bytes typed and not yet taken by the process; what is beyond is dropped, as a terminal does.
-const TYPED: usize = 64 * 1024;
+const TYPED: usize = 256 * 1024;
 /// Attached processes at once.
 const MOST: usize = 16;
 

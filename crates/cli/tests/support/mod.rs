@@ -168,6 +168,8 @@ pub(crate) struct Group {
     infra: Vec<String>,
     /// Its steps, each one line.
     steps: Vec<String>,
+    /// Elements of the stage before it, each one line.
+    earlier: Vec<String>,
     /// Further documents.
     rest: String,
 }
@@ -184,6 +186,12 @@ impl Group {
 
     pub(crate) fn infra(mut self, line: &str) -> Self {
         self.infra.push(line.to_owned());
+        self
+    }
+
+    /// An element of the stage before the group, in one line.
+    pub(crate) fn after(mut self, line: &str) -> Self {
+        self.earlier.push(line.to_owned());
         self
     }
 
@@ -230,11 +238,14 @@ impl Group {
         spec:
           execution:
             steps:
-              - stepGroup:
-                  identifier: g
-                  name: g
 "
         .to_owned();
+        for line in &self.earlier {
+            text.extend(["              - ", line, "\n"]);
+        }
+        text.push_str(
+            "              - stepGroup:\n                  identifier: g\n                  name: g\n",
+        );
         for line in &self.keys {
             text.extend(["                  ", line, "\n"]);
         }

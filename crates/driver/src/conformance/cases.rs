@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use addon::frame::{Exit, Request, State, StopReason};
-use pipeline::pod::{Source, User, Volume};
+use pipeline::pod::{Source, User, Volume, WORKSPACE};
 
 use super::{Case, World, Wrong, holds, same, script, volume};
 use crate::backend::{Access, Created, Deleted, EventKind, FailureKind};
@@ -23,6 +23,7 @@ cases! {
     containers_have_their_own_processes_and_files
     volumes
     a_claim_outlives_its_pod
+    a_workspace_moves
     users
     a_read_only_root
     privileges
@@ -200,6 +201,48 @@ async fn a_claim_outlives_its_pod(world: &World<'_>) -> Result<(), Wrong> {
     )?;
     pod.ok("step-a", "! touch /cache/file 2>/dev/null").await?;
     pod.delete().await
+}
+
+/// By what the core asks of an addon, and nothing of the image.
+async fn a_workspace_moves(world: &World<'_>) -> Result<(), Wrong> {
+    let from = world
+        .running(world.spec("gives", &["step-a", "step-b"]))
+        .await?;
+    let text = "echo from a > file; touch -d @1000000000 file; ln -s file link; \
+                i=0; while [ $i -lt 20000 ]; do echo a line of some length, number $i; i=$((i+1)); done > large";
+    from.ok("step-a", text).await?;
+    from.ok("step-b", "echo '#!/bin/sh' > run; chmod 750 run")
+        .await?;
+    let most = (1u64 << 30).to_string();
+    let argv = ["/proc/self/exe", "pack", WORKSPACE, &most];
+    let (archive, exit) = from.talk("step-a").await?.attached(&argv, None).await?;
+    same("the end of packing", &exit, &Exit::Code(0))?;
+    from.delete().await?;
+
+    let to = world.running(world.spec("takes", &["step-a"])).await?;
+    let argv = ["/proc/self/exe", "unpack", WORKSPACE];
+    let mut talk = to.talk("step-a").await?;
+    let (said, exit) = talk.attached(&argv, Some(&archive)).await?;
+    same("the end of unpacking", &exit, &Exit::Code(0))?;
+    let dots = vec![b'.'; archive.len() / (32 * 1024)];
+    same("what unpacking says", &said, &dots)?;
+    let text = "cat link; wc -l < large; tail -n 1 large; test -x run && echo executable; \
+                test file -ot run && echo older";
+    let wanted = "from a\n20000\na line of some length, number 19999\nexecutable\nolder";
+    // Some count lines with spaces before.
+    let found = to.ok("step-a", text).await?.replace(' ', "");
+    same("the workspace", &found, &wanted.replace(' ', ""))?;
+    let (said, exit) = talk
+        .attached(&["/proc/self/exe", "pack", "/nowhere", "1"], None)
+        .await?;
+    same("the end of a failure", &exit, &Exit::Code(1))?;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    holds(
+        "its reason is said",
+        said.starts_with("\0failed to read /nowhere"),
+        &said,
+    )?;
+    to.delete().await
 }
 
 async fn users(world: &World<'_>) -> Result<(), Wrong> {

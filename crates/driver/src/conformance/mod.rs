@@ -2,7 +2,7 @@
 //!
 //! A case makes a pod of its own, talks frames to the addons in it, and deletes it. It is told nothing of how the backend works:
 //! what it checks it sees from inside the containers and through the [`Backend`](crate::backend::Backend) trait. The image needs
-//! `/bin/sh`, `cat`, `grep`, `id`, `readlink`, `sleep` and `touch`: any distribution's or busybox will do.
+//! `/bin/sh`, `cat`, `chmod`, `grep`, `id`, `ln`, `readlink`, `sleep`, `tail`, `touch` and `wc`: any distribution's or busybox will do.
 //!
 //! Run all of [`CASES`]; a backend's own tests add what only it can check (processes, mounts, control groups left).
 

@@ -133,6 +133,48 @@ impl Talk {
         }
     }
 
+    /// Runs a program beside the step, with this input in the steps that it asks for by dots: what it wrote, and how it ended.
+    pub async fn attached(
+        &mut self,
+        argv: &[&str],
+        input: Option<&[u8]>,
+    ) -> Result<(Vec<u8>, Exit), Wrong> {
+        const ID: u32 = 7;
+        const PIECE: usize = 32 * 1024;
+        self.say(&Request::Attach {
+            id: ID,
+            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+            tty: None,
+            env: Vec::new(),
+        })
+        .await?;
+        let mut pieces = input.map(|bytes| bytes.chunks(PIECE));
+        let mut said = Vec::new();
+        // Two pieces ahead of what it says to have taken; the last one is empty, and ends its input.
+        let mut room = 2;
+        loop {
+            while room > 0
+                && let Some(left) = &mut pieces
+            {
+                room -= 1;
+                let bytes = left.next().unwrap_or_default().to_vec();
+                if bytes.is_empty() {
+                    pieces = None;
+                }
+                self.say(&Request::Input { id: ID, bytes }).await?;
+            }
+            match self.report().await? {
+                Report::Attached { id: ID, bytes } => {
+                    room += bytes.iter().filter(|byte| **byte == b'.').count();
+                    said.extend(bytes);
+                }
+                Report::Detached { id: ID, exit } => return Ok((said, exit)),
+                Report::Refused(why) => return Err(format!("refused: {why:?}")),
+                _ => {}
+            }
+        }
+    }
+
     /// Runs a script to its end and settles it.
     pub async fn run(&mut self, step: &str, text: &str) -> Result<(String, i32), Wrong> {
         let start = script(&self.run, step, text);

@@ -216,6 +216,10 @@ impl Core {
         }
         if entry.create == Ask::Done {
             self.attend(group, now_ms);
+            if engine::workspace::to_give(&self.state, group).is_some() {
+                // It may wait for nothing but this.
+                self.maybe_ready(group, pod, now_ms);
+            }
         }
     }
 
@@ -393,7 +397,9 @@ impl Core {
                     Some(Err(_)) => true,
                     None => false,
                 })
-        }) {
+        }) && self.has_workspace(group, pod, now_ms)
+        {
+            self.tell_empty(group);
             self.decide(
                 Input::PodReady {
                     group: group.clone(),

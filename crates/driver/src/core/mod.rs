@@ -19,6 +19,7 @@ mod output;
 mod records;
 mod session;
 mod waits;
+mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,6 +39,8 @@ use crate::job::Outcome;
 use crate::planner::Planner;
 
 use group::Group;
+
+pub use workspace::MOST as WORKSPACE_MOST;
 
 /// What happened.
 #[derive(Debug)]
@@ -133,6 +136,24 @@ pub enum Event {
         attempt: u32,
         /// In the addon's count.
         offset: u64,
+    },
+    /// [`Action::Keep`] could not be done.
+    Unkept {
+        /// The group.
+        group: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// The answer to [`Action::Fetch`].
+    Fetched {
+        /// The group that takes the workspace over.
+        group: NodeId,
+        /// In this container.
+        container: String,
+        /// As in the question.
+        id: u32,
+        /// The bytes, none at the end of the archive; or why there are none.
+        result: Result<Vec<u8>, String>,
     },
     /// The time of [`Action::Timer`] is there.
     Wake,
@@ -273,6 +294,39 @@ pub enum Action {
         offset: u64,
         /// The bytes.
         bytes: Vec<u8>,
+    },
+    /// A piece of the archive of a group's workspace; offset 0 begins it anew.
+    Keep {
+        /// The group.
+        group: NodeId,
+        /// Offset in the archive.
+        offset: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Read a piece of an archive; then [`Event::Fetched`].
+    Fetch {
+        /// The group that takes the workspace over.
+        group: NodeId,
+        /// In this container.
+        container: String,
+        /// For the answer.
+        id: u32,
+        /// The run that kept it.
+        run: String,
+        /// The group that it is of.
+        of: NodeId,
+        /// From here.
+        offset: u64,
+        /// So many bytes at most.
+        most: u64,
+    },
+    /// A line of a group's Initialize log.
+    Tell {
+        /// The group.
+        group: NodeId,
+        /// It.
+        message: String,
     },
     /// Send [`Event::Wake`] at this time, and at none set before.
     Timer(Option<u64>),
@@ -523,6 +577,13 @@ impl Core {
                 attempt,
                 offset,
             } => self.stored(&step, attempt, offset, now_ms),
+            Event::Unkept { group, why } => self.unkept(&group, &why, now_ms),
+            Event::Fetched {
+                group,
+                container,
+                id,
+                result,
+            } => self.fetched(&group, &container, id, result, now_ms),
             Event::Wake => {
                 // That timer is spent: the next one is news even for the same time.
                 self.timer = None;
@@ -599,6 +660,7 @@ impl Core {
                 Effect::NamePod { group, .. } => self.name_pod(group, now_ms),
                 Effect::MakePod { group, pod } => self.make_pod(&group, &pod, now_ms),
                 Effect::KeepPod { group, pod } => self.keep_pod(&group, &pod, now_ms),
+                Effect::KeepWorkspace { group, pod } => self.keep_workspace(&group, &pod, now_ms),
                 Effect::DeletePod { group, pod } => self.delete_pod(&group, &pod, now_ms),
                 Effect::Prepare { step, attempt } => self.prepare(&step, attempt, now_ms),
                 Effect::Start { step, attempt } => self.start(&step, attempt, now_ms),

@@ -12,6 +12,7 @@ use engine::{Input, classify};
 use pipeline::plan::NodeId;
 
 use super::records::{Collecting, Pending};
+use super::workspace::Moving;
 use super::{Action, Core, hurries};
 
 /// The conversation on the current channel, and what is kept beyond it.
@@ -29,6 +30,8 @@ pub(super) struct Session {
     /// Bytes of messages since credit was granted last.
     pub(super) owed: u64,
     pub(super) collecting: Option<Collecting>,
+    /// A workspace on its way from or to this container.
+    pub(super) moving: Option<Moving>,
     /// Resolved for the attempt that is to start next. Kept over connections.
     pub(super) start: Option<Box<Start>>,
     /// Received, not applied yet: output or files are missing. Kept over connections.
@@ -49,6 +52,7 @@ impl Session {
         self.stop = None;
         self.owed = 0;
         self.collecting = None;
+        self.moving = None;
         self.settle.clear();
     }
 
@@ -60,13 +64,14 @@ impl Session {
             && self.streaming.is_none()
             && self.pending.is_none()
             && self.collecting.is_none()
+            && self.moving.is_none()
             && self.settle.is_empty()
     }
 
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.collecting
-            .as_ref()
-            .map(|collecting| collecting.until_ms)
+        let collecting = self.collecting.as_ref().map(|own| own.until_ms);
+        let moving = self.moving.as_ref().map(|own| own.until_ms);
+        collecting.into_iter().chain(moving).min()
     }
 }
 
@@ -249,7 +254,8 @@ impl Core {
                     }
                 }
             }
-            Report::Attached { .. } | Report::Detached { .. } => {}
+            Report::Attached { id, bytes } => self.moved(group, container, id, bytes, now_ms),
+            Report::Detached { id, exit } => self.detached(group, container, id, &exit, now_ms),
         }
     }
 

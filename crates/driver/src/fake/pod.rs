@@ -29,6 +29,10 @@ pub struct Pod {
     pub lost: BTreeSet<Attempt>,
     /// Containers that were killed.
     pub dead: BTreeSet<String>,
+    /// What is in its workspace.
+    pub workspace: Vec<u8>,
+    /// What was put into it from another pod.
+    pub unpacked: Option<Vec<u8>>,
 }
 
 struct Addon {
@@ -36,6 +40,8 @@ struct Addon {
     process: Option<(Attempt, Process)>,
     /// Left by the process that ended.
     left: Left,
+    /// Workspaces that come, by connection and process.
+    coming: BTreeMap<(u32, u32), Vec<u8>>,
 }
 
 impl Default for Pod {
@@ -58,6 +64,8 @@ impl Pod {
             ended: BTreeMap::new(),
             lost: BTreeSet::new(),
             dead: BTreeSet::new(),
+            workspace: Vec::new(),
+            unpacked: None,
         }
     }
 
@@ -77,6 +85,7 @@ impl Pod {
                 machine: Machine::new(None, files, Memory::default()),
                 process: None,
                 left: Left::default(),
+                coming: BTreeMap::new(),
             }
         });
         let here: Vec<u32> = self
@@ -266,6 +275,7 @@ impl Pod {
                 if let Some(name) = self.links.remove(&link)
                     && let Some(addon) = self.addons.get_mut(&name)
                 {
+                    addon.coming.retain(|(of, _), _| *of != link);
                     addon
                         .machine
                         .handle(attempt::Event::Disconnected(link), now);
@@ -349,23 +359,79 @@ impl Pod {
                         .machine
                         .handle(attempt::Event::Reply(connection, done), now);
                 }
+                attempt::Action::Attach {
+                    connection,
+                    id,
+                    argv,
+                    ..
+                } => match argv.get(1).map(String::as_str) {
+                    Some("pack") => {
+                        let mut reports: Vec<_> = self
+                            .workspace
+                            .chunks(PIECE)
+                            .map(|piece| Report::Attached {
+                                id,
+                                bytes: piece.to_vec(),
+                            })
+                            .collect();
+                        reports.push(detached(id));
+                        addon.reply(connection, reports, now);
+                    }
+                    Some("unpack") => {
+                        addon.coming.insert((connection, id), Vec::new());
+                    }
+                    _ => addon.reply(connection, vec![detached(id)], now),
+                },
+                attempt::Action::Input(connection, id, bytes) => {
+                    let key = (connection, id);
+                    if bytes.is_empty() {
+                        if let Some(come) = addon.coming.remove(&key) {
+                            self.workspace.clone_from(&come);
+                            self.unpacked = Some(come);
+                            addon.reply(connection, vec![detached(id)], now);
+                        }
+                    } else if let Some(come) = addon.coming.get_mut(&key) {
+                        let before = come.len() / PIECE;
+                        come.extend_from_slice(&bytes);
+                        let dots = come.len() / PIECE - before;
+                        let bytes = vec![b'.'; dots];
+                        let told = (dots > 0).then_some(Report::Attached { id, bytes });
+                        addon.reply(connection, told, now);
+                    }
+                }
                 attempt::Action::Keep(_)
                 | attempt::Action::Forget
-                | attempt::Action::Attach { .. }
-                | attempt::Action::Input(..)
                 | attempt::Action::Resize(..) => {}
             }
         }
-        moved | addon.run(&mut self.written, &mut self.ended, now)
+        moved | addon.run(&mut self.written, &mut self.ended, &mut self.workspace, now)
+    }
+}
+
+/// Bytes that the agent takes before it says how far it is.
+const PIECE: usize = 32 * 1024;
+
+fn detached(id: u32) -> Report {
+    Report::Detached {
+        id,
+        exit: Exit::Code(0),
     }
 }
 
 impl Addon {
+    fn reply(&mut self, connection: u32, reports: impl IntoIterator<Item = Report>, now: Now) {
+        for report in reports {
+            self.machine
+                .handle(attempt::Event::Reply(connection, report), now);
+        }
+    }
+
     /// Runs the process until it waits.
     fn run(
         &mut self,
         written: &mut BTreeMap<Attempt, Vec<u8>>,
         ended: &mut BTreeMap<Attempt, Exit>,
+        workspace: &mut Vec<u8>,
         now: Now,
     ) -> bool {
         let mut moved = false;
@@ -379,7 +445,7 @@ impl Addon {
             }
             let act = process.acts.pop_front().unwrap_or(Act::Exit(0));
             let bytes = match act {
-                Act::Echo(_) | Act::Flood(_) if !wants => {
+                Act::Echo(_) | Act::Flood(_) | Act::Show if !wants => {
                     process.acts.push_front(act);
                     return moved;
                 }
@@ -408,6 +474,12 @@ impl Addon {
                     process.secret.push(b'\n');
                     Vec::new()
                 }
+                Act::Put(text) => {
+                    workspace.extend_from_slice(text.as_bytes());
+                    workspace.push(b'\n');
+                    Vec::new()
+                }
+                Act::Show => workspace.clone(),
                 Act::Serve => {
                     process.serves = true;
                     Vec::new()

@@ -17,6 +17,10 @@ pub enum Act {
     Out(String),
     /// `secret:NAME=VALUE`: leaves a secret one.
     Secret(String),
+    /// `put:TEXT`: adds a line to the pod's workspace.
+    Put(String),
+    /// `show`: writes all lines of the pod's workspace.
+    Show,
     /// `serve`: runs until it is told to end.
     Serve,
     /// `deaf`: does not hear SIGTERM from here on.
@@ -37,6 +41,8 @@ impl Act {
             ("sleep", Ok(ms)) => Self::Sleep(ms),
             ("out", _) => Self::Out(rest.to_owned()),
             ("secret", _) => Self::Secret(rest.to_owned()),
+            ("put", _) => Self::Put(rest.to_owned()),
+            ("show", _) => Self::Show,
             ("serve", _) => Self::Serve,
             ("deaf", _) => Self::Deaf,
             ("exit", Ok(code)) => Self::Exit(code as i32),

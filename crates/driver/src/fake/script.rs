@@ -151,6 +151,20 @@ impl Leaf {
         self
     }
 
+    /// Its workspace is kept for another group.
+    #[must_use]
+    pub fn handing_over(mut self) -> Self {
+        self.node.hands_over = true;
+        self
+    }
+
+    /// It begins with the workspace of the group of this id.
+    #[must_use]
+    pub fn taking_over(mut self, group: &str) -> Self {
+        self.node.takes_over = Some(NodeId(group.to_owned()));
+        self
+    }
+
     /// With report files.
     #[must_use]
     pub fn reports(mut self, glob: &str) -> Self {

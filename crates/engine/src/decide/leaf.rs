@@ -14,6 +14,7 @@ use crate::replaced;
 use crate::state::{Place, PodPhase, State};
 use crate::waits;
 use crate::wanted::stop;
+use crate::workspace;
 
 pub(super) fn initialize(state: &State, id: &NodeId, place: &Place, now: u64) -> Vec<Event> {
     if place.phase == Phase::Recorded {
@@ -34,6 +35,9 @@ pub(super) fn initialize(state: &State, id: &NodeId, place: &Place, now: u64) ->
             configuration("it stands outside a containerized step group"),
         );
     };
+    if let Some(failure) = workspace::missing(state, group) {
+        return unable(id, failure);
+    }
     let until = state.nodes.get(group).map_or(0, |group| group.pods_until);
     match state.pods.get(group) {
         Some(pod) if pod.phase == PodPhase::Left => {

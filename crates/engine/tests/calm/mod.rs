@@ -8,6 +8,7 @@ use engine::carry::{self, Carry};
 use engine::event::{ErrorKind, Event, Failure, Interrupt, Intervention, Stamped, Status};
 use engine::facts::Facts;
 use engine::phase::Phase;
+use engine::workspace::to_give;
 use engine::{Effect, Input, State, Wishes, advance, wanted};
 use pipeline::plan::{
     Action, Errors, Kind, Node, NodeId, ROLLBACK, Retry, Step, Strategy, When, WhenStatus,
@@ -123,6 +124,27 @@ impl Tree {
 
     pub(crate) fn timeout(mut self, ms: u64) -> Self {
         self.node.timeout_ms = Some(ms);
+        self
+    }
+
+    /// How its pods end, one after the other.
+    pub(crate) fn initialize(&mut self, ends: &[End]) {
+        if let Some(own) = self.children.first_mut() {
+            own.ends = ends.to_vec();
+        }
+    }
+
+    /// Its workspace is kept for another group; with an end that is not 0 that fails.
+    pub(crate) fn handing_over(mut self, end: End) -> Self {
+        self.node.hands_over = true;
+        self.ends = vec![end];
+        self
+    }
+
+    /// It begins with the workspace of the group of this id; with an end that is not 0 that fails.
+    pub(crate) fn taking_over(mut self, group: &str, end: End) -> Self {
+        self.node.takes_over = Some(NodeId::from(group));
+        self.ends = vec![end];
         self
     }
 
@@ -344,6 +366,14 @@ fn lost(nodes: &BTreeMap<NodeId, Tree>, state: &State, group: &NodeId) -> bool {
     init.is_some_and(|init| init.ends.get(attempt) == Some(&End::Lost))
 }
 
+/// What becomes of a workspace on its way.
+fn moved(end: &End) -> Result<u64, String> {
+    match end {
+        End::Code(0) => Ok(10_240),
+        _ => Err("there is no room".to_owned()),
+    }
+}
+
 fn answer(nodes: &BTreeMap<NodeId, Tree>, state: &State, effect: &Effect) -> Option<Input> {
     let record = |step: &NodeId, attempt: u32, exit, stopped, oom| Input::Finished {
         step: step.clone(),
@@ -406,9 +436,19 @@ fn answer(nodes: &BTreeMap<NodeId, Tree>, state: &State, effect: &Effect) -> Opt
                     pod,
                     failure: failure(*error),
                 },
+                _ if to_give(state, &group).is_some() => Input::WorkspaceGiven {
+                    result: moved(&end(&group, 0)),
+                    group,
+                    pod,
+                },
                 _ => Input::PodReady { group, pod },
             }
         }
+        Effect::KeepWorkspace { group, pod } => Input::WorkspaceKept {
+            result: moved(&end(&group, 0)),
+            group,
+            pod,
+        },
         Effect::KeepPod { group, pod } if lost(nodes, state, &group) => Input::PodLost {
             group,
             pod,

@@ -457,6 +457,11 @@ pub(crate) fn answer(trees: &Trees, effect: &Effect, choice: u8) -> Option<Input
             pod,
             reason: "taken".to_owned(),
         },
+        Effect::KeepWorkspace { group, pod } => Input::WorkspaceKept {
+            group,
+            pod,
+            result: if bad { Err("full".to_owned()) } else { Ok(1) },
+        },
         Effect::DeletePod { group, pod } if bad => Input::PodLeft {
             group,
             pod,

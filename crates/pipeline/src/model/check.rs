@@ -33,5 +33,8 @@ pub(super) fn pipeline(pipeline: &Pipeline, options: Options, cx: &mut Cx) {
     for wrong in crate::plan::wrong_deadlines(pipeline) {
         cx.push(wrong);
     }
+    for wrong in crate::plan::handed_over(pipeline) {
+        cx.push(wrong);
+    }
     portable.finish(cx);
 }

@@ -111,6 +111,8 @@ model! {
         resources: Option<Resources> = "resources";
         /// A strategic merge over the pod's spec: YAML text.
         pod_spec_overlay: Option<Param<String>> = "podSpecOverlay";
+        /// The earlier step group whose workspace it begins with, `group` or `stage.group`: an extension.
+        workspace_from: Option<Spanned<String>> = "workspaceFrom";
     }
 }
 

@@ -8,6 +8,7 @@ use crate::resolve::{AsOf, Values, World};
 
 use super::{
     Gate, Kind, Node, NodeId, Place, Question, Runs, Step, What, condition, failure, looping, runs,
+    workspace,
 };
 
 /// Problems that are told of one place.
@@ -157,6 +158,8 @@ fn node(
         rollback: place.rollback().is_some(),
         gate: gate(place, &values).map(Box::new),
         iteration: own.map(|(_, iteration)| Box::new((**iteration).clone())),
+        hands_over: workspace::is_given(world.pipeline, place),
+        takes_over: workspace::taken(world, place),
         ..Node::new(
             place.id.clone(),
             kind,

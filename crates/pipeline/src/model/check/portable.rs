@@ -195,6 +195,17 @@ impl Portable {
                 "name the cluster's connector in the spec of `stepGroupInfra`",
             );
         }
+        if let Some(from) = group
+            .kubernetes()
+            .and_then(|spec| spec.workspace_from.as_ref())
+        {
+            self.push(
+                code::EXTENSION,
+                "`workspaceFrom` is an extension that other servers do not know",
+                from.span,
+                "hand files over through a volume claim or a store of artifacts",
+            );
+        }
     }
 
     fn step(&mut self, step: &Step, pod: bool) {
