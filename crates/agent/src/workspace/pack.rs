@@ -98,12 +98,11 @@ impl Packing<'_> {
         let mut header = of(Kind::File, name, meta);
         header.size = meta.len();
         self.begin(&header)?;
-        self.contents(&mut file, meta.len())
-            .map_err(|error| at(full, "pack", &error))
+        self.contents(full, &mut file, meta.len())
     }
 
     /// As many bytes as the header said: a file that shrinks meanwhile ends in zeros.
-    fn contents(&mut self, file: &mut File, size: u64) -> io::Result<()> {
+    fn contents(&mut self, full: &Path, file: &mut File, size: u64) -> io::Result<()> {
         let mut left = size;
         let mut chunk = std::mem::take(&mut self.chunk);
         while left > 0 {
@@ -115,7 +114,7 @@ impl Packing<'_> {
                 }
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) => return Err(at(full, "read", &error)),
             };
             self.write(&chunk[..read])?;
             left -= read as u64;
