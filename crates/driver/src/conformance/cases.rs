@@ -226,12 +226,6 @@ async fn a_workspace_moves(world: &World<'_>) -> Result<(), Wrong> {
     same("the end of unpacking", &exit, &Exit::Code(0))?;
     let dots = vec![b'.'; archive.len() / (32 * 1024)];
     same("what unpacking says", &said, &dots)?;
-    let text = "cat link; wc -l < large; tail -n 1 large; test -x run && echo executable; \
-                test file -ot run && echo older";
-    let wanted = "from a\n20000\na line of some length, number 19999\nexecutable\nolder";
-    // Some count lines with spaces before.
-    let found = to.ok("step-a", text).await?.replace(' ', "");
-    same("the workspace", &found, &wanted.replace(' ', ""))?;
     let (said, exit) = talk
         .attached(&["/proc/self/exe", "pack", "/nowhere", "1"], None)
         .await?;
@@ -242,6 +236,12 @@ async fn a_workspace_moves(world: &World<'_>) -> Result<(), Wrong> {
         said.starts_with("\0failed to read /nowhere"),
         &said,
     )?;
+    let text = "cat link; wc -l < large; tail -n 1 large; test -x run && echo executable; \
+                test file -ot run && echo older";
+    let wanted = "from a\n20000\na line of some length, number 19999\nexecutable\nolder";
+    // Some count lines with spaces before.
+    let found = to.ok("step-a", text).await?.replace(' ', "");
+    same("the workspace", &found, &wanted.replace(' ', ""))?;
     to.delete().await
 }
 
