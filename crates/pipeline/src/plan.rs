@@ -3,6 +3,7 @@
 //! A node is expanded when it is entered, and the expansion is an event of the run; so the tree of a run grows
 //! as it goes and never changes what was there.
 
+mod axes;
 pub(crate) mod barriers;
 mod condition;
 mod deadline;
@@ -21,6 +22,7 @@ mod wait;
 mod workspace;
 mod written;
 
+pub use axes::Axes;
 pub use barriers::deadlocks;
 pub(crate) use condition::known_false_at;
 pub use condition::{When, WhenStatus, does_not_hold, judge, known_skip};

@@ -4,7 +4,7 @@
 //! `<id>_<i>_<j>` for a matrix, an index for each axis in the order of the text; `nodeName` takes the suffix's place.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::model::{Looping, Matrix, OnFailure, Param, Repeat, Strategy, Unit};
 use crate::resolve::{Values, World};
 
 use super::several::{self, Several};
-use super::{Place, What};
+use super::{Axes, Place, What};
 
 /// Iterations of one loop. Each is a node of the run's tree, and all of them are in one record of its journal.
 pub const MAX_ITERATIONS: u64 = 10_000;
@@ -33,8 +33,8 @@ pub struct Iteration {
     /// What follows the identifier: `_0`, `_1_0`.
     pub suffix: String,
     /// The values of the axes by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub matrix: BTreeMap<String, Json>,
+    #[serde(default, skip_serializing_if = "Axes::is_empty")]
+    pub matrix: Axes,
     /// `<+repeat.item>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<String>,
@@ -212,7 +212,9 @@ fn deploying(
     both.map(|(own, one)| {
         let mut made = own.clone();
         made.suffix.push_str(&one.suffix);
-        made.matrix.extend(one.matrix());
+        for (name, value) in one.matrix() {
+            made.matrix.insert(name, value);
+        }
         made
     })
     .collect()
@@ -377,6 +379,7 @@ fn matrix(place: &Place<'_>, own: &Matrix, values: &Values<'_, '_>) -> Vec<Itera
         return Vec::new();
     }
     let excluded = exclusions(own, &axes, values);
+    let names: Vec<Arc<str>> = axes.iter().map(|axis| axis.name.as_str().into()).collect();
     let mut made = Vec::with_capacity(product as usize);
     let mut indexes = vec![0_usize; axes.len()];
     for _ in 0..product {
@@ -387,11 +390,11 @@ fn matrix(place: &Place<'_>, own: &Matrix, values: &Values<'_, '_>) -> Vec<Itera
         });
         if !out {
             let mut suffix = String::new();
-            let mut matrix = BTreeMap::new();
-            for (axis, index) in axes.iter().zip(&indexes) {
+            let mut matrix = Axes::default();
+            for ((axis, name), index) in axes.iter().zip(&names).zip(&indexes) {
                 suffix.push('_');
                 suffix.push_str(&index.to_string());
-                matrix.insert(axis.name.clone(), axis.values[*index].clone());
+                matrix.insert(name.clone(), axis.values[*index].clone());
             }
             made.push(Iteration {
                 matrix,
@@ -496,6 +499,11 @@ fn name(
 /// No two suffixes are alike, none is too long.
 fn shortened(place: &Place<'_>, mut made: Vec<Iteration>) -> Vec<Iteration> {
     let room = LONGEST.saturating_sub(place.identifier().len()).max(16);
+    let mut seen = HashSet::with_capacity(made.len());
+    let mut all = made.iter().map(|own| own.suffix.as_str());
+    if all.all(|suffix| suffix.len() <= room && seen.insert(suffix)) {
+        return made;
+    }
     let mut taken = BTreeSet::new();
     for iteration in &mut made {
         let tail = format!("_{}", iteration.index);

@@ -5,6 +5,7 @@
 //! those of a matrix, the service's index before the place's; where only one of them is several, of that alone.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 use syntax::yaml::Node;
@@ -382,8 +383,8 @@ impl<'n> Filter<'n> {
 
 impl One {
     /// The axes as those of a matrix.
-    pub(super) fn matrix(&self) -> impl Iterator<Item = (String, Json)> + '_ {
+    pub(super) fn matrix(&self) -> impl Iterator<Item = (Arc<str>, Json)> + '_ {
         let axes = self.values.iter();
-        axes.map(|(name, value)| ((*name).to_owned(), Json::String(value.clone())))
+        axes.map(|(name, value)| (Arc::from(*name), Json::String(value.clone())))
     }
 }

@@ -4,7 +4,9 @@
 //! that the iterations of every loop take turns in a few: a *slot* of a loop is one container for each step in it. The engine gives
 //! an iteration the first slot that is free when it begins; which containers there are is decided here.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use syntax::Diagnostic;
@@ -97,9 +99,10 @@ pub fn layout_around<'m>(
 pub fn layout<'m>(world: &World<'m>, group: &Place<'m>) -> Result<Layout<'m>, Vec<Diagnostic>> {
     let mut made = Layout::default();
     let mut taken: BTreeSet<String> = [LITE_ENGINE.to_owned()].into();
-    if count(world, group, MOST + 1)? <= MOST {
+    let known = Known::new(world);
+    if known.count(group, MOST + 1)? <= MOST {
         let mut found = Vec::new();
-        walk(world, group, u32::MAX, &mut Vec::new(), &mut found)?;
+        known.walk(group, u32::MAX, &mut Vec::new(), &mut found)?;
         for Found { place, .. } in found {
             let name = names::name(&identifier(&place), names::LONGEST, &mut taken);
             made.own.insert(place.id.clone(), name.clone());
@@ -109,7 +112,7 @@ pub fn layout<'m>(world: &World<'m>, group: &Place<'m>) -> Result<Layout<'m>, Ve
     }
     let cap = (1..=MOST).rev().find_map(|cap| {
         let mut found = Vec::new();
-        let walked = walk(world, group, cap, &mut Vec::new(), &mut found);
+        let walked = known.walk(group, cap, &mut Vec::new(), &mut found);
         match walked {
             Err(diagnostics) => Some(Err(diagnostics)),
             Ok(()) => (found.len() <= MOST as usize || cap == 1).then_some(Ok(found)),
@@ -152,28 +155,6 @@ fn identifier(place: &Place<'_>) -> String {
     }
 }
 
-/// How many steps there are, counted no further than needed.
-fn count(world: &World<'_>, place: &Place<'_>, enough: u32) -> Result<u32, Vec<Diagnostic>> {
-    if let What::Step(step) = place.what {
-        return Ok(u32::from(names::runs_in_container(&step.spec)));
-    }
-    let mut sum: u32 = 0;
-    for child in place
-        .children_in(world)?
-        .into_iter()
-        .chain(place.rollback())
-    {
-        if left_out(world, &child) {
-            continue;
-        }
-        sum = sum.saturating_add(count(world, &child, enough)?);
-        if sum >= enough {
-            break;
-        }
-    }
-    Ok(sum)
-}
-
 /// A step that has a container, and the turns that it takes.
 struct Found<'m> {
     place: Place<'m>,
@@ -189,60 +170,114 @@ struct Turn {
     total: usize,
 }
 
-/// The steps, of each loop the first `cap` iterations at most.
-fn walk<'m>(
-    world: &World<'m>,
-    place: &Place<'m>,
-    cap: u32,
-    loops: &mut Vec<Turn>,
-    found: &mut Vec<Found<'m>>,
-) -> Result<(), Vec<Diagnostic>> {
-    if left_out(world, place) {
-        return Ok(());
+/// What is known when the group is entered, and the iterations of its loops: asked once for all that is tried with them.
+struct Known<'w, 'm> {
+    world: &'w World<'m>,
+    loops: RefCell<BTreeMap<NodeId, Iterations>>,
+}
+
+type Iterations = Rc<[Arc<Iteration>]>;
+
+impl<'w, 'm> Known<'w, 'm> {
+    fn new(world: &'w World<'m>) -> Self {
+        Self {
+            world,
+            loops: RefCell::default(),
+        }
     }
-    match place.what {
-        What::Step(step) => {
-            if names::runs_in_container(&step.spec) {
-                found.push(Found {
-                    place: place.clone(),
-                    loops: loops.clone(),
-                });
-            }
+
+    fn iterations(&self, place: &Place<'m>) -> Result<Iterations, Vec<Diagnostic>> {
+        if let Some(known) = self.loops.borrow().get(&place.id) {
+            return Ok(known.clone());
         }
-        What::Loop(body) => {
-            let all: Vec<Arc<Iteration>> = place.iterations_in(world)?;
-            // A Background step keeps its container to the end: nobody can take its turn there.
-            let serves = place.children().into_iter().any(|body| {
-                body.below().iter().any(|own| {
-                    matches!(own.what, What::Step(step) if matches!(step.spec, StepSpec::Background(_)))
-                })
-            });
-            let slots = if cap == u32::MAX || serves {
-                u32::MAX
-            } else {
-                manner_limit(world, place)?.unwrap_or(cap).min(cap)
-            };
-            let slots = slots.min(all.len() as u32);
-            let total = all.len();
-            for (slot, iteration) in all.into_iter().take(slots as usize).enumerate() {
-                loops.push(Turn {
-                    address: address(place).unwrap_or_default(),
-                    identifier: place.identifier().to_owned(),
-                    slot: slot as u32,
-                    slots,
-                    total,
-                });
-                walk(world, &place.iterated(body, iteration), cap, loops, found)?;
-                loops.pop();
-            }
+        let all: Iterations = place.iterations_in(self.world)?.into();
+        let mut loops = self.loops.borrow_mut();
+        loops.insert(place.id.clone(), all.clone());
+        Ok(all)
+    }
+
+    /// How many steps there are, counted no further than needed.
+    fn count(&self, place: &Place<'m>, enough: u32) -> Result<u32, Vec<Diagnostic>> {
+        if let What::Step(step) = place.what {
+            return Ok(u32::from(names::runs_in_container(&step.spec)));
         }
-        _ => {
+        let mut sum: u32 = 0;
+        let mut add = |child: &Place<'m>| -> Result<bool, Vec<Diagnostic>> {
+            if !left_out(self.world, child) {
+                sum = sum.saturating_add(self.count(child, enough)?);
+            }
+            Ok(sum >= enough)
+        };
+        if let What::Loop(body) = place.what {
+            for iteration in self.iterations(place)?.iter() {
+                if add(&place.iterated(body, iteration.clone()))? {
+                    break;
+                }
+            }
+        } else {
             for child in place.children().into_iter().chain(place.rollback()) {
-                walk(world, &child, cap, loops, found)?;
+                if add(&child)? {
+                    break;
+                }
             }
         }
+        Ok(sum)
     }
-    Ok(())
+
+    /// The steps, of each loop the first `cap` iterations at most.
+    fn walk(
+        &self,
+        place: &Place<'m>,
+        cap: u32,
+        loops: &mut Vec<Turn>,
+        found: &mut Vec<Found<'m>>,
+    ) -> Result<(), Vec<Diagnostic>> {
+        if left_out(self.world, place) {
+            return Ok(());
+        }
+        match place.what {
+            What::Step(step) => {
+                if names::runs_in_container(&step.spec) {
+                    found.push(Found {
+                        place: place.clone(),
+                        loops: loops.clone(),
+                    });
+                }
+            }
+            What::Loop(body) => {
+                let all = self.iterations(place)?;
+                // A Background step keeps its container to the end: nobody can take its turn there.
+                let serves = place.children().into_iter().any(|body| {
+                    body.below().iter().any(|own| {
+                        matches!(own.what, What::Step(step) if matches!(step.spec, StepSpec::Background(_)))
+                    })
+                });
+                let slots = if cap == u32::MAX || serves {
+                    u32::MAX
+                } else {
+                    manner_limit(self.world, place)?.unwrap_or(cap).min(cap)
+                };
+                let slots = slots.min(all.len() as u32);
+                for (slot, iteration) in all.iter().take(slots as usize).enumerate() {
+                    loops.push(Turn {
+                        address: address(place).unwrap_or_default(),
+                        identifier: place.identifier().to_owned(),
+                        slot: slot as u32,
+                        slots,
+                        total: all.len(),
+                    });
+                    self.walk(&place.iterated(body, iteration.clone()), cap, loops, found)?;
+                    loops.pop();
+                }
+            }
+            _ => {
+                for child in place.children().into_iter().chain(place.rollback()) {
+                    self.walk(&child, cap, loops, found)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Its condition is known not to hold.

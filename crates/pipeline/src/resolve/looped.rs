@@ -74,14 +74,14 @@ fn matrix<'i>(
             let map: syntax::expr::Map = iteration
                 .matrix
                 .iter()
-                .map(|(name, value)| (Arc::from(name.as_str()), Value::from_json(value)))
+                .map(|(name, value)| (Arc::from(name), Value::from_json(value)))
                 .collect();
             return found(map.into(), used + 1);
         };
         if let Some(value) = iteration.matrix.get(axis) {
             return found(Value::from_json(value), used + 2);
         }
-        known.extend(iteration.matrix.keys().cloned());
+        known.extend(iteration.matrix.iter().map(|(name, _)| name.to_owned()));
     }
     unknown(
         used + usize::from(axis.is_some() && !known.is_empty()),
