@@ -165,7 +165,7 @@ impl Talk {
             }
             match self.report().await? {
                 Report::Attached { id: ID, bytes } => {
-                    room += bytes.iter().filter(|byte| **byte == b'.').count();
+                    room += bytes.split(|byte| *byte == b'.').count() - 1;
                     said.extend(bytes);
                 }
                 Report::Detached { id: ID, exit } => return Ok((said, exit)),
