@@ -1,6 +1,7 @@
 //! The promise, under every seed; and the proof that it can fail.
 
-use std::fmt::Write as _;
+mod support;
+
 use std::sync::Arc;
 
 use driver::core::Planted;
@@ -14,24 +15,10 @@ use sim::check::check;
 use sim::random::Random;
 use sim::{Ended, Faults, World};
 
+use support::{crashes_after_every_record, keeps, seeds, told};
+
 /// Seeds of one `cargo test`.
 const SEEDS: u64 = 20_000;
-
-/// `STEPYARD_SIM_SEEDS`, from `STEPYARD_SIM_FIRST` on.
-fn seeds() -> std::ops::Range<u64> {
-    let number = |name| std::env::var(name).ok()?.parse().ok();
-    let first = number("STEPYARD_SIM_FIRST").unwrap_or(0);
-    first..first + number("STEPYARD_SIM_SEEDS").unwrap_or(SEEDS)
-}
-
-fn told(ended: &Ended) -> String {
-    let mut text = String::new();
-    for (number, stamped) in ended.disk.journal.iter().enumerate() {
-        let at = stamped.at_ms - ended.disk.journal[0].at_ms;
-        let _ = writeln!(text, "{number:4} {at:6} {:?}", stamped.event);
-    }
-    text
-}
 
 fn world(seed: u64, planted: Planted) -> Ended {
     let mut random = Random::new(seed);
@@ -68,7 +55,7 @@ fn carried(ended: &Ended, random: &mut Random) -> Option<Carry> {
 #[test]
 fn a_retry_keeps_the_promise_and_starts_nothing_that_was_carried() {
     let (mut retried, mut found) = (0, 0);
-    for seed in seeds().take(5_000) {
+    for seed in seeds(SEEDS).take(5_000) {
         let mut random = Random::new(seed ^ 0x5eed);
         let Some(carry) = carried(&world(seed, Planted::default()), &mut random) else {
             continue;
@@ -83,12 +70,7 @@ fn a_retry_keeps_the_promise_and_starts_nothing_that_was_carried() {
         let ended = World::new(random.bits(), script, faults, Planted::default())
             .wishing(wishes)
             .run();
-        let broken = check(&ended);
-        assert!(
-            broken.is_empty(),
-            "seed {seed}: {broken:#?}\n{}",
-            told(&ended)
-        );
+        keeps(&ended, &format!("seed {seed}"));
         retried += 1;
         // A group that begins again begins whole: what is in it is not carried any more.
         let whole = ended
@@ -119,37 +101,16 @@ fn a_retry_keeps_the_promise_and_starts_nothing_that_was_carried() {
 
 #[test]
 fn the_promise_holds_under_every_seed() {
-    for seed in seeds() {
+    for seed in seeds(SEEDS) {
         let ended = world(seed, Planted::default());
-        let broken = check(&ended);
-        assert!(
-            broken.is_empty(),
-            "seed {seed}: {broken:#?}\n{}",
-            told(&ended)
-        );
+        keeps(&ended, &format!("seed {seed}"));
     }
 }
 
 #[test]
 fn a_crash_after_every_record_changes_no_outcome() {
-    let calm = World::new(1, story(), Faults::default(), Planted::default()).run();
-    assert!(check(&calm).is_empty());
-    let records = calm.disk.journal.len();
-    assert!(records > 30);
-    for after in 1..records {
-        let faults = Faults {
-            crash_after: Some(after),
-            ..Faults::default()
-        };
-        let ended = World::new(1, story(), faults, Planted::default()).run();
-        let broken = check(&ended);
-        assert!(
-            broken.is_empty(),
-            "after record {after}: {broken:#?}\n{}",
-            told(&ended)
-        );
-        assert_eq!(ended.status, calm.status, "after record {after}");
-    }
+    let calm = crashes_after_every_record(&story());
+    assert!(calm.disk.journal.len() > 30);
 }
 
 /// Two groups, with something of every sort.
@@ -181,12 +142,7 @@ fn a_connection_that_is_gone_on_one_side_changes_no_outcome() {
             ..Faults::default()
         };
         let ended = World::new(seed, story(), faults, Planted::default()).run();
-        let broken = check(&ended);
-        assert!(
-            broken.is_empty(),
-            "seed {seed}: {broken:#?}\n{}",
-            told(&ended)
-        );
+        keeps(&ended, &format!("seed {seed}"));
         assert_eq!(ended.status, calm.status, "seed {seed}");
     }
 }
@@ -201,12 +157,7 @@ fn a_killed_addon_loses_its_attempt_and_no_other() {
             ..Faults::default()
         };
         let ended = World::new(seed, story(), faults, Planted::default()).run();
-        let broken = check(&ended);
-        assert!(
-            broken.is_empty(),
-            "seed {seed}: {broken:#?}\n{}",
-            told(&ended)
-        );
+        keeps(&ended, &format!("seed {seed}"));
         let lost = ended.disk.journal.iter().filter_map(|s| match &s.event {
             Event::AttemptLost { reason, .. } => Some(reason),
             _ => None,
@@ -326,12 +277,7 @@ fn a_crash_after_every_record_changes_nothing_that_is_decided() {
             ..Faults::default()
         };
         let ended = World::new(1, script(), faults, Planted::default()).run();
-        let broken = check(&ended);
-        assert!(
-            broken.is_empty(),
-            "after record {after}: {broken:#?}\n{}",
-            told(&ended)
-        );
+        keeps(&ended, &format!("after record {after}"));
         assert_eq!(
             decided(&ended),
             wanted,

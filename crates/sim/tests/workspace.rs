@@ -1,49 +1,35 @@
 //! Workspaces are handed over whole or not at all, whatever fails on the way.
 
+mod support;
+
 use std::sync::Arc;
 
 use driver::core::Planted;
 use driver::fake::{Script, group, node, step};
 use engine::event::{Event, Status};
 use pipeline::plan::{Kind, Order};
-use sim::check::check;
 use sim::random::Random;
 use sim::{Ended, Faults, World};
 
-/// Seeds of one `cargo test`; `STEPYARD_SIM_SEEDS` from `STEPYARD_SIM_FIRST` on.
-const SEEDS: u64 = 1_000;
+use support::{crashes_after_every_record, keeps, seeds};
 
-fn seeds() -> std::ops::Range<u64> {
-    let number = |name| std::env::var(name).ok()?.parse().ok();
-    let first = number("STEPYARD_SIM_FIRST").unwrap_or(0);
-    first..first + number("STEPYARD_SIM_SEEDS").unwrap_or(SEEDS)
-}
+/// Seeds of one `cargo test`.
+const SEEDS: u64 = 1_000;
 
 fn count(ended: &Ended, of: impl Fn(&Event) -> bool) -> usize {
     let all = ended.disk.journal.iter();
     all.filter(|stamped| of(&stamped.event)).count()
 }
 
-fn told(ended: &Ended) -> String {
-    let all = ended.disk.journal.iter();
-    let lines: Vec<_> = all.map(|own| format!("{:?}", own.event)).collect();
-    lines.join("\n")
-}
-
 #[test]
 fn they_are_whole_under_every_seed() {
     let (mut kept, mut given, mut lost, mut missing) = (0, 0, 0, 0);
-    for seed in seeds() {
+    for seed in seeds(SEEDS) {
         let mut random = Random::new(seed ^ 0x7a7);
         let script = Arc::new(sim::story::handing_over(&mut random));
         let faults = Faults::random(&mut random);
         let ended = World::new(random.bits(), script, faults, Planted::default()).run();
-        let broken = check(&ended);
-        assert!(
-            broken.is_empty(),
-            "seed {seed}: {broken:#?}\n{}",
-            told(&ended)
-        );
+        keeps(&ended, &format!("seed {seed}"));
         kept += count(&ended, |own| matches!(own, Event::WorkspaceKept { .. }));
         given += count(&ended, |own| matches!(own, Event::WorkspaceGiven { .. }));
         lost += count(&ended, |own| matches!(own, Event::WorkspaceLost { .. }));
@@ -74,23 +60,8 @@ fn story() -> Arc<Script> {
 
 #[test]
 fn a_crash_after_every_record_changes_no_outcome() {
-    let calm = World::new(1, story(), Faults::default(), Planted::default()).run();
-    assert_eq!(check(&calm), Vec::<String>::new(), "{}", told(&calm));
+    let calm = crashes_after_every_record(&story());
     assert_eq!(calm.status, Some(Status::Success));
-    for after in 1..calm.disk.journal.len() {
-        let faults = Faults {
-            crash_after: Some(after),
-            ..Faults::default()
-        };
-        let ended = World::new(1, story(), faults, Planted::default()).run();
-        let broken = check(&ended);
-        assert!(
-            broken.is_empty(),
-            "after record {after}: {broken:#?}\n{}",
-            told(&ended)
-        );
-        assert_eq!(ended.status, calm.status, "after record {after}");
-    }
 }
 
 #[test]
@@ -105,12 +76,7 @@ fn a_crash_or_a_cut_while_one_is_on_its_way_changes_no_outcome() {
             ..Faults::default()
         };
         let ended = World::new(seed, story(), faults, Planted::default()).run();
-        let broken = check(&ended);
-        assert!(
-            broken.is_empty(),
-            "seed {seed}: {broken:#?}\n{}",
-            told(&ended)
-        );
+        keeps(&ended, &format!("seed {seed}"));
         assert_eq!(ended.status, Some(Status::Success), "seed {seed}");
         begun_anew += count(&ended, |own| matches!(own, Event::Adopted { .. })) - 1;
     }
