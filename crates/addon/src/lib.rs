@@ -19,3 +19,4 @@ pub mod message;
 pub mod outputs;
 pub mod router;
 pub mod spool;
+pub mod workspace;

@@ -15,11 +15,9 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+pub use ::addon::workspace::STEP;
 pub use pack::pack;
 pub use unpack::unpack;
-
-/// Bytes for which one dot is written.
-pub const STEP: u64 = 32 * 1024;
 
 /// `pack`: writes the directory to standard output, at most this many bytes of it.
 pub fn give(dir: &Path, most: u64) -> ExitCode {

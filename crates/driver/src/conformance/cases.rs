@@ -224,7 +224,7 @@ async fn a_workspace_moves(world: &World<'_>) -> Result<(), Wrong> {
     let mut talk = to.talk("step-a").await?;
     let (said, exit) = talk.attached(&argv, Some(&archive)).await?;
     same("the end of unpacking", &exit, &Exit::Code(0))?;
-    let dots = vec![b'.'; archive.len() / (32 * 1024)];
+    let dots = vec![b'.'; archive.len() / addon::workspace::STEP as usize];
     same("what unpacking says", &said, &dots)?;
     let (said, exit) = talk
         .attached(&["/proc/self/exe", "pack", "/nowhere", "1"], None)

@@ -140,7 +140,7 @@ impl Talk {
         input: Option<&[u8]>,
     ) -> Result<(Vec<u8>, Exit), Wrong> {
         const ID: u32 = 7;
-        const PIECE: usize = 32 * 1024;
+        const PIECE: usize = addon::workspace::STEP as usize;
         self.say(&Request::Attach {
             id: ID,
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),

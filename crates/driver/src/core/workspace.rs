@@ -4,6 +4,7 @@
 //! run's directory. A channel that breaks ends the process; it is begun anew on the next one.
 
 use addon::frame::{Exit, Request};
+use addon::workspace::STEP;
 use engine::Input;
 use engine::workspace::{Source, source, to_give};
 use pipeline::plan::NodeId;
@@ -16,8 +17,6 @@ use super::{Action, Core};
 
 /// The largest archive that is kept.
 pub const MOST: u64 = 4 << 30;
-/// The agent tells how far it is in steps of this.
-const STEP: u64 = 32 * 1024;
 /// Bytes that may be under way to an agent: an addon holds no more for an attached process.
 const WINDOW: u64 = 256 * 1024;
 /// Bytes that are read at once.

@@ -409,7 +409,7 @@ impl Pod {
 }
 
 /// Bytes that the agent takes before it says how far it is.
-const PIECE: usize = 32 * 1024;
+const PIECE: usize = addon::workspace::STEP as usize;
 
 fn detached(id: u32) -> Report {
     Report::Detached {
