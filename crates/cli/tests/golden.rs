@@ -108,7 +108,8 @@ fn inspect_and_logs_say_the_same_of_them() {
     }
 }
 
-/// Its pod was of another boot, or another machine: nothing of it is there, and that is no success.
+/// Its pod was of another boot, or another machine: nothing of it is there, and that is no success. The ten hours of its running step
+/// are over for good, so that whenever this is asked, its time was up.
 #[test]
 fn a_run_whose_command_was_killed_before_is_taken_over() {
     let (home, id) = home("killed");
@@ -124,6 +125,6 @@ fn a_run_whose_command_was_killed_before_is_taken_over() {
     for stamped in &events {
         evolve(&mut state, stamped).expect("legal");
     }
-    assert_eq!(state.finished, Some(Status::Failed));
+    assert_eq!(state.finished, Some(Status::Expired));
     assert_eq!(state.epoch, 2);
 }
