@@ -5,16 +5,14 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use driver::backend::{Failure, FailureKind};
-use kube::client::ClientBuilder;
 use kube::config::{
     AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo,
     NamedCluster, NamedContext,
 };
 use kube::{Client, Config};
-use tower::timeout::TimeoutLayer;
-use tower_http::timeout::ResponseBodyTimeoutLayer;
 
 use crate::api::failure;
+use crate::client::client;
 use crate::oidc::Oidc;
 
 /// The oldest server that pods are made in: the oldest that its client library supports.
@@ -23,10 +21,6 @@ pub const OLDEST: u32 = 33;
 const POD_RESOURCES: u32 = 34;
 /// How long a connection to the API server may take: whoever does not answer by then is not there.
 const CONNECT: Duration = Duration::from_secs(10);
-/// So long after a request, the agent's megabyte among them, there is an answer.
-const ANSWER: Duration = Duration::from_secs(30);
-/// So long at most an answer that has begun says nothing: a watch, which is the longest, ends by itself before (see `watch`).
-const SILENCE: Duration = Duration::from_secs(45);
 /// A name for the parts of a kubeconfig that is made of a connector.
 const CONNECTOR: &str = "connector";
 
@@ -155,14 +149,6 @@ pub async fn connect(target: &Target) -> Result<Connection, Failure> {
         url,
         minor,
     })
-}
-
-/// A client that notices a connection of which half is gone: nothing else tells of it.
-fn client(config: Config) -> kube::Result<Client> {
-    let client = ClientBuilder::try_from(config)?
-        .with_layer(&ResponseBodyTimeoutLayer::new(SILENCE))
-        .with_layer(&TimeoutLayer::new(ANSWER));
-    Ok(client.build())
 }
 
 /// `33` of `33`, `33+` and `33-gke`.

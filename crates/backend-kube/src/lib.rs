@@ -14,6 +14,7 @@ mod arch;
 mod asking;
 mod backend;
 mod carrier;
+mod client;
 mod connect;
 mod direct;
 mod moved;
