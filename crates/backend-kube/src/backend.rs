@@ -17,8 +17,8 @@ use tokio::sync::OnceCell;
 
 use crate::agent::Agent;
 use crate::api::{failure, violated};
-use crate::carrier::ExecStream;
 use crate::connect::Connection;
+use crate::entered::Entered;
 use crate::patience::{GivenUp, Patience};
 use crate::preflight::Preflight;
 use crate::restricted;
@@ -37,8 +37,9 @@ pub struct Kube {
     /// Namespaces that take only restricted pods.
     restricted: Mutex<HashSet<String>>,
     watches: Mutex<HashMap<String, Watch>>,
-    /// Connections that were opened with their pods and that nobody has taken yet.
-    entered: Mutex<HashMap<String, ExecStream>>,
+    pub(crate) entered: Entered,
+    /// The first way in is by the container of the first step.
+    pub(crate) early: bool,
     /// What the preflight of a pod has found.
     facts: restricted::Found,
     /// Which images a preflight has resolved.
@@ -58,7 +59,8 @@ impl Kube {
             nodes: OnceCell::new(),
             restricted: Mutex::default(),
             watches: Mutex::default(),
-            entered: Mutex::default(),
+            entered: Entered::default(),
+            early: true,
             facts: restricted::Found::default(),
             resolved: moved::Resolved::default(),
             given_up: GivenUp::default(),
@@ -69,6 +71,14 @@ impl Kube {
     #[must_use]
     pub fn abandoned_after(mut self, seconds: u64) -> Self {
         self.abandoned_s = Some(seconds);
+        self
+    }
+
+    /// Goes into pods by lite-engine from the beginning: for who keeps one connection, as a driver does not. It costs the start of a
+    /// container before the first step's.
+    #[must_use]
+    pub fn by_lite_engine(mut self) -> Self {
+        self.early = false;
         self
     }
 
@@ -92,7 +102,7 @@ impl Kube {
         written.unwrap_or(&own.name)
     }
 
-    fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.connection.client
     }
 
@@ -132,7 +142,7 @@ impl Kube {
     }
 
     /// What is seen of this pod: the watch that made it, or a new one.
-    fn seen(
+    pub(crate) fn seen(
         &self,
         pod: &str,
         namespace: &str,
@@ -223,7 +233,7 @@ impl Kube {
     }
 
     /// Ends when the container runs, cannot run, or the pod is no more.
-    async fn started(
+    pub(crate) async fn started(
         &self,
         spec: &pod::Spec,
         container: &str,
@@ -271,12 +281,6 @@ impl Kube {
                 })
             }
         }
-    }
-
-    /// A connection to lite-engine.
-    async fn enter(&self, pod: &str, namespace: &str) -> Result<ExecStream, Failure> {
-        let pods = Api::namespaced(self.client().clone(), namespace);
-        carrier::exec(&pods, pod, pod::LITE_ENGINE, pod::LITE_ENGINE_SOCKET).await
     }
 
     /// Makes the agent's ConfigMap again where it was removed after the pod was made and before the kubelet had it.
@@ -384,20 +388,9 @@ impl Backend for Kube {
             }
         };
         tokio::select! {
-            started = self.started(spec, pod::LITE_ENGINE, events) => started?,
+            ready = self.open(spec, namespace, events) => ready?,
             failure = kept => return Err(failure),
             failure = stop.wait() => return Err(failure),
-        }
-        // The way in is opened here and taken by the first `connect`: who may not go in is told now, and not for ever.
-        match self.enter(&spec.name, namespace).await {
-            Ok(stream) => {
-                if let Ok(mut entered) = self.entered.lock() {
-                    entered.insert(spec.name.clone(), stream);
-                }
-            }
-            Err(failure) if failure.kind == FailureKind::Authorization => return Err(failure),
-            // It is tried again.
-            Err(_) => {}
         }
         Ok(created)
     }
@@ -427,19 +420,17 @@ impl Backend for Kube {
         let pods = self.pods(pod.namespace.as_deref());
         let namespace = self.namespace(pod.namespace.as_deref());
         let seen = self.seen(&pod.name, namespace, None);
-        let lost = |seen: &Seen| seen.ended.contains_key(pod::LITE_ENGINE) && seen.gone.is_none();
+        let lost = |seen: &Seen| {
+            let ended = seen.ended.contains_key(pod::LITE_ENGINE);
+            (ended || seen.failed.contains_key(pod::LITE_ENGINE)) && seen.gone.is_none()
+        };
         if lost(&seen.borrow()) {
             return direct::open(pods, pod.name.clone()).await;
         }
-        let entered = self
-            .entered
-            .lock()
-            .ok()
-            .and_then(|mut e| e.remove(&pod.name));
-        if let Some(stream) = entered {
-            return Ok(Box::new(stream));
+        if let Some(carrier) = self.entered.take(&pod.name) {
+            return Ok(carrier);
         }
-        match self.enter(&pod.name, namespace).await {
+        match carrier::enter(self.client(), &pod.name, namespace).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(_) if lost(&seen.borrow()) => direct::open(pods, pod.name.clone()).await,
             // There is no such pod: the watch may know why.
@@ -475,9 +466,7 @@ impl Backend for Kube {
         self.facts.forget(&pod.name);
         self.resolved.forget(&pod.name);
         self.given_up.forget(&pod.name);
-        if let Ok(mut entered) = self.entered.lock() {
-            entered.remove(&pod.name);
-        }
+        self.entered.take(&pod.name);
         let params = DeleteParams {
             grace_period_seconds: Some(u32::try_from(grace.as_secs()).unwrap_or(30)),
             ..DeleteParams::default()

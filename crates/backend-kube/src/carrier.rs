@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use driver::backend::{Failure, FailureKind};
 use futures_util::FutureExt as _;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
 use kube::client::UpgradeConnectionError;
-use pipeline::pod::agent_binary;
+use kube::{Api, Client};
+use pipeline::pod::{self, agent_binary};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::api::failure;
@@ -43,6 +43,16 @@ pub(crate) async fn exec(
         let error = kube::Error::Service("the answer has no streams".into());
         failure(&doing(), &error)
     })
+}
+
+/// A connection to lite-engine.
+pub(crate) async fn enter(
+    client: &Client,
+    pod: &str,
+    namespace: &str,
+) -> Result<ExecStream, Failure> {
+    let pods = Api::namespaced(client.clone(), namespace);
+    exec(&pods, pod, pod::LITE_ENGINE, pod::LITE_ENGINE_SOCKET).await
 }
 
 /// The answer to an exec that is forbidden does not say what is missing: servers ask for its right apart.

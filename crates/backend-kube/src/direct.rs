@@ -1,6 +1,7 @@
 //! The way into a pod whose lite-engine is gone: its router runs here instead, and reaches each addon by an exec in the step's own
 //! container. The driver notices nothing but the time it takes.
 
+pub(crate) mod early;
 mod talk;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ mod carrier;
 mod client;
 mod connect;
 mod direct;
+mod entered;
 mod moved;
 mod oidc;
 mod patience;

@@ -67,10 +67,7 @@ secret: {{identifier: pw, name: pw, type: SecretText, spec: {{secretManagerIdent
             "[s/g/a] stepyard-agent",
         ],
     );
-    let order = [
-        "Started container setup-addon",
-        "Created container lite-engine",
-    ];
+    let order = ["Started container setup-addon", "Created container step-a"];
     let at = order.map(|part| seen.out.find(part).expect(part));
     assert!(at.is_sorted(), "{}", seen.out);
     // The command line's wins, and it has no login.

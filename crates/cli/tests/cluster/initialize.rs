@@ -33,10 +33,10 @@ fn the_initialize_log_is_the_pods_own_events() {
     };
     let order = [
         "Successfully assigned ",
-        "Created container lite-engine",
-        "Started container lite-engine",
         "Created container step-a",
         "Started container step-a",
+        "Created container lite-engine",
+        "Started container lite-engine",
         "Created container step-b",
         "Started container step-b",
     ]

@@ -168,16 +168,16 @@ fn object(cluster: &Cluster, pod: &Value) {
             json!(["db.local", "cache.local"]),
         ),
         (&spec["securityContext"]["runAsUser"], json!(1234)),
-        (&spec["containers"][0]["name"], json!("lite-engine")),
+        (&spec["containers"][1]["name"], json!("lite-engine")),
         (
-            &spec["containers"][0]["securityContext"]["runAsUser"],
+            &spec["containers"][1]["securityContext"]["runAsUser"],
             json!(1234),
         ),
         (
-            &spec["containers"][0]["securityContext"]["privileged"],
+            &spec["containers"][1]["securityContext"]["privileged"],
             Value::Null,
         ),
-        (&spec["containers"][1]["name"], json!("step-ids")),
+        (&spec["containers"][0]["name"], json!("step-ids")),
     ];
     for (found, wanted) in table {
         assert_eq!(*found, wanted, "{pod:#}");

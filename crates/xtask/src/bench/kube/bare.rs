@@ -82,10 +82,9 @@ fn ours(kube: &Kube<'_>, name: &str, steps: usize) -> Result<Value> {
         .iter_mut()
         .enumerate()
     {
-        // The first one is lite-engine.
-        let (name, command) = match i.checked_sub(1) {
-            Some(i) => (format!("c{i}"), STEP),
-            None => ("engine".to_owned(), "true"),
+        let (name, command) = match own["name"].as_str() {
+            Some("lite-engine") => ("engine".to_owned(), "true"),
+            _ => (format!("c{i}"), STEP),
         };
         own["name"] = json!(name);
         own["command"] = json!(["sh", "-c", command]);

@@ -21,9 +21,9 @@ fn times(kube: &Kube<'_>, mut one: impl FnMut(usize) -> Result<Duration>) -> Res
     ))
 }
 
-/// Twenty steps that do nothing, once all containers run: the first one sleeps until then.
+/// Twenty steps that do nothing, once all containers run: the first one sleeps until then (a container takes 0.1 to 0.3 s).
 pub(super) fn running(kube: &Kube<'_>) -> Result<Vec<Row>> {
-    let mut steps = vec![("Sh", "sleep 5".to_owned())];
+    let mut steps = vec![("Sh", "sleep 10".to_owned())];
     steps.extend(noops(20));
     let mut all = Vec::new();
     let mut gaps = Vec::new();
