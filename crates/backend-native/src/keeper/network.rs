@@ -39,7 +39,8 @@ impl Drop for WayOut {
 
 /// Opens the way out of the network namespace of `pid`, or says why there is none.
 pub(super) fn open(pid: Pid, user: bool, warnings: &mut Vec<String>) -> Option<WayOut> {
-    match start(pid, user) {
+    // Of two that are started at one time, one ends by itself now and then.
+    match start(pid, user).or_else(|_| start(pid, user)) {
         Ok(way) => Some(way),
         Err(why) => {
             warnings.push(format!(
@@ -99,9 +100,11 @@ fn start(pid: Pid, user: bool) -> Result<WayOut, String> {
         .map_err(|_| {
             let mut text = String::new();
             let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
-            match text.lines().rfind(|line| !line.trim().is_empty()) {
-                Some(last) => format!("slirp4netns ended: {}", last.trim()),
-                None => "slirp4netns ended without a word".to_owned(),
+            // Its last line says only that a child of it failed.
+            let lines: Vec<&str> = text.lines().map(str::trim).collect();
+            match lines.join("; ").trim_matches([';', ' ']) {
+                "" => "slirp4netns ended without a word".to_owned(),
+                all => format!("slirp4netns ended: {all}"),
             }
         })
 }
