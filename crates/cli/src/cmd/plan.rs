@@ -5,7 +5,7 @@ use driver::planner::Planner as _;
 use engine::event::{Event, Stamped};
 use engine::facts::Facts;
 use pipeline::model::Entities;
-use pipeline::plan::{Kind, Node};
+use pipeline::plan::{Kind, Node, NodeId, ROLLBACK};
 use pipeline::pod::{self, AgentFrom, Cluster};
 use serde_json::Value;
 use syntax::Diagnostic;
@@ -209,19 +209,24 @@ fn failure(failure: &engine::event::Failure) -> Problem {
     }
 }
 
-/// The children of a node, as far as it is known what is around it. What a loop becomes is found once and known from there on: else
-/// each iteration would ask for all of them.
+/// The children of a node, as far as it is known what is around it, and last what would undo them. What a loop becomes is found once and
+/// known from there on: else each iteration would ask for all of them.
 fn children(planner: &Written, node: &Node, known: &mut Facts) -> Result<Vec<Node>, Problem> {
     if matches!(node.kind, Kind::Step(_) | Kind::Initialize) {
         return Ok(Vec::new());
     }
-    let children = planner.expand(&node.id, known).map_err(|f| failure(&f))?;
+    let mut children = planner.expand(&node.id, known).map_err(|f| failure(&f))?;
     if node.kind == Kind::Loop {
         let event = Event::Expanded {
             node: node.id.clone(),
             children: children.clone(),
         };
         known.apply(&Stamped { at_ms: 0, event });
+    }
+    if node.rollback {
+        let id = NodeId(format!("{}.{ROLLBACK}", node.id));
+        let name = format!("Rollback of {}", node.name);
+        children.push(Node::new(id, Kind::Rollback, ROLLBACK, &name));
     }
     Ok(children)
 }
@@ -288,7 +293,7 @@ fn rows(
             };
             ("loop".to_owned(), note)
         }
-        Kind::Rollback => ("rollback".to_owned(), String::new()),
+        Kind::Rollback => (node.name.clone(), "where a failure asks for it".to_owned()),
         Kind::Initialize => ("Initialize".to_owned(), String::new()),
         Kind::Step(step) => (
             step.r#type.clone(),
@@ -296,7 +301,10 @@ fn rows(
         ),
     };
     let mut line = Line::of(Tone::Plain, "  ".repeat(depth)).with(Tone::Busy, what);
-    if !matches!(node.kind, Kind::Parallel | Kind::Initialize) {
+    if !matches!(
+        node.kind,
+        Kind::Parallel | Kind::Initialize | Kind::Rollback
+    ) {
         line.push(Tone::Plain, format!(" {}", node.identifier));
         if node.name != node.identifier {
             line.push(Tone::Plain, format!(" \"{}\"", node.name));
