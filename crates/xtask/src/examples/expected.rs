@@ -11,7 +11,11 @@
 //! line: text                  some line of the output holds it; lines are found in this order
 //! anywhere: text              some line holds it, wherever: of steps that run side by side
 //! never: text                 no line holds it
+//! screen: not PATH, REASON    the lines that the step of that path prints are not in its `.screen` file
+//! screen: none, REASON        it has no `.screen` file, as no two runs print the same
 //! ```
+//!
+//! These are what matters most. The rest of what it prints is in the `.screen` file beside it (`screen.rs`).
 
 use anyhow::{Result, bail};
 
@@ -24,6 +28,10 @@ pub(crate) struct Expected {
     pub(crate) pipeline: Option<String>,
     pub(crate) uses_servers: bool,
     pub(crate) needs_root: bool,
+    /// Whether what it prints is compared with its golden screen.
+    pub(crate) screen: bool,
+    /// Paths of steps whose own lines are not part of it.
+    pub(crate) silent: Vec<String>,
     lines: Vec<String>,
     anywhere: Vec<String>,
     never: Vec<String>,
@@ -32,7 +40,10 @@ pub(crate) struct Expected {
 impl Expected {
     /// Reads it. An unknown word is an error: a check that is misspelt checks nothing.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let mut it = Self::default();
+        let mut it = Self {
+            screen: true,
+            ..Self::default()
+        };
         let mut outcome = None;
         for line in text
             .lines()
@@ -56,6 +67,16 @@ impl Expected {
                 ("pipeline", _) => it.pipeline = Some(rest.to_owned()),
                 ("uses", "servers") => it.uses_servers = true,
                 ("needs", "root") => it.needs_root = true,
+                ("screen", _) => match rest.split_once(',') {
+                    Some((_, reason)) if reason.trim().is_empty() => {
+                        bail!("`{line}` gives no reason")
+                    }
+                    Some(("none", _)) => it.screen = false,
+                    Some((what, _)) if what.starts_with("not ") => {
+                        it.silent.push(what["not ".len()..].trim().to_owned());
+                    }
+                    _ => bail!("`{line}` is neither `none, REASON` nor `not PATH, REASON`"),
+                },
                 ("line", _) => it.lines.push(rest.to_owned()),
                 ("anywhere", _) => it.anywhere.push(rest.to_owned()),
                 ("never", _) => it.never.push(rest.to_owned()),
@@ -133,12 +154,27 @@ mod tests {
     }
 
     #[test]
+    fn a_screen_is_compared_unless_there_is_a_reason_not_to() {
+        assert!(Expected::parse("outcome: success").unwrap().screen);
+        let none = "outcome: success\nscreen: none, two shards race";
+        assert!(!Expected::parse(none).unwrap().screen);
+        let not = "outcome: success\nscreen: not build/pod/engine, its log";
+        let not = Expected::parse(not).unwrap();
+        assert!(not.screen);
+        assert_eq!(not.silent, ["build/pod/engine"]);
+    }
+
+    #[test]
     fn a_misspelt_check_is_refused() {
         for text in [
             "outcome: good",
             "outcome: success\nlien: x",
             "line: x",
             "uses: magic\noutcome: success",
+            "screen: none\noutcome: success",
+            "screen: none, \noutcome: success",
+            "screen: some, why\noutcome: success",
+            "screen: not a/b\noutcome: success",
         ] {
             assert!(Expected::parse(text).is_err(), "{text}");
         }

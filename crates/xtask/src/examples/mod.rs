@@ -1,10 +1,12 @@
 //! `cargo xtask examples`: every pipeline under `examples/` is run for real by the built binary, and what comes out is
-//! compared with the `.expected` file beside it.
+//! compared with two files beside it: `.expected` says what matters most, `.screen` is all that it prints.
 //!
 //! An example runs in a copy of its folder. Where its expectation says `uses: servers`, two registries with the
 //! repository's images and a git server with the folder's `app` are up meanwhile.
 
 mod expected;
+mod normal;
+mod screen;
 mod servers;
 
 use std::path::{Path, PathBuf};
@@ -17,16 +19,29 @@ use self::expected::Expected;
 use self::servers::Servers;
 use crate::command::{Cmd, root, target};
 use crate::machine;
+use crate::registry::free_port;
 
 /// Seconds for one example on a slow machine with nothing in its caches; here the longest takes five.
 const LONGEST: &str = "600";
+/// Where the server that an example starts itself listens.
+const SERVED: u16 = 28473;
 
 /// Runs all examples, or those whose name holds one of the words.
 pub(crate) fn run(words: &[String]) -> Result<()> {
     let binary = binary(false)?;
     let mut files = Vec::new();
-    find(&root().join("examples"), &mut files)?;
+    find(&root().join("examples"), "expected", &mut files)?;
     files.sort();
+    let mut screens = Vec::new();
+    find(&root().join("examples"), "screen", &mut screens)?;
+    for screen in screens {
+        if !screen.with_extension("expected").is_file() {
+            bail!(
+                "{} is of no example: remove it, or name it as its .expected file is named",
+                screen.display()
+            );
+        }
+    }
     files.retain(|f| {
         words.is_empty()
             || words
@@ -80,12 +95,13 @@ pub(crate) fn binary(release: bool) -> Result<PathBuf> {
         .join("stepyard"))
 }
 
-fn find(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// All files below a folder whose name ends so.
+fn find(folder: &Path, ending: &str, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.is_dir() {
-            find(&path, files)?;
-        } else if path.extension().is_some_and(|e| e == "expected") {
+            find(&path, ending, files)?;
+        } else if path.extension().is_some_and(|e| e == ending) {
             files.push(path);
         }
     }
@@ -101,13 +117,14 @@ fn one(binary: &Path, file: &Path, servers: &mut Option<Servers>) -> Result<bool
     let folder = file.parent().context("a file without a folder")?;
     let work = tempfile::tempdir()?;
     let copy = work.path().join("example");
-    let mut ports = Vec::new();
+    // Several may run at one time, on the machine's network.
+    let mut ports = vec![(SERVED.to_string(), free_port()?.to_string())];
     if expected.uses_servers {
         if servers.is_none() {
             *servers = Some(Servers::start(false)?);
         }
         let servers = servers.as_ref().context("just started")?;
-        ports = servers.ports();
+        ports.extend(servers.ports());
     }
     copy_with(folder, &copy, &ports)?;
     let pipeline = expected
@@ -147,14 +164,35 @@ fn one(binary: &Path, file: &Path, servers: &mut Option<Servers>) -> Result<bool
         String::from_utf8_lossy(&out.stderr)
     );
     let wrong = expected.compare(out.status.code(), &text);
-    if wrong.is_empty() {
+    if !wrong.is_empty() {
+        bail!(
+            "\n{}\n--- what it printed ---\n{}",
+            wrong.join("\n"),
+            text.trim_end()
+        )
+    }
+    let golden = file.with_extension("screen");
+    if !expected.screen {
+        if golden.is_file() {
+            bail!("\nits .expected says that it has no screen, and there is one: remove either");
+        }
         return Ok(true);
     }
-    bail!(
-        "\n{}\n--- what it printed ---\n{}",
-        wrong.join("\n"),
-        text.trim_end()
-    )
+    // The ports that stand in the example, and words for its directories.
+    let on_loopback = |port: &str| format!("127.0.0.1:{}", port.trim_start_matches("127.0.0.1:"));
+    let mut own: Vec<_> = ports
+        .iter()
+        .map(|(usual, now)| (on_loopback(now), on_loopback(usual)))
+        .collect();
+    for (path, word) in [(&state, "STATE"), (&copy, "EXAMPLE")] {
+        own.push((path.to_string_lossy().into_owned(), word.to_owned()));
+    }
+    let screen = normal::normal(&text, &own, &expected.silent)?;
+    let name = file.strip_prefix(root()).unwrap_or(file).with_extension("");
+    match screen::check(&golden, &name.to_string_lossy(), &screen)? {
+        None => Ok(true),
+        Some(wrong) => bail!("\n{wrong}"),
+    }
 }
 
 /// Copies a folder; in its YAML files the usual ports become those that the servers have.
