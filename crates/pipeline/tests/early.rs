@@ -40,13 +40,18 @@ const TAIL: &str = "                    - parallel:
 
 /// What is said of a step's keys, and of the text of the one beside another.
 fn said(step: &str, right: &str) -> String {
+    said_with(step, right, "")
+}
+
+/// The same, with lines behind those of the group.
+fn said_with(step: &str, right: &str, more: &str) -> String {
     let mut sources = Sources::new();
     let step = step.lines().fold(String::new(), |text, line| {
         text + &" ".repeat(24) + line + "\n"
     });
     let id = sources.add(
         "p.yaml",
-        format!("{HEAD}{step}{}", TAIL.replace("@RIGHT@", right)),
+        format!("{HEAD}{step}{}{more}", TAIL.replace("@RIGHT@", right)),
     );
     let loaded = read(&sources, [id], Options::default());
     let mut out = String::new();
@@ -82,6 +87,41 @@ fn what_the_run_will_answer_is_not_judged() {
     ] {
         assert_eq!(said(&command(text), ""), "", "{text}");
     }
+}
+
+/// What undoes a group or a stage runs after all of it, and in its own order.
+#[test]
+fn rollback_steps_read_what_the_forward_run_gave_out() {
+    let rollback = |of_group: &str, of_stage: &str| {
+        format!(
+            "                  rollbackSteps:
+                    - step: {{identifier: undo, name: undo, type: Run, spec: {{image: a, command: 'echo {of_group}'}}}}
+                    - step: {{identifier: tell, name: tell, type: Run, spec: {{image: a, command: echo}}}}
+            rollbackSteps:
+              - step: {{identifier: restore, name: restore, type: ShellScript, spec: {{shell: Bash, source: {{type: Inline, spec: {{script: 'echo {of_stage}'}}}}}}}}
+"
+        )
+    };
+    let first = "output.outputVariables.VERSION>";
+    for (of_group, of_stage) in [
+        (
+            format!("<+steps.first.{first}"),
+            format!("<+execution.steps.g.steps.first.{first}"),
+        ),
+        (
+            format!("<+execution.steps.g.steps.first.{first} <+steps.last.status>"),
+            format!("<+pipeline.stages.s.spec.execution.steps.g.steps.first.{first}"),
+        ),
+    ] {
+        let text = said_with(&command("x"), "", &rollback(&of_group, &of_stage));
+        assert_eq!(text, "", "{of_group} {of_stage}");
+    }
+    let text = said_with(
+        &command("x"),
+        "",
+        &rollback("<+stage.variables.won>", "<+stage.variables.own>"),
+    );
+    assert!(text.contains("unknown: `stage.variables.won`"), "{text}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use syntax::{Diagnostic, code};
 
 use crate::model::lower::nearest;
 use crate::model::{Entities, OutputVariable, Param, Pipeline, StepSpec};
-use crate::plan::{NodeId, Place, What, several};
+use crate::plan::{NodeId, Place, ROLLBACK, What, several};
 
 use super::constant;
 use super::deployed;
@@ -22,7 +22,7 @@ use super::manifests;
 use super::scope::At;
 
 /// Roots whose values come only with a run, or are those of a step's own making.
-const LATER: [&str; 22] = [
+const LATER: [&str; 25] = [
     "matrix",
     "repeat",
     "strategy",
@@ -39,6 +39,9 @@ const LATER: [&str; 22] = [
     "spec",
     "httpResponseCode",
     "httpResponseBody",
+    "httpResponseHeaders",
+    "httpUrl",
+    "httpMethod",
     "codebase",
     "terraform",
     "provisioner",
@@ -132,8 +135,10 @@ impl<'m> Order<'m> {
         };
         let mut at = 0;
         while at < order.places.len() {
-            let children = order.places[at].children();
-            for (n, child) in children.into_iter().enumerate() {
+            let own = &order.places[at];
+            // What undoes it comes behind all of it.
+            let children = own.children().into_iter().chain(own.rollback());
+            for (n, child) in children.collect::<Vec<_>>().into_iter().enumerate() {
                 order.by_id.insert(child.id.0.clone(), order.places.len());
                 order.places.push(child);
                 order.parents.push((at, n));
@@ -214,6 +219,7 @@ impl Walk<'_, '_> {
                     let before = (self.here, self.open, self.condition, self.lazy);
                     match key {
                         "stage" | "step" | "stepGroup" => self.enter(&entry.value),
+                        ROLLBACK => self.enter_rollback(),
                         // Of the format, and read by nothing here.
                         "notificationRules" | "properties" | "tags" => continue,
                         _ => {}
@@ -243,6 +249,14 @@ impl Walk<'_, '_> {
         };
         if let Some(at) = self.child(self.here, identifier) {
             self.here = at;
+        }
+    }
+
+    /// Goes to what undoes the place.
+    fn enter_rollback(&mut self) {
+        let id = format!("{}.{ROLLBACK}", self.order.places[self.here].id);
+        if let Some(at) = self.order.by_id.get(&id) {
+            self.here = *at;
         }
     }
 
@@ -545,7 +559,7 @@ impl Walk<'_, '_> {
             let place = &self.order.places[*child];
             match place.what {
                 What::Stages(_) | What::Elements(_) => self.child(*child, identifier),
-                What::Initialize(_) => None,
+                What::Initialize(_) | What::Rollback(_) => None,
                 // What is repeated is there once; its iterations are named after it.
                 What::Loop(_) => {
                     let rest = identifier.strip_prefix(place.identifier())?;
