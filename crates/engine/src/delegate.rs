@@ -78,6 +78,8 @@ pub(crate) fn failure(node: &Node, record: &addon::frame::Record) -> Option<Fail
         REJECTED => ErrorKind::ApprovalRejection,
         UNREACHABLE => ErrorKind::Connectivity,
         MISWRITTEN => ErrorKind::ConfigurationFailure,
+        UNAUTHENTICATED => ErrorKind::Authentication,
+        FORBIDDEN => ErrorKind::Authorization,
         _ => ErrorKind::Unknown,
     };
     (code != 0).then(|| Failure {
@@ -95,3 +97,7 @@ pub const REJECTED: i32 = 3;
 pub const UNREACHABLE: i32 = 4;
 /// Its exit code where what is written cannot be done.
 pub const MISWRITTEN: i32 = 5;
+/// Its exit code where the answer was 401, and nobody said what an answer has to be.
+pub const UNAUTHENTICATED: i32 = 6;
+/// Its exit code where it was 403.
+pub const FORBIDDEN: i32 = 7;

@@ -19,9 +19,14 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Asks it until it is decided. The step's own timeout ends it otherwise.
 pub(super) async fn ask(asking: &Asking, out: &mut Outputs) -> Result<(), Failed> {
+    // From the first moment: one that comes between two tries is not to be lost.
+    let mut term = signal(SignalKind::terminate()).map_err(|e| Failed {
+        code: 1,
+        message: format!("failed to listen for the end of its time: {e}"),
+    })?;
     for number in 1_u64.. {
         println!("asking, try {number}");
-        let found = once(asking).await?;
+        let found = once(asking, &mut term).await?;
         if let Some(found) = found {
             let values: Map = map(found
                 .iter()
@@ -35,25 +40,39 @@ pub(super) async fn ask(asking: &Asking, out: &mut Outputs) -> Result<(), Failed
                 };
                 to.insert(own.name.clone(), own.value.clone());
             }
+            // In this order (`reference/entities.md` §9).
+            if judge(Some(&asking.approval), &values, asking)? {
+                println!("approved");
+                return Ok(());
+            }
             if judge(asking.rejection.as_ref(), &values, asking)? {
                 return Err(Failed {
                     code: REJECTED,
                     message: "rejected: the criteria for a rejection are met".to_owned(),
                 });
             }
-            if judge(Some(&asking.approval), &values, asking)? {
-                println!("approved");
-                return Ok(());
-            }
             println!("neither approved nor rejected");
         }
-        tokio::time::sleep(Duration::from_millis(asking.interval_ms)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(asking.interval_ms)) => {}
+            _ = term.recv() => return Err(told_to_end()),
+        }
     }
     Ok(())
 }
 
+fn told_to_end() -> Failed {
+    Failed {
+        code: 128 + 15,
+        message: "told to end".to_owned(),
+    }
+}
+
 /// One asking; none where the script failed or took too long.
-async fn once(asking: &Asking) -> Result<Option<Vec<addon::frame::Output>>, Failed> {
+async fn once(
+    asking: &Asking,
+    term: &mut tokio::signal::unix::Signal,
+) -> Result<Option<Vec<addon::frame::Output>>, Failed> {
     let failed = |what: &str, error: &std::io::Error| Failed {
         code: 1,
         message: format!("failed to {what}: {error}"),
@@ -84,7 +103,7 @@ async fn once(asking: &Asking) -> Result<Option<Vec<addon::frame::Output>>, Fail
     let mut child = tokio::process::Command::from(command)
         .spawn()
         .map_err(|e| failed(&format!("start {}", argv[0]), &e))?;
-    let exit = watched(&mut child, asking.timeout_ms).await?;
+    let exit = watched(&mut child, asking.timeout_ms, term).await?;
     if !matches!(exit, Some(Exit::Code(0))) {
         match exit {
             Some(Exit::Code(code)) => println!("the script failed with exit code {code}"),
@@ -112,6 +131,7 @@ async fn once(asking: &Asking) -> Result<Option<Vec<addon::frame::Output>>, Fail
 async fn watched(
     child: &mut tokio::process::Child,
     timeout_ms: u64,
+    term: &mut tokio::signal::unix::Signal,
 ) -> Result<Option<Exit>, Failed> {
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let tell = |signal| {
@@ -129,17 +149,13 @@ async fn watched(
         code: 1,
         message: format!("failed to wait for the script: {error}"),
     };
-    let mut term = signal(SignalKind::terminate()).map_err(failed)?;
     let ended = tokio::select! {
         status = child.wait() => Some(status.map_err(failed)?),
         () = limit => None,
         _ = term.recv() => {
             tell(Signal::TERM);
             let _ = child.wait().await;
-            return Err(Failed {
-                code: 128 + 15,
-                message: "told to end".to_owned(),
-            });
+            return Err(told_to_end());
         }
     };
     if let Some(status) = ended {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use engine::delegate::{MISWRITTEN, UNREACHABLE};
+use engine::delegate::{FORBIDDEN, MISWRITTEN, UNAUTHENTICATED, UNREACHABLE};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use syntax::expr::Value;
 
@@ -57,6 +57,22 @@ pub(super) async fn send(request: &Request, outputs: &mut Outputs) -> Result<(),
         ]),
         known: &request.known,
     };
+    for own in &request.outputs {
+        // The format drops one that the answer does not have (`reference/entities.md` §9).
+        let value = match seen.text(&own.text) {
+            Ok(value) => value,
+            Err(why) => {
+                println!("warning: no output `{}`: {why}", own.name);
+                continue;
+            }
+        };
+        let to = if own.secret {
+            &mut outputs.secret
+        } else {
+            &mut outputs.open
+        };
+        to.insert(own.name.clone(), value);
+    }
     if let Some(assertion) = &request.assertion {
         let holds = seen.holds(assertion).map_err(|why| Failed {
             code: MISWRITTEN,
@@ -70,19 +86,19 @@ pub(super) async fn send(request: &Request, outputs: &mut Outputs) -> Result<(),
             });
         }
     }
-    for own in &request.outputs {
-        let value = seen.text(&own.text).map_err(|why| Failed {
-            code: MISWRITTEN,
-            message: format!("the output `{}` cannot be evaluated: {why}", own.name),
-        })?;
-        let to = if own.secret {
-            &mut outputs.secret
-        } else {
-            &mut outputs.open
-        };
-        to.insert(own.name.clone(), value);
+    // Any other answer is one, as long as nothing is asserted (`reference/entities.md` §9).
+    let refused = match code {
+        401 => Some((UNAUTHENTICATED, "who asks is not known there")),
+        403 => Some((FORBIDDEN, "who asks may not")),
+        _ => None,
+    };
+    match refused {
+        Some((refused, why)) if request.assertion.is_none() => Err(Failed {
+            code: refused,
+            message: format!("the answer was {code}: {why}"),
+        }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn prepare(request: &Request) -> Result<reqwest::RequestBuilder, String> {

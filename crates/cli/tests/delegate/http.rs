@@ -9,6 +9,11 @@ use crate::{processes, stage};
 
 /// A server that answers each of so many requests with its number and what came.
 fn server(requests: usize) -> (u16, thread::JoinHandle<Vec<String>>) {
+    answering("201 Created", requests)
+}
+
+/// The same, with this status.
+fn answering(status: &'static str, requests: usize) -> (u16, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let serves = thread::spawn(move || {
@@ -40,7 +45,7 @@ fn server(requests: usize) -> (u16, thread::JoinHandle<Vec<String>>) {
             }
             let body = format!("{{\"number\": {number}, \"state\": \"up\"}}");
             let head = format!(
-                "HTTP/1.1 201 Created\r\nContent-Length: {}\r\nX-Number: {number}\r\nConnection: close\r\n\r\n",
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nX-Number: {number}\r\nConnection: close\r\n\r\n",
                 body.len()
             );
             stream
@@ -92,6 +97,35 @@ fn a_request_its_answer_and_what_is_made_of_it() {
 }
 
 #[test]
+fn a_login_that_is_refused_is_no_success_unless_that_is_asserted() {
+    for (status, says) in [
+        ("401 Unauthorized", "the answer was 401"),
+        ("403 Forbidden", "the answer was 403"),
+        ("404 Not Found", ""),
+    ] {
+        let home = Home::new();
+        let (port, serves) = answering(status, 2);
+        let step = |id: &str, more: &str| {
+            format!(
+                "{{identifier: {id}, name: {id}, type: Http, spec: {{url: 'http://127.0.0.1:{port}/', method: GET{more}, \
+                 outputVariables: [{{name: none, type: String, value: '<+json.select(\"none.of.it\", httpResponseBody).x.y>'}}]}}}}"
+            )
+        };
+        let asserted = step("asserted", ", assertion: '<+httpResponseCode> > 400'");
+        let shows = crate::script(
+            "shows",
+            "echo it was <+execution.steps.asserted.output.httpResponseCode>",
+        );
+        let seen = home.run(&stage(&[&asserted, &shows, &step("plain", "")]));
+        assert!(seen.out.contains("it was 40"), "{}{}", seen.out, seen.err);
+        let code = i32::from(!says.is_empty());
+        assert_eq!(seen.code, Some(code), "{status}: {}", seen.out);
+        assert!(seen.out.contains(says), "{}", seen.out);
+        serves.join().expect("two requests");
+    }
+}
+
+#[test]
 fn nobody_answers() {
     let home = Home::new();
     let address = crate::support::free_port();
@@ -133,4 +167,28 @@ fn a_script_is_asked_until_it_says_yes_or_no() {
         "{}",
         seen.out
     );
+}
+
+/// Its time is up between two askings: it is not asked again.
+#[test]
+fn an_asking_ends_with_its_time() {
+    let home = Home::new();
+    let step = "{identifier: ask, name: ask, type: CustomApproval, timeout: 10s, spec: {shell: Bash, retryInterval: 30s, scriptTimeout: 10s, \
+                source: {type: Inline, spec: {script: \"SAYS=maybe\"}}, outputVariables: [{name: says, type: String, value: SAYS}], \
+                approvalCriteria: {type: KeyValues, spec: {conditions: [{key: says, operator: equals, value: \"yes\"}]}}}}";
+    let step = step.replace(
+        "timeout: 10s, spec: {shell",
+        "timeout: <+pipeline.variables.limit>, spec: {shell",
+    );
+    let text = stage(&[&step]).replace(
+        "  name: p\n",
+        "  name: p\n  variables: [{name: limit, type: String, value: 1s}]\n",
+    );
+    let seen = home.run(&text);
+    assert_eq!(seen.code, Some(1), "{}{}", seen.out, seen.err);
+    assert!(seen.out.contains("timed out"), "{}", seen.out);
+    let events = home.call(&["inspect", "--events", "--output", "json"]);
+    // It went when it was told to, and was not killed.
+    assert!(!events.out.contains("\"Signal\":9"), "{}", events.out);
+    assert!(events.out.contains("\"Code\":143"), "{}", events.out);
 }
