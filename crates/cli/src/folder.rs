@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pipeline::model::tree;
+use pipeline::model::{self, tree};
 use syntax::yaml::Node;
 
 /// The documents of one file.
@@ -25,7 +25,8 @@ pub(crate) fn with_entities<'a>(
     let mut seen: HashSet<Key> = documents.iter().filter_map(key).collect();
     for document in others.into_iter().flatten() {
         let Some(key) = key(document) else { continue };
-        if key.0 != "pipeline" && (key.1.is_empty() || seen.insert(key)) {
+        // Manifests, charts, values lie beside pipelines, too: they are none of theirs.
+        if key.0 != "pipeline" && model::is_root(&key.0) && (key.1.is_empty() || seen.insert(key)) {
             documents.push(document.clone());
         }
     }
@@ -53,4 +54,29 @@ fn key(document: &Node) -> Option<Key> {
         text("identifier"),
         more.join("/"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn documents(text: &str) -> Documents {
+        let mut sources = syntax::Sources::new();
+        let id = sources.add("f.yaml", text.to_owned());
+        syntax::yaml::parse(&sources, id).documents
+    }
+
+    #[test]
+    fn what_is_of_another_kind_is_not_taken_in() {
+        let own = documents("pipeline: {identifier: p}\n");
+        let others = [
+            documents("apiVersion: v1\nkind: Pod\n"),
+            documents("pipeline: {identifier: q}\n"),
+            documents("connector: {identifier: c}\n---\nreplicas: 3\n"),
+            documents("connector: {identifier: c}\n"),
+        ];
+        let found = with_entities(&own, &others);
+        let roots: Vec<_> = found.iter().filter_map(key).map(|key| key.0).collect();
+        assert_eq!(roots, ["pipeline", "connector"]);
+    }
 }

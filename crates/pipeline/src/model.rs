@@ -62,7 +62,7 @@ pub use infra::{
     HostPathType, InfraType, KubernetesDirect, Medium, Operator, PersistentVolumeClaim, Pool,
     PullPolicy, SecretVolume, StepGroupInfra, TextMap, Toleration, Vm, Volume, VolumeSource,
 };
-pub use load::{Loaded, Options, load, read};
+pub use load::{Loaded, Options, is_root, load, read};
 pub use name::{Identifier, Name, Ref, Scope, is_identifier, is_name, is_variable};
 pub use param::{Input, Malformed, Param};
 pub use pipeline::{Barrier, FlowControl, InsertStages, ParallelStages, Pipeline, StageEntry};

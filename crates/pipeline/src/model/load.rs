@@ -106,6 +106,11 @@ pub fn load(documents: &[Node], options: Options) -> Loaded {
     loaded
 }
 
+/// Whether a document may have this root.
+pub fn is_root(name: &str) -> bool {
+    READ.contains(&name) || OPAQUE.contains(&name)
+}
+
 fn root(document: &Node, loaded: &mut Loaded, cx: &mut Cx) {
     let Some(mapping) = document.as_mapping() else {
         let message = format!(
