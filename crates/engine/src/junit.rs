@@ -73,11 +73,15 @@ impl Summary {
         let mut inside = false;
         let mut text_of = String::new();
         let mut known = false;
+        let mut roots = 0_u32;
         let mut open: BTreeSet<&'static str> = BTreeSet::new();
         loop {
             match reader.read_event() {
                 Ok(Event::Start(tag)) => match local(&tag).as_str() {
-                    "testsuites" => known = true,
+                    "testsuites" => {
+                        known = true;
+                        roots += 1;
+                    }
                     "testsuite" => {
                         known = true;
                         suites.push(attribute(&tag, "name"));
@@ -106,6 +110,7 @@ impl Summary {
                         add_text(case.as_mut(), &std::mem::take(&mut text_of));
                     }
                     match tag.local_name().as_ref() {
+                        "testsuites" => roots = roots.saturating_sub(1),
                         "testsuite" => {
                             suites.pop();
                         }
@@ -137,16 +142,16 @@ impl Summary {
                 Ok(Event::Eof) => break,
                 Ok(_) => {}
                 Err(error) => {
-                    self.end(case.take());
+                    self.end(case.filter(said));
                     self.warnings.push(format!("{file}: {error}"));
                     return;
                 }
             }
         }
-        if !open.is_empty() {
+        if !open.is_empty() || !suites.is_empty() || roots > 0 {
             self.warnings.push(format!("{file}: it ends too early"));
         }
-        self.end(case);
+        self.end(case.filter(said));
         if !known {
             self.warnings
                 .push(format!("{file}: it is not a JUnit report"));
@@ -183,6 +188,11 @@ impl Summary {
         }
         self.cases.push(case);
     }
+}
+
+/// Whether a case that was cut off says how it went: one that only began did not pass.
+fn said(case: &Case) -> bool {
+    case.result != Verdict::Passed
 }
 
 fn begin(tag: &BytesStart<'_>, suite: Option<&String>) -> Case {
@@ -313,6 +323,19 @@ mod tests {
         let summary = read("<testsuite><testcase name='a'/><testcase name='b'><failure>x");
         assert_eq!((summary.tests, summary.failed), (2, 1));
         assert_eq!(summary.warnings.len(), 1);
+        for (cut, tests) in [
+            ("<testsuite tests='3' failures='1'><testcase name='a'/>", 1),
+            ("<testsuites><testsuite><testcase name='a'/></testsuite>", 1),
+            (
+                "<testsuite><testcase name='a'/><testcase name='b'><failure mess",
+                1,
+            ),
+            ("<testsuite><testcase name='a'/><testcase name='b'>", 1),
+        ] {
+            let summary = read(cut);
+            assert_eq!(summary.tests, tests, "{cut}");
+            assert_eq!(summary.warnings.len(), 1, "{cut}");
+        }
         assert_eq!(read("kind: Pipeline").warnings.len(), 1);
     }
 
