@@ -76,6 +76,13 @@ fn prepare_one(
             })?;
         }
         Source::Claim { name, read_only } => {
+            // A cluster has no such name, and here it would lead out of the claims.
+            if name.contains('/') || name.starts_with('.') || name.is_empty() {
+                return Err(refused(
+                    format!("the volume at {path} cannot be made: `{name}` is no name of a claim"),
+                    Some("name it with small letters, digits, `-` and `.`".to_owned()),
+                ));
+            }
             volume.source = state.join("claims").join(name);
             volume.read_only = *read_only;
             open_dir(&volume.source).map_err(|e| failed(path, &e))?;

@@ -371,6 +371,14 @@ fn groups_and_steps() {
             ),
         ),
         case(
+            "shared paths that lead elsewhere, or hide /proc",
+            group(
+                "sharedPaths: [/a/../harness, /proc, /proc/x]\n",
+                "",
+                &run(""),
+            ),
+        ),
+        case(
             "mount path twice",
             group(
                 "sharedPaths: [/cache, //cache/]\n",

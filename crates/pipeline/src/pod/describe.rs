@@ -657,14 +657,14 @@ fn check(volumes: &[Volume], path: &str, at: syntax::Span, values: &Values<'_, '
                 .at(at, "")
                 .help("choose another path"),
         );
-    } else if !path.starts_with('/') {
+    } else if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
         values.push(
             Diagnostic::error(
                 code::BAD_MOUNT_PATH,
-                format!("`{path}` is not an absolute path"),
+                format!("`{path}` is not an absolute path without `..`"),
             )
             .at(at, "")
-            .help("begin it with `/`"),
+            .help("begin it with `/`, and name every directory"),
         );
     } else if volumes
         .iter()

@@ -72,6 +72,15 @@ fn mount(path: &str, span: Span, what: &str, seen: &mut HashMap<String, Span>, c
         );
         return;
     }
+    if clean.split('/').any(|part| part == "..") || clean == "/proc" || clean.starts_with("/proc/")
+    {
+        cx.push(
+            Diagnostic::error(code::BAD_MOUNT_PATH, format!("`{path}` cannot be {what}"))
+                .at(span, "")
+                .help("write an absolute path without `..`, not below `/proc`, such as `/shared`"),
+        );
+        return;
+    }
     if RESERVED_PATHS.contains(&clean.as_str()) {
         cx.push(
             Diagnostic::error(
