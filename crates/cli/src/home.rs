@@ -17,6 +17,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::past;
 use crate::problem::Problem;
 
 /// The alphabet of ids: no vowels, so no words; no 0, o, l that are mistaken for others.
@@ -190,7 +191,9 @@ impl Home {
                 Ok(run) => Ok((run, None)),
                 // An id has no vowels and is never longer; most steps' names are told apart by that alone.
                 Err(problem) => match self.run(None) {
-                    Ok(last) if !looks_like_id(word) => Ok((last, Some(word.to_owned()))),
+                    Ok(last) if !looks_like_id(word) || past::holds(&last, word) => {
+                        Ok((last, Some(word.to_owned())))
+                    }
                     _ => Err(problem),
                 },
             },

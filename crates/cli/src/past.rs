@@ -57,6 +57,18 @@ pub(crate) fn view(run: &RunDir) -> Result<View, Problem> {
     Ok(view)
 }
 
+/// Whether something in a run has this identifier.
+pub(crate) fn holds(run: &RunDir, identifier: &str) -> bool {
+    let mut state = engine::State::default();
+    let events = events(run).unwrap_or_default();
+    // What cannot be followed any more is told by whoever reads the run.
+    let _ = events
+        .iter()
+        .try_for_each(|stamped| engine::evolve(&mut state, stamped));
+    let mut nodes = state.nodes.values();
+    nodes.any(|place| place.node.identifier == identifier)
+}
+
 /// How far it has come.
 pub(crate) fn state(run: &RunDir, view: &View) -> State {
     if let Some((status, _)) = view.end {

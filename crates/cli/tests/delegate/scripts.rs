@@ -97,6 +97,23 @@ fn an_abort_ends_the_whole_group_and_what_was_left_by_a_kill_is_swept() {
     }
 }
 
+/// Ids of runs have no vowels, and neither have many names.
+#[test]
+fn a_step_of_the_last_run_is_named_by_what_could_be_an_id() {
+    let home = Home::new();
+    let seen = home.run(&stage(&[&script("db", "echo of the database")]));
+    assert_eq!(seen.code, Some(0), "{}{}", seen.out, seen.err);
+    let seen = home.call(&["logs", "db"]);
+    assert!(
+        seen.out.contains("of the database"),
+        "{}{}",
+        seen.out,
+        seen.err
+    );
+    let seen = home.call(&["logs", "npm"]);
+    assert!(seen.err.contains("there is no run `npm`"), "{}", seen.err);
+}
+
 #[test]
 fn a_timeout_ends_a_script() {
     let home = Home::new();
