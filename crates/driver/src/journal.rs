@@ -2,7 +2,8 @@
 //!
 //! A header, then records: `length u32 LE | crc32 u32 LE | JSON of one [`Stamped`]`. A batch goes out in one `write`, so that what was
 //! decided together survives a kill together or, torn, not at all from the torn record on: the tail that does not check is
-//! cut by the next owner and skipped by readers. Power loss is not what a laptop's journal guards against; there is no `fsync`.
+//! cut by the next owner and skipped by readers. What does not check and has whole records behind it was not torn but damaged, and is
+//! refused: cut, it would make steps that have run run again. Power loss is not what a laptop's journal guards against; there is no `fsync`.
 //!
 //! One owner at a time: the file is locked (`flock`) for as long as the [`Journal`] lives, and every owner writes an
 //! [`Event::Adopted`] with an epoch one higher than the last, which addons use to refuse a driver that lost the run.
@@ -21,6 +22,9 @@ const MAX_RECORD: usize = 16 * 1024 * 1024;
 
 /// Bytes before a record's JSON.
 const PREFIX: usize = 8;
+
+/// How the JSON of every record begins.
+const BEGIN: &[u8] = b"{\"at_ms\":";
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +50,17 @@ pub enum Error {
         record: usize,
         /// Why.
         source: serde_json::Error,
+    },
+    /// What cannot be read has whole records behind it.
+    #[error(
+        "{} is damaged at byte {at}: records of the run follow that cannot be told from what is missing; restore it, or begin a new run",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where what cannot be read begins.
+        at: usize,
     },
     /// The system refused. `No space left` among them: nothing that was written before is harmed.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -216,7 +231,22 @@ fn scan(mut file: &File, path: &Path) -> Result<(Vec<Stamped>, u64), Error> {
         events.push(stamped);
         rest = after;
     }
-    Ok((events, (bytes.len() - rest.len()) as u64))
+    let at = bytes.len() - rest.len();
+    // A batch that was torn has nothing whole behind the tear.
+    let begins = |from: &usize| {
+        let record_of = &rest[*from..];
+        record_of
+            .get(PREFIX..)
+            .is_some_and(|body| body.starts_with(BEGIN))
+            && record(record_of).is_some()
+    };
+    if (1..rest.len()).any(|from| begins(&from)) {
+        return Err(Error::Damaged {
+            path: path.to_owned(),
+            at,
+        });
+    }
+    Ok((events, at as u64))
 }
 
 /// The first record of `bytes`, if it is whole and its checksum is right.
@@ -291,6 +321,15 @@ mod tests {
                     bytes.truncate(at);
                 }
                 std::fs::write(&path, &bytes).unwrap();
+                if flip && intact < 2 {
+                    // Whole records follow: nothing is cut.
+                    let damaged =
+                        |error| matches!(error, Error::Damaged { at, .. } if at == ends[intact]);
+                    assert!(damaged(read(&path).unwrap_err()), "at byte {at}");
+                    assert!(damaged(Journal::open(&path).unwrap_err()), "at byte {at}");
+                    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+                    continue;
+                }
                 let (mut journal, events) = Journal::open(&path).unwrap();
                 assert_eq!(events.len(), intact, "at byte {at}, flipped: {flip}");
                 journal.append(&[event(9)]).unwrap();
