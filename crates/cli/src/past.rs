@@ -69,6 +69,11 @@ pub(crate) fn holds(run: &RunDir, identifier: &str) -> bool {
     nodes.any(|place| place.node.identifier == identifier)
 }
 
+/// How far a run has come, also where its journal cannot be read: that of a run that is swept, with others, is no reason to leave them.
+pub(crate) fn standing(run: &RunDir) -> State {
+    state(run, &view(run).unwrap_or_default())
+}
+
 /// How far it has come.
 pub(crate) fn state(run: &RunDir, view: &View) -> State {
     if let Some((status, _)) = view.end {

@@ -108,6 +108,31 @@ fn inspect_and_logs_say_the_same_of_them() {
     }
 }
 
+/// Bytes in the middle of its journal are not what they were: nothing of it runs again, and it hides no other run.
+#[test]
+fn a_damaged_run_is_told_and_left() {
+    let (home, id) = home("hello");
+    copy(&run("loops"), &home.path().join("runs/bcdfghjklm"));
+    let journal = home.path().join("runs").join(&id).join("journal");
+    let mut bytes = fs::read(&journal).expect("a journal");
+    bytes[500..507].fill(b'X');
+    fs::write(&journal, &bytes).expect("written");
+    for args in [["inspect", &id], ["resume", &id], ["logs", &id]] {
+        let text = said(home.path(), &args);
+        assert!(
+            text.contains("is damaged at byte ") && text.contains("[exit status: 1]"),
+            "{args:?}: {text}"
+        );
+    }
+    let text = said(home.path(), &["runs"]);
+    assert!(
+        text.contains(&format!("{id}  damaged")) && text.contains("succeeded"),
+        "{text}"
+    );
+    assert!(!text.contains("[exit status"), "{text}");
+    assert_eq!(fs::read(&journal).expect("a journal"), bytes);
+}
+
 /// Its pod was of another boot, or another machine: nothing of it is there, and that is no success. The ten hours of its running step
 /// are over for good, so that whenever this is asked, its time was up.
 #[test]

@@ -9,6 +9,7 @@ use crate::out;
 use crate::past;
 use crate::problem::{Exit, Problem};
 use crate::screen::show::{Terminal, now_ms};
+use crate::screen::view::View;
 use crate::screen::{ansi, words};
 
 #[derive(Serialize)]
@@ -35,9 +36,19 @@ pub(crate) fn run(args: &Runs, output: Output) -> Result<Exit, Problem> {
     rows.truncate(args.limit);
     let mut list = Vec::new();
     for (meta, dir) in rows {
-        let view = past::view(&dir)?;
+        // One that cannot be read hides none of the others.
+        let (view, state) = match past::view(&dir) {
+            Ok(view) => {
+                let state = past::state(&dir, &view).word();
+                (view, state)
+            }
+            Err(problem) => {
+                eprintln!("warning: {problem}");
+                (View::default(), "damaged")
+            }
+        };
         list.push(Row {
-            state: past::state(&dir, &view).word(),
+            state,
             created_ms: meta.created_ms,
             took_ms: view.end.map(|(_, at)| at.saturating_sub(view.began_ms)),
             name: meta.name,

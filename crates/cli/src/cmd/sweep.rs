@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
             if only.as_ref().is_some_and(|only| only.id != run.id) {
                 continue;
             }
-            if matches!(past::state(run, &past::view(run)?), State::Running) {
+            if matches!(past::standing(run), State::Running) {
                 continue;
             }
             std::fs::remove_dir_all(run.path()).map_err(|e| {
@@ -177,7 +177,7 @@ async fn machine(
         }
         // A pod of a run that somebody drives is theirs; one of another home's run is not ours to judge.
         let driven = match runs.iter().find(|run| run.id == pod.run) {
-            Some(run) => past::state(run, &past::view(run)?) == State::Running,
+            Some(run) => past::standing(run) == State::Running,
             None => !target.is_native(),
         };
         if driven {
@@ -206,7 +206,7 @@ async fn cluster(
     let kube = backends::kube(target, home).await?;
     let mut states = std::collections::BTreeMap::new();
     for run in runs {
-        let driven = past::state(run, &past::view(run)?) == State::Running;
+        let driven = past::standing(run) == State::Running;
         states.insert(run.id.clone(), driven);
     }
     let swept = kube
@@ -234,7 +234,7 @@ async fn by_connectors(
 ) -> Result<(), Problem> {
     for run in runs {
         let named = only.is_some_and(|only| only.id == run.id);
-        let lost = only.is_none() && past::state(run, &past::view(run)?) == State::Lost;
+        let lost = only.is_none() && past::standing(run) == State::Lost;
         let Ok(meta) = Meta::read(run) else { continue };
         if !named && !lost {
             continue;
@@ -272,9 +272,7 @@ fn age(text: &str) -> Result<Duration, Problem> {
 fn places(home: &Home, only: Option<&RunDir>, runs: &[RunDir]) -> Result<(), Problem> {
     let driven = |id: &str| {
         let run = runs.iter().find(|run| run.id == id);
-        run.is_some_and(|run| {
-            past::view(run).is_ok_and(|view| past::state(run, &view) == State::Running)
-        })
+        run.is_some_and(|run| past::standing(run) == State::Running)
     };
     let wanted = |id: &str| only.is_none_or(|run| run.id == id);
     driver::queue::forget(&home.queues(), |id| wanted(id) && !driven(id))
