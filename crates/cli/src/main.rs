@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
     if runs_here(std::env::args_os().skip(1)) {
         // Without it all goes on, only slower.
-        let _ = backend_native::keepers_early();
+        let _ = backend_native::keepers_early(&secrets::variables(std::env::args_os()));
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -16,6 +16,26 @@ use crate::problem::Problem;
 /// What the environment's variables begin with.
 const PREFIX: &str = "STEPYARD_SECRET_";
 
+/// The variables of the environment that hold secrets, by the words of the command line: `STEPYARD_SECRET_<ID>`, and those that a
+/// `--secret NAME` takes.
+pub(crate) fn variables(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let of_environment = std::env::vars_os().map(|(name, _)| name);
+    let mut found: Vec<_> = of_environment
+        .filter(|name| name.to_string_lossy().starts_with(PREFIX))
+        .collect();
+    let mut taken = false;
+    for word in words {
+        let text = word.to_string_lossy();
+        let name = if std::mem::replace(&mut taken, text == "--secret") {
+            Some(&*text)
+        } else {
+            text.strip_prefix("--secret=")
+        };
+        found.extend(name.filter(|name| !name.contains('=')).map(OsString::from));
+    }
+    found
+}
+
 /// The secrets of a command. Its values are not shown by `Debug`.
 #[derive(Default, Clone)]
 pub(crate) struct Secrets {

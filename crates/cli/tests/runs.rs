@@ -194,6 +194,40 @@ fn a_secret_is_used_and_stored_nowhere() {
     assert!(files >= 4, "meta, pipeline, journal and logs are there");
 }
 
+/// A keeper outlives its command, and starts programs of this machine.
+#[test]
+fn a_secret_of_the_environment_is_in_no_other_process() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(home.path(), &[("one", "echo up; sleep 1000")]);
+    let value = format!("of-the-environment-{}", std::process::id());
+    let mut child = command(home.path(), &["run", "p.yaml", "--secret", "OWN_TOKEN"])
+        .env("STEPYARD_SECRET_TOK", &value)
+        .env("OWN_TOKEN", &value)
+        .env("OF_NO_SECRET", "of no secret")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    until(&mut child, "[s/g/one] up");
+    let mut with = Vec::new();
+    let mut open = 0;
+    for entry in fs::read_dir("/proc").expect("a directory").flatten() {
+        // A process that ends meanwhile has none.
+        let environment = text(&fs::read(entry.path().join("environ")).unwrap_or_default());
+        if environment.contains(&value) {
+            with.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        open += usize::from(environment.contains("OF_NO_SECRET=of no secret"));
+    }
+    assert_eq!(with, [child.id().to_string()]);
+    assert!(open > 1, "a keeper has the rest of the environment");
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(killed.success());
+    child.wait().expect("it ends");
+}
+
 #[test]
 fn ctrl_c_ends_the_steps_and_leaves_nothing() {
     let home = tempfile::tempdir().expect("a directory");

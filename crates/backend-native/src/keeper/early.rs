@@ -3,9 +3,11 @@
 //! To execute the whole command again for each keeper costs more than all else that a keeper does before its pod has its first process.
 //! It ends when the command does; its keepers stay.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
@@ -22,12 +24,13 @@ use crate::sys;
 static PROCESS: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Forks the process off from which the keepers of this command's pods will be forked. A program that makes native pods may
-/// call this first of all in `main`, before any thread. Without it each keeper is executed, which does the same, later.
+/// call this first of all in `main`, before any thread. Without it each keeper is executed, which does the same, later. The variables
+/// `secret` of the environment are empty in that process, in the keepers, and in what they start on the machine.
 ///
 /// # Errors
 ///
 /// There is no socket or no process to be had.
-pub fn keepers_early() -> io::Result<()> {
+pub fn keepers_early(secret: &[OsString]) -> io::Result<()> {
     let (ours, theirs) = socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -40,7 +43,7 @@ pub fn keepers_early() -> io::Result<()> {
         return Ok(());
     }
     drop(ours);
-    let code = match serve(&theirs) {
+    let code = match serve(&theirs, secret) {
         Ok(()) => 0,
         Err(_) => 1,
     };
@@ -65,7 +68,7 @@ pub(crate) fn fork(connection: &UnixStream) -> bool {
 }
 
 /// Forks keepers until the command is gone.
-fn serve(socket: &OwnedFd) -> io::Result<()> {
+fn serve(socket: &OwnedFd, secret: &[OsString]) -> io::Result<()> {
     // The terminal and its signals are the command's.
     let _ = nix::unistd::setsid();
     let null = File::options().read(true).write(true).open("/dev/null")?;
@@ -73,7 +76,7 @@ fn serve(socket: &OwnedFd) -> io::Result<()> {
     nix::unistd::dup2_stdout(null.as_fd())?;
     nix::unistd::dup2_stderr(null.as_fd())?;
     drop(null);
-    forget_words();
+    forget(secret);
     // SAFETY: that children are not waited for runs no code of ours.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
     while let Some(connection) = next(socket)? {
@@ -111,22 +114,39 @@ fn next(socket: &OwnedFd) -> io::Result<Option<UnixStream>> {
     Ok(None)
 }
 
-/// Overwrites the words of the command line, as `ps` shows them: a secret may be among them, and a keeper outlives its command.
-fn forget_words() {
+/// Overwrites the words of the command line, as `ps` shows them, and the values of the variables `secret`: a keeper outlives its command,
+/// and what it starts on the machine has its environment.
+fn forget(secret: &[OsString]) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the name in parentheses; fields 48 and 49 are where the words begin and end.
+    // After the name in parentheses; fields 48 to 50 are where the words begin and end, and where the environment begins.
     let Some((_, rest)) = stat.rsplit_once(") ") else {
         return;
     };
     let mut fields = rest.split(' ').skip(45).map(str::parse::<u64>);
-    let (Some(Ok(from)), Some(Ok(to))) = (fields.next(), fields.next()) else {
+    let (Some(Ok(from)), Some(Ok(to)), Some(Ok(environment))) =
+        (fields.next(), fields.next(), fields.next())
+    else {
         return;
     };
     let mut words = vec![0; to.saturating_sub(from) as usize];
     let name = b"stepyard\0__pod";
     let len = name.len().min(words.len());
     words[..len].copy_from_slice(&name[..len]);
-    if let Ok(memory) = File::options().write(true).open("/proc/self/mem") {
-        let _ = memory.write_all_at(&words, from);
+    let Ok(memory) = File::options().write(true).open("/proc/self/mem") else {
+        return;
+    };
+    let _ = memory.write_all_at(&words, from);
+    let all = std::fs::read("/proc/self/environ").unwrap_or_default();
+    let mut at = environment;
+    for entry in all.split(|byte| *byte == 0) {
+        let name = entry.iter().position(|byte| *byte == b'=');
+        if let Some(name) = name
+            && secret.iter().any(|own| own.as_bytes() == &entry[..name])
+        {
+            // What is left is a variable with nothing in it.
+            let nothing = vec![0; entry.len() - name - 1];
+            let _ = memory.write_all_at(&nothing, at + name as u64 + 1);
+        }
+        at += entry.len() as u64 + 1;
     }
 }
