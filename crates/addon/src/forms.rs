@@ -21,11 +21,18 @@ pub(crate) fn of(secret: &str) -> Vec<Vec<u8>> {
         }
         forms.push(text.as_bytes().to_vec());
         forms.extend(base64(text.as_bytes()));
-        forms.push(percent(text, false));
-        forms.push(percent(text, true));
-        forms.push(json(text));
-        forms.push(shell(text));
+        for kept in KEPT {
+            forms.extend(percent(text, kept));
+        }
+        for inside in [json(text), json_of_ascii(text)] {
+            forms.push(json(&inside).into_bytes());
+            forms.push(inside.into_bytes());
+        }
+        forms.push(shell(text, r"'\''"));
+        forms.push(shell(text, r#"'"'"'"#));
+        forms.push(double_quoted(text));
         forms.push(ansi_c(text));
+        forms.push(octal(&ansi_c(text)));
         forms.push(backslash(text));
     }
     let mut pieces: Vec<Vec<u8>> = forms
@@ -66,28 +73,77 @@ fn base64(secret: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// URL encoding: all but the unreserved characters; `form` writes a space as `+`.
-fn percent(text: &str, form: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() * 3);
+/// What writers of URLs leave as it is besides letters, digits and `-._~`: nothing (RFC 3986), `/` (Python's `quote`), what JavaScript's
+/// `encodeURIComponent` and its `encodeURI` do.
+const KEPT: [&str; 4] = ["", "/", "!'()*", ";,/?:@&=+$#!'()*"];
+
+/// URL encoding, with upper and lower hexadecimal digits, and as forms have it: a space is `+`.
+fn percent(text: &str, kept: &str) -> [Vec<u8>; 3] {
+    let [mut upper, mut lower, mut form] = [const { Vec::new() }; 3];
     for &byte in text.as_bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if plain || kept.as_bytes().contains(&byte) {
+            for out in [&mut upper, &mut lower, &mut form] {
+                out.push(byte);
+            }
+            continue;
+        }
+        upper.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        lower.extend_from_slice(format!("%{byte:02x}").as_bytes());
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte),
-            b' ' if form => out.push(b'+'),
-            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+            b' ' => form.push(b'+'),
+            _ => form.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    [upper, lower, form]
+}
+
+/// The inside of a JSON string.
+fn json(text: &str) -> String {
+    let quoted = serde_json::to_string(text).expect("a string is JSON");
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// The same by a writer that keeps to ASCII, as Python's `json.dumps` does.
+fn json_of_ascii(text: &str) -> String {
+    let mut out = String::new();
+    for unit in json(text).encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte) if byte.is_ascii() => out.push(char::from(byte)),
+            _ => out.extend(["\\u", &format!("{unit:04x}")]),
         }
     }
     out
 }
 
-/// The inside of a JSON string.
-fn json(text: &str) -> Vec<u8> {
-    let quoted = serde_json::to_string(text).expect("a string is JSON");
-    quoted.as_bytes()[1..quoted.len() - 1].to_vec()
+/// The inside of a single-quoted shell word, a quote in it written so.
+fn shell(text: &str, quote: &str) -> Vec<u8> {
+    text.replace('\'', quote).into_bytes()
 }
 
-/// The inside of a single-quoted shell word.
-fn shell(text: &str) -> Vec<u8> {
-    text.replace('\'', r"'\''").into_bytes()
+/// The inside of a double-quoted shell word, as bash's `declare -p` writes it.
+fn double_quoted(text: &str) -> Vec<u8> {
+    let mut out = String::with_capacity(text.len() * 2);
+    for c in text.chars() {
+        if "\"\\$`".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.into_bytes()
+}
+
+/// Bytes beyond ASCII in octal, as bash writes them in `$'…'` where its locale does not know them.
+fn octal(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        if byte.is_ascii() {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+        }
+    }
+    out
 }
 
 /// The inside of `$'…'`, as bash's `%q` and `set -x` write what has control characters.
@@ -110,4 +166,43 @@ fn backslash(text: &str) -> Vec<u8> {
         out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Python, JavaScript, bash and dash print this one.
+    #[test]
+    fn writers_of_other_languages_are_known() {
+        let secret = "p@ss wörd/it's \"$1\"!";
+        let forms = of(secret);
+        for written in [
+            r"p%40ss%20w%C3%B6rd/it%27s%20%22%241%22%21",
+            r"p%40ss%20w%c3%b6rd%2fit%27s%20%22%241%22%21",
+            r"p%40ss%20w%C3%B6rd%2Fit's%20%22%241%22!",
+            r"p%40ss+w%C3%B6rd%2Fit%27s+%22%241%22%21",
+            r#"p@ss w\u00f6rd/it's \"$1\"!"#,
+            r#"p@ss wörd/it's \\\"$1\\\"!"#,
+            r#"p@ss w\\u00f6rd/it's \\\"$1\\\"!"#,
+            r#"p@ss wörd/it'\''s "$1"!"#,
+            r#"p@ss wörd/it'"'"'s "$1"!"#,
+            r#"p@ss wörd/it's \"\$1\"!"#,
+            r#"p@ss w\303\266rd/it\'s "$1"!"#,
+        ] {
+            assert!(forms.contains(&written.as_bytes().to_vec()), "{written}");
+        }
+    }
+
+    /// Most secrets look alike in most of them.
+    #[test]
+    fn forms_that_are_the_same_are_looked_for_once() {
+        assert_eq!(
+            of("tokenOf32Letters").len(),
+            1 + base64(b"tokenOf32Letters")
+                .iter()
+                .collect::<std::collections::BTreeSet<_>>()
+                .len()
+        );
+    }
 }
