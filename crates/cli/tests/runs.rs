@@ -228,6 +228,25 @@ fn a_secret_of_the_environment_is_in_no_other_process() {
     child.wait().expect("it ends");
 }
 
+/// As under `nohup`, in the background.
+#[test]
+fn what_the_command_ignores_steps_do_not() {
+    let home = tempfile::tempdir().expect("a directory");
+    pipeline(home.path(), &[("one", "grep SigIgn /proc/self/status")]);
+    let shell = "trap '' HUP INT QUIT USR1; exec \"$@\"";
+    let run = command(home.path(), &["run", "p.yaml"]);
+    let mut nested = Command::new("sh");
+    nested.args(["-c", shell, "sh"]).arg(run.get_program());
+    nested.args(run.get_args()).current_dir(home.path());
+    nested.env("STEPYARD_HOME", home.path().join("state"));
+    let output = nested.stdin(Stdio::null()).output().expect("it runs");
+    let out = text(&output.stdout);
+    let ignored = out.lines().find_map(|line| line.split_once("SigIgn:\t"));
+    let ignored = ignored.and_then(|(_, bits)| u64::from_str_radix(bits, 16).ok());
+    // HUP, INT, QUIT and USR1 are 1, 2, 3 and 10.
+    assert_eq!(ignored.map(|bits| bits & 0x207), Some(0), "{out}");
+}
+
 #[test]
 fn ctrl_c_ends_the_steps_and_leaves_nothing() {
     let home = tempfile::tempdir().expect("a directory");

@@ -373,7 +373,13 @@ impl Addon {
             } else if self.probing.as_ref().is_some_and(|probing| probing.is(pid)) {
                 self.probed(match exit {
                     Exit::Code(0) => Ok(()),
-                    other => Err(format!("the probe's command ended with {other:?}")),
+                    Exit::Code(code) => {
+                        Err(format!("the probe's command ended with exit code {code}"))
+                    }
+                    Exit::Signal(number) => {
+                        Err(format!("the probe's command ended by signal {number}"))
+                    }
+                    Exit::NotStarted(why) => Err(why),
                 });
             } else {
                 self.attached_ended(pid, exit);

@@ -145,9 +145,11 @@ fn build(
     SigSet::empty()
         .thread_set_mask()
         .map_err(|e| failed("unblock signals", &e))?;
-    // SAFETY: the default action runs no code of ours.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
-        .map_err(|e| failed("reset signals", &e))?;
+    // As in any container, whatever this command was started with: under `nohup` a step would ignore SIGHUP.
+    for own in Signal::iterator().filter(|own| !matches!(own, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { signal(own, SigHandler::SigDfl) }.map_err(|e| failed("reset signals", &e))?;
+    }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let null = File::options()
         .read(true)
