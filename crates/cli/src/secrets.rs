@@ -18,6 +18,7 @@ const PREFIX: &str = "STEPYARD_SECRET_";
 
 /// The variables of the environment that hold secrets, by the words of the command line: `STEPYARD_SECRET_<ID>`, and those that a
 /// `--secret NAME` takes.
+#[cfg(target_os = "linux")]
 pub(crate) fn variables(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let of_environment = std::env::vars_os().map(|(name, _)| name);
     let mut found: Vec<_> = of_environment
