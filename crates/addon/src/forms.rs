@@ -79,23 +79,20 @@ const KEPT: [&str; 4] = ["", "/", "!'()*", ";,/?:@&=+$#!'()*"];
 
 /// URL encoding, with upper and lower hexadecimal digits, and as forms have it: a space is `+`.
 fn percent(text: &str, kept: &str) -> [Vec<u8>; 3] {
-    let [mut upper, mut lower, mut form] = [const { Vec::new() }; 3];
+    let (mut upper, mut lower) = (String::new(), String::new());
     for &byte in text.as_bytes() {
         let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         if plain || kept.as_bytes().contains(&byte) {
-            for out in [&mut upper, &mut lower, &mut form] {
-                out.push(byte);
-            }
-            continue;
-        }
-        upper.extend_from_slice(format!("%{byte:02X}").as_bytes());
-        lower.extend_from_slice(format!("%{byte:02x}").as_bytes());
-        match byte {
-            b' ' => form.push(b'+'),
-            _ => form.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+            upper.push(char::from(byte));
+            lower.push(char::from(byte));
+        } else {
+            upper.extend(["%", &format!("{byte:02X}")]);
+            lower.extend(["%", &format!("{byte:02x}")]);
         }
     }
-    [upper, lower, form]
+    // A percent sign of the text itself is `%25` by now.
+    let form = upper.replace("%20", "+");
+    [upper, lower, form].map(String::into_bytes)
 }
 
 /// The inside of a JSON string.

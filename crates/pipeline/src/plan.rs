@@ -165,6 +165,14 @@ pub struct Node {
 }
 
 impl Node {
+    /// What undoes this one, where it has rollback steps.
+    #[must_use]
+    pub fn undo(&self) -> Self {
+        let id = NodeId(format!("{}.{ROLLBACK}", self.id));
+        let name = format!("Rollback of {}", self.name);
+        Self::new(id, Kind::Rollback, ROLLBACK, &name)
+    }
+
     /// A node with nothing but its place: children one after the other, side by side in a block or a loop.
     pub fn new(id: NodeId, kind: Kind, identifier: &str, name: &str) -> Self {
         let order = match kind {

@@ -5,7 +5,7 @@ use driver::planner::Planner as _;
 use engine::event::{Event, Stamped};
 use engine::facts::Facts;
 use pipeline::model::Entities;
-use pipeline::plan::{Kind, Node, NodeId, ROLLBACK};
+use pipeline::plan::{Kind, Node};
 use pipeline::pod::{self, AgentFrom, Cluster};
 use serde_json::Value;
 use syntax::Diagnostic;
@@ -224,9 +224,7 @@ fn children(planner: &Written, node: &Node, known: &mut Facts) -> Result<Vec<Nod
         known.apply(&Stamped { at_ms: 0, event });
     }
     if node.rollback {
-        let id = NodeId(format!("{}.{ROLLBACK}", node.id));
-        let name = format!("Rollback of {}", node.name);
-        children.push(Node::new(id, Kind::Rollback, ROLLBACK, &name));
+        children.push(node.undo());
     }
     Ok(children)
 }

@@ -180,13 +180,7 @@ fn an_asking_ends_with_its_time() {
         "timeout: 10s, spec: {shell",
         "timeout: <+pipeline.variables.limit>, spec: {shell",
     );
-    let text = stage(&[&step]).replace(
-        "  name: p\n",
-        "  name: p\n  variables: [{name: limit, type: String, value: 1s}]\n",
-    );
-    let seen = home.run(&text);
-    assert_eq!(seen.code, Some(1), "{}{}", seen.out, seen.err);
-    assert!(seen.out.contains("timed out"), "{}", seen.out);
+    crate::expires(&home, &step);
     let events = home.call(&["inspect", "--events", "--output", "json"]);
     // It went when it was told to, and was not killed.
     assert!(!events.out.contains("\"Signal\":9"), "{}", events.out);

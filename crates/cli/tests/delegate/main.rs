@@ -15,6 +15,18 @@ use std::process::Child;
 
 use support::Home;
 
+/// Runs a step whose time, `<+pipeline.variables.limit>`, is up after a second.
+#[cfg(target_os = "linux")]
+pub(crate) fn expires(home: &Home, step: &str) {
+    let text = stage(&[step]).replace(
+        "  name: p\n",
+        "  name: p\n  variables: [{name: limit, type: String, value: 1s}]\n",
+    );
+    let seen = home.run(&text);
+    assert_eq!(seen.code, Some(1), "{}{}", seen.out, seen.err);
+    assert!(seen.out.contains("timed out"), "{}", seen.out);
+}
+
 /// A Custom stage with these steps, each a line of YAML.
 pub(crate) fn stage(steps: &[&str]) -> String {
     let lines: Vec<String> = steps

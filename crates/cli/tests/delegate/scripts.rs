@@ -120,13 +120,7 @@ fn a_timeout_ends_a_script() {
     let step = script("one", "echo begun; exec sleep 3600")
         .replacen("name: one", "name: one, timeout: 10s", 1)
         .replace("10s", "<+pipeline.variables.limit>");
-    let text = stage(&[&step]).replace(
-        "  name: p\n",
-        "  name: p\n  variables: [{name: limit, type: String, value: 1s}]\n",
-    );
-    let seen = home.run(&text);
-    assert_eq!(seen.code, Some(1), "{}{}", seen.out, seen.err);
-    assert!(seen.out.contains("timed out"), "{}", seen.out);
+    crate::expires(&home, &step);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What follows for a node with children.
 
-use pipeline::plan::{Kind, Node, NodeId, ROLLBACK};
+use pipeline::plan::{Kind, NodeId};
 
 use super::halt::{halted, outside};
 use super::{fail, finished, left, turn};
@@ -113,11 +113,9 @@ fn undoing(state: &State, id: &NodeId, place: &Place) -> Option<Option<Event>> {
     if state.paused.is_some() {
         return Some(None);
     }
-    let rollback = NodeId(format!("{}.{ROLLBACK}", of.node.id));
-    let name = format!("Rollback of {}", of.node.name);
     Some(Some(Event::RollbackStarted {
         of: of.node.id.clone(),
-        node: Node::new(rollback, Kind::Rollback, ROLLBACK, &name),
+        node: of.node.undo(),
     }))
 }
 

@@ -254,8 +254,8 @@ impl Walk<'_, '_> {
 
     /// Goes to what undoes the place.
     fn enter_rollback(&mut self) {
-        let id = format!("{}.{ROLLBACK}", self.order.places[self.here].id);
-        if let Some(at) = self.order.by_id.get(&id) {
+        let undoes = self.order.places[self.here].rollback();
+        if let Some(at) = undoes.and_then(|own| self.order.by_id.get(&own.id.0)) {
             self.here = *at;
         }
     }
