@@ -417,6 +417,10 @@ impl Backend for Clusters {
         self.of(pod.connector.as_deref()).await?.connect(pod).await
     }
 
+    async fn visit(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
+        self.of(pod.connector.as_deref()).await?.visit(pod).await
+    }
+
     async fn gone(&self, pod: &PodRef) -> Failure {
         match self.of(pod.connector.as_deref()).await {
             Ok(kube) => kube.gone(pod).await,

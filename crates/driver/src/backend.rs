@@ -59,6 +59,11 @@ pub trait Backend: Send + Sync {
     /// A new connection to the pod's lite-engine (see `addon::link`). `Failure::gone` where the pod is no more.
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure>;
 
+    /// A connection to the pod for a guest beside its driver. It speaks as the one to lite-engine does, and need not wait for it.
+    async fn visit(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
+        self.connect(pod).await
+    }
+
     /// Ends when the pod is gone for whatever reason, with what is known of it. Cancelled by dropping.
     async fn gone(&self, pod: &PodRef) -> Failure;
 

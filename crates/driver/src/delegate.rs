@@ -91,6 +91,10 @@ impl Backend for Beside {
         self.of(&pod.name)?.connect(pod).await
     }
 
+    async fn visit(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
+        self.of(&pod.name)?.visit(pod).await
+    }
+
     async fn gone(&self, pod: &PodRef) -> Failure {
         match self.of(&pod.name) {
             Ok(backend) => backend.gone(pod).await,

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Exec) -> Result<Exit, Problem> {
         .map_err(|e| Problem::system("start", &e))?;
     let ended = runtime.block_on(async {
         let backend = backends::open(&meta.backend, &home, None, clusters).await?;
-        let carrier = backend.connect(&pod).await.map_err(|failure| {
+        let carrier = backend.visit(&pod).await.map_err(|failure| {
             backends::problem(&failure)
                 .help("a step's container lives as long as its step group; is the run still going?")
         })?;
