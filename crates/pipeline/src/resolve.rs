@@ -9,6 +9,7 @@
 //! into the environment of its one process. In a script a secret becomes a reference to a variable of that environment
 //! (see [`script`]), so a shell never interprets what is in it.
 
+mod around;
 mod constant;
 mod deployed;
 mod early;

@@ -246,6 +246,17 @@ pipeline:
             ),
         ),
         case(
+            "loops that do nothing",
+            steps(
+                "\
+- step: {type: Wait, name: a, identifier: a, spec: {duration: 1m}, strategy: {parallelism: 2, maxConcurrency: 0}}
+- step: {type: Wait, name: b, identifier: b, spec: {duration: 1m}, strategy: {repeat: {items: [a, b], start: 2, end: 2, partitionSize: 0}}}
+- step: {type: Wait, name: c, identifier: c, spec: {duration: 1m}, strategy: {matrix: {os: [linux, mac], n: [1, 2], exclude: [{os: linus, n: 1}, {os: mac, n: 3}]}}}
+- parallel: []
+",
+            ),
+        ),
+        case(
             "failure strategies",
             steps(
                 "\
@@ -255,6 +266,27 @@ pipeline:
       {onFailure: {errors: [Timeout], action: {type: Retry, spec: {retryIntervals: []}}}},
       {onFailure: {errors: [Timeout], action: {type: ManualIntervention}}},
       {errors: [Timeout]}]}
+",
+            ),
+        ),
+        case(
+            "failure strategies that contradict themselves",
+            steps(
+                "\
+- step:
+    {type: Wait, name: a, identifier: a, spec: {duration: 1m}, failureStrategies: [
+      {onFailure: {errors: [], action: {type: Ignore}}},
+      {onFailure: {errors: [Timeout], action: {type: RetryStepGroup, spec: {retryCount: 1, retryIntervals: [1s]}}}},
+      {onFailure: {errors: [Connectivity, InputTimeoutError], action: {type: ProceedWithDefaultValues}}},
+      {onFailure: {errors: [Unknown], action: {type: Retry, spec: {retryCount: 1, retryIntervals: [1s], onRetryFailure: {action: {type: Retry, spec: {retryCount: 1, retryIntervals: [1s]}}}}}}},
+      {onFailure: {errors: [Authorization], action: {type: ManualIntervention, spec: {timeout: 1h, onTimeout: {action: {type: ManualIntervention, spec: {timeout: 1h, onTimeout: {action: {type: Abort}}}}}}}}}]}
+- stepGroup:
+    identifier: g
+    name: g
+    steps:
+      - step: {type: Wait, name: b, identifier: b, spec: {duration: 1m}, failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: StepGroupRollback}}}]}
+    rollbackSteps:
+      - step: {type: Wait, name: r, identifier: r, spec: {duration: 1m}, failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: PipelineRollback}}}, {onFailure: {errors: [InputTimeoutError], action: {type: StepGroupRollback}}}]}
 ",
             ),
         ),

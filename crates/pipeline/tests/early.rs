@@ -78,7 +78,7 @@ fn what_the_run_will_answer_is_not_judged() {
         "<+steps.first.output.outputVariables.VERSION> <+steps.first.output.outputVariables.FROM_A_FILE>",
         "<+execution.steps.g.steps.first.status> <+pipeline.stages.s.spec.execution.steps.g.steps.first.name>",
         "<+stepGroup.steps.first.output.outputVariables.VERSION.split(\".\")[0]>",
-        "<+matrix.os> <+repeat.item> <+strategy.iteration> <+trigger.branch> <+service.name> <+env.variables.x> <+infra.namespace>",
+        "<+trigger.branch> <+strategy.identifierPostFix> <+step.identifierPostFix> <+rollbackArtifact.image>",
         "<+secrets.getValue(\"a\")> <+pipeline.variables.token> x<+secrets.getValue(\"a\")>",
         "<+pipeline.variables.gone ?? \"x\"> <+empty(pipeline.variables.gone)> <+pipeline.variables.gone?.x>",
         "<+pipeline.variables[<+stage.name>]> <+json.select(\"a\", steps.first.output.outputVariables.VERSION)>",
@@ -86,6 +86,30 @@ fn what_the_run_will_answer_is_not_judged() {
         "<+steps.last.name> <+steps.right.identifier>",
     ] {
         assert_eq!(said(&command(text), ""), "", "{text}");
+    }
+}
+
+/// What its loop gives, a step may ask for, wherever it stands in it.
+#[test]
+fn what_loops_around_give_is_not_judged() {
+    let looped = |strategy: &str, text: &str| {
+        step(&format!(
+            "strategy: {strategy}\nwhen: {{stageStatus: All, condition: <+strategy.iteration> != 1}}\nspec: {{image: a, command: '{text}'}}"
+        ))
+    };
+    for (strategy, text) in [
+        (
+            "{matrix: {os: [a, b], arch: <+input>, nodeName: <+matrix.os>}}",
+            "<+matrix.os> <+matrix.os.key> <+step.matrix.os> <+matrix.get(\"os\")> <+strategy.iterations>",
+        ),
+        ("{matrix: <+pipeline.variables.tag>}", "<+matrix.whatever>"),
+        (
+            "{repeat: {items: [a, b], partitionSize: 2}}",
+            "<+repeat.item> <+repeat.partition> <+step.strategy.totalIterations>",
+        ),
+        ("{parallelism: 2}", "<+strategy.currentStatus>"),
+    ] {
+        assert_eq!(said(&looped(strategy, text), ""), "", "{text}");
     }
 }
 
@@ -169,6 +193,56 @@ fn what_can_be_known_before_is_told_before() {
         (
             "nearly a declared output",
             command("<+steps.first.output.outputVariables.VERSOIN>"),
+            "",
+        ),
+        (
+            "a method that no value has",
+            command("<+stage.name.toUpercase()>"),
+            "",
+        ),
+        (
+            "a method that its functor has not",
+            command("<+json.selct(\"a\", stage.name)>"),
+            "",
+        ),
+        ("nearly a functor", command("<+jsn.select(\"a\", \"{}\")>"), ""),
+        ("no function", command("<+emtpy(stage.name)>"), ""),
+        (
+            "loops where there is none",
+            command("<+matrix.os> <+repeat.item> <+step.strategy.iteration>"),
+            "",
+        ),
+        (
+            "a loop in a condition where there is none",
+            step("when: {stageStatus: All, condition: <+matrix.os> == \"x\"}\nspec: {image: a, command: x}"),
+            "",
+        ),
+        (
+            "an axis that no matrix has, and items where there are none",
+            step("strategy: {matrix: {os: [a, b]}}\nspec: {image: a, command: '<+matrix.oss> <+matrix.arch> <+repeat.item>'}"),
+            "",
+        ),
+        (
+            "what is deployed where nothing is",
+            command("<+service.name> <+artifacts.primary.image> <+env.variables.x> <+infra.namespace>"),
+            "",
+        ),
+        (
+            "an image that a step of the same pod would name",
+            step("spec: {image: '<+steps.first.output.outputVariables.VERSION>', command: x}"),
+            "",
+        ),
+        (
+            "a loop, a timeout and a strategy of what a step of the same group gives out",
+            step("timeout: <+steps.first.output.outputVariables.VERSION>
+strategy: {repeat: {times: <+steps.first.output.outputVariables.VERSION>}}
+failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Retry, spec: {retryCount: <+steps.first.output.outputVariables.VERSION>, retryIntervals: [1s], onRetryFailure: {action: {type: Ignore}}}}}}]
+spec: {image: a, command: x}"),
+            "",
+        ),
+        (
+            "expressions beside a value that is none",
+            step("timeout: soon\nspec: {image: a, command: '<+pipelin.name> <+json.selct(1)> <+stage.nmae> <+1 / 0> <+steps.gone.status>', privileged: perhaps}"),
             "",
         ),
         (

@@ -133,6 +133,8 @@ codes! {
     UNUSED_STRATEGY = "SY0119";
     /// A deadline that is no time, names no zone, or is over.
     BAD_DEADLINE = "SY0120";
+    /// A failure strategy that cannot be done where it stands, or that follows itself.
+    CONTRADICTION = "SY0121";
 
     /// A step type that the format does not know.
     UNKNOWN_STEP_TYPE = "SY0201";

@@ -39,6 +39,7 @@ mod xml;
 pub use ast::{Binary, Expr, Kind, Unary};
 pub use error::{Error, Problem};
 pub use eval::Budget;
+pub use functors::{is_functor, near_functor};
 pub use scope::{Lookup, Scope, Tree};
 pub use template::{Part, Template, parse_condition};
 pub use value::{Map, Piece, SecretRef, Value};

@@ -28,6 +28,7 @@ impl Nodes for Seen<'_> {
             .get(node)
             .map_or_else(Fact::default, |own| Fact {
                 status: own.status.map(|status| word(status).to_owned()),
+                begun: true,
                 ran: own.attempts > 0,
                 retries: own.attempts.saturating_sub(1),
                 outputs: own

@@ -5,6 +5,7 @@
 mod aliases;
 mod duplicates;
 mod groups;
+mod loops;
 mod mounts;
 mod portable;
 pub(super) mod references;

@@ -22,7 +22,7 @@ pub use service::{
 use std::collections::HashMap;
 
 use syntax::yaml::Node;
-use syntax::{Diagnostic, Span, code};
+use syntax::{Diagnostic, Span, Spanned, code};
 
 use super::lower::{Cx, Lower};
 use super::name::{Identifier, Ref, Scope};
@@ -256,6 +256,7 @@ pub(super) fn check(entities: &Entities, cx: &mut Cx) {
         let own = &own.own;
         ("environment", &own.identifier, &own.org, &own.project)
     });
+    templates(&entities.templates, cx);
     let mut seen = HashMap::new();
     for (what, identifier, org, project) in connectors
         .chain(secrets)
@@ -280,6 +281,36 @@ pub(super) fn check(entities: &Entities, cx: &mut Cx) {
                 .at(identifier.span(), "again here")
                 .at(first, "first here")
                 .help("rename or remove one of them"),
+            );
+        }
+    }
+}
+
+/// Of one identifier each version of a template is there once.
+fn templates(templates: &[Template], cx: &mut Cx) {
+    let text = |own: &Option<Spanned<String>>| own.as_ref().map(|own| own.value.clone());
+    let mut seen = HashMap::new();
+    for own in templates {
+        let (org, project) = (text(&own.org), text(&own.project));
+        let key = (
+            own.identifier.as_str(),
+            text(&own.version_label),
+            org,
+            project,
+        );
+        let (identifier, at) = (&own.identifier, own.identifier.span());
+        let version = own.version_label.as_ref().map_or("", |own| &own.value);
+        if let Some(first) = seen.insert(key, at) {
+            cx.push(
+                Diagnostic::error(
+                    code::DUPLICATE_ENTITY,
+                    format!(
+                        "the template `{identifier}` is there twice in the version `{version}`"
+                    ),
+                )
+                .at(at, "again here")
+                .at(first, "first here")
+                .help("give one of them another `versionLabel`, or remove it"),
             );
         }
     }

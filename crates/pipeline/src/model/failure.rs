@@ -182,6 +182,19 @@ impl Lower for FailureStrategy {
         fields.required("action", cx);
         let errors: Vec<Spanned<ErrorKind>> = Slot::take(&mut fields, "errors", cx);
         let action = Slot::take(&mut fields, "action", cx);
+        if let Some(none) = fields
+            .node("errors")
+            .filter(|own| own.as_sequence().is_some_and(<[Node]>::is_empty))
+        {
+            cx.push(
+                Diagnostic::error(
+                    code::EMPTY_LIST,
+                    "`errors` is empty: this strategy is for nothing",
+                )
+                .at(none.span, "")
+                .help("name what it is for: `errors: [AllErrors]`"),
+            );
+        }
         fields.finish(cx);
         Some(Self {
             span,

@@ -88,16 +88,18 @@ pub fn load(documents: &[Node], options: Options) -> Loaded {
         check::pipeline(pipeline, options, &mut cx);
     }
     entity::check(&loaded.entities, &mut cx);
-    // What is not understood would only be told again by what reads it.
+    // What is not understood would only be told again by what reads it: then only expressions that are wrong by themselves are told.
     let broken = cx.diagnostics.iter().any(Diagnostic::is_error);
     let document = documents
         .iter()
         .find_map(|document| document.as_mapping()?.get("pipeline"));
-    if let (Some(pipeline), Some(document), false) = (&loaded.pipeline, document, broken) {
-        cx.diagnostics
-            .extend(crate::resolve::early(pipeline, &loaded.entities, document));
-        cx.diagnostics
-            .extend(crate::resolve::fits(pipeline, &loaded.entities));
+    if let (Some(pipeline), Some(document)) = (&loaded.pipeline, document) {
+        let early = crate::resolve::early(pipeline, &loaded.entities, document, broken);
+        cx.diagnostics.extend(early);
+        if !broken {
+            cx.diagnostics
+                .extend(crate::resolve::fits(pipeline, &loaded.entities));
+        }
     }
     loaded.diagnostics = cx.diagnostics;
     loaded.secrets = cx.secrets;

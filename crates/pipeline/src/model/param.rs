@@ -83,7 +83,7 @@ impl<T: Lower> Lower for Param<T> {
                     Ok(input) => return Some(Self::Input(Spanned::new(input, span))),
                     Err(Malformed { says, mend }) => {
                         cx.push(
-                            Diagnostic::warning(code::BAD_INPUT, says)
+                            Diagnostic::error(code::BAD_INPUT, says)
                                 .at(span, "")
                                 .help(mend),
                         );
@@ -142,7 +142,18 @@ impl Input {
                     input.many = true;
                 }
                 "default" => input.default = Some(unquote(arguments)),
-                "regex" => input.regex = Some(arguments.to_owned()),
+                "regex" => {
+                    if let Err(error) = regex_lite::Regex::new(arguments) {
+                        return Err(Malformed {
+                            says: format!(
+                                "`{}` is not a regular expression: {error}",
+                                shorten(arguments)
+                            ),
+                            mend: "mend the pattern; a bracket that is meant itself has a `\\` before it",
+                        });
+                    }
+                    input.regex = Some(arguments.to_owned());
+                }
                 _ => return Err(wrong(format!("`.{name}(…)` is not known after `<+input>`"))),
             }
             rest = after;
@@ -297,6 +308,8 @@ mod tests {
             "<+input>.oops(1)",
             "<+input>.default(x",
             "<+input>.default(c).allowedValues(a,b)",
+            "<+input>.regex([)",
+            "<+input>.allowedValue(a,b)",
         ] {
             assert!(Input::parse(text).is_err(), "{text}");
         }

@@ -81,7 +81,7 @@ impl<'m> Body<'m> {
     }
 
     /// What it deploys, where that is several services or places.
-    pub(super) fn several(self) -> Option<&'m Deployment> {
+    pub(crate) fn several(self) -> Option<&'m Deployment> {
         match self {
             Self::Stage(stage) => several::of(stage),
             _ => None,

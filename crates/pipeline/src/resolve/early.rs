@@ -7,14 +7,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use syntax::expr::{Binary, Expr, Kind, Lookup, Scope as _, Template, parse_condition};
+use syntax::expr::{
+    Binary, Expr, Kind, Lookup, Scope as _, Template, is_functor, near_functor, parse_condition,
+};
 use syntax::yaml::{self, Node};
 use syntax::{Diagnostic, code};
 
 use crate::model::lower::nearest;
 use crate::model::{Entities, OutputVariable, Param, Pipeline, StepSpec};
-use crate::plan::{NodeId, Place, ROLLBACK, What, several};
+use crate::plan::{Body, NodeId, Place, ROLLBACK, What, several};
 
+use super::around::{self, Missing};
 use super::constant;
 use super::deployed;
 use super::known::{Known, World};
@@ -22,10 +25,7 @@ use super::manifests;
 use super::scope::At;
 
 /// Roots whose values come only with a run, or are those of a step's own making.
-const LATER: [&str; 25] = [
-    "matrix",
-    "repeat",
-    "strategy",
+const LATER: [&str; 22] = [
     "trigger",
     "eventPayload",
     "approval",
@@ -82,8 +82,13 @@ const OPEN: [&str; 27] = [
     "delegateSelectors",
 ];
 
-/// Everything below `pipeline:`.
-pub(crate) fn early(pipeline: &Pipeline, entities: &Entities, document: &Node) -> Vec<Diagnostic> {
+/// Everything below `pipeline:`. Where it is `broken`, not all that is written is in the model: only what is wrong by itself is told.
+pub(crate) fn early(
+    pipeline: &Pipeline,
+    entities: &Entities,
+    document: &Node,
+    broken: bool,
+) -> Vec<Diagnostic> {
     let known = Known {
         run: "0".to_owned(),
         sequence: Some(1),
@@ -106,10 +111,15 @@ pub(crate) fn early(pipeline: &Pipeline, entities: &Entities, document: &Node) -
         condition: false,
         open: None,
         lazy: false,
+        planned: None,
+        broken,
         diagnostics: Vec::new(),
     };
     walk.node(document);
     let mut diagnostics = walk.diagnostics;
+    if broken {
+        return diagnostics;
+    }
     diagnostics.extend(constant::loops(&world, document));
     diagnostics.extend(manifests::refused(&world));
     diagnostics
@@ -205,6 +215,10 @@ struct Walk<'w, 'm> {
     open: Option<&'static str>,
     /// It is evaluated where it is read, not where it stands.
     lazy: bool,
+    /// The key whose value is needed when the containerized group around is entered.
+    planned: Option<&'static str>,
+    /// Not all that is written was understood: what a name leads to is not known.
+    broken: bool,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -216,7 +230,13 @@ impl Walk<'_, '_> {
             yaml::Value::Mapping(mapping) => {
                 for entry in &mapping.entries {
                     let key = &*entry.key.text;
-                    let before = (self.here, self.open, self.condition, self.lazy);
+                    let before = (
+                        self.here,
+                        self.open,
+                        self.condition,
+                        self.lazy,
+                        self.planned,
+                    );
                     match key {
                         "stage" | "step" | "stepGroup" => self.enter(&entry.value),
                         ROLLBACK => self.enter_rollback(),
@@ -229,10 +249,21 @@ impl Walk<'_, '_> {
                     } else if matches!(key, "spec" | "steps" | "envVariables" | "settings") {
                         self.open = None;
                     }
+                    if matches!(key, "condition" | "command" | "envVariables" | "settings") {
+                        self.planned = None;
+                    } else {
+                        self.planned = self.planned.or_else(|| around::is_planned(key));
+                    }
                     self.condition |= key == "condition";
                     self.lazy |= key == "variables";
                     self.node(&entry.value);
-                    (self.here, self.open, self.condition, self.lazy) = before;
+                    (
+                        self.here,
+                        self.open,
+                        self.condition,
+                        self.lazy,
+                        self.planned,
+                    ) = before;
                 }
             }
         }
@@ -249,6 +280,7 @@ impl Walk<'_, '_> {
         };
         if let Some(at) = self.child(self.here, identifier) {
             self.here = at;
+            self.planned = None;
         }
     }
 
@@ -339,6 +371,9 @@ impl Walk<'_, '_> {
                 }
             }
             Kind::Call(receiver, name, arguments) => {
+                if !self.function(expr, node, safe) {
+                    return;
+                }
                 let functor = match receiver.as_deref().map(|own| &own.kind) {
                     Some(Kind::Name(root)) => Some(&**root),
                     _ => None,
@@ -348,7 +383,7 @@ impl Walk<'_, '_> {
                 } else if let Some(receiver) = receiver {
                     self.looked_into(receiver, node, name);
                     // A functor is no path, and `.get("a")` ends one.
-                    if !matches!(receiver.kind, Kind::Name(_)) && &**name != "get" {
+                    if !functor.is_some_and(is_functor) && &**name != "get" {
                         self.expr(receiver, node, safe);
                     }
                 }
@@ -395,8 +430,83 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// A call of what nothing answers to, whatever it is called on; whether more can be said of it.
+    fn function(&mut self, expr: &Expr, node: &Node, safe: bool) -> bool {
+        if let Kind::Call(Some(receiver), ..) = &expr.kind
+            && let Kind::Name(root) = &receiver.kind
+            && !is_functor(root)
+            && let Some(near) = near_functor(root)
+            && !self.is_identifier(root)
+        {
+            let place = node.place(receiver.span.clone()).unwrap_or(node.span);
+            self.push(
+                Diagnostic::error(code::UNKNOWN_EXPRESSION, format!("unknown: `{root}`"))
+                    .at(place, "")
+                    .help(format!("did you mean `{near}`?")),
+            );
+            return false;
+        }
+        let Some(problem) = expr.no_function() else {
+            return true;
+        };
+        let (soft, place) = (
+            safe || self.condition,
+            node.place(expr.span.clone()).unwrap_or(node.span),
+        );
+        let code = code::UNKNOWN_EXPRESSION;
+        let diagnostic = if soft {
+            Diagnostic::warning(code, problem.to_string())
+        } else {
+            Diagnostic::error(code, problem.to_string())
+        };
+        self.push(
+            diagnostic
+                .at(place, "")
+                .help("`stepyard explain SY0502` lists the functions"),
+        );
+        true
+    }
+
+    /// Tells of what nothing around gives in any run.
+    fn missing(&mut self, missing: Missing, path: &[&str], expr: &Expr, node: &Node, safe: bool) {
+        let place = node.place(expr.span.clone()).unwrap_or(node.span);
+        let part = missing.part.min(path.len() - 1);
+        let message = format!("unknown: `{}`", path[..=part].join("."));
+        let soft = safe || self.condition;
+        let diagnostic = if soft {
+            Diagnostic::warning(code::UNKNOWN_EXPRESSION, message).at(place, "it is null here")
+        } else {
+            Diagnostic::error(code::UNKNOWN_EXPRESSION, message).at(place, "")
+        };
+        let near = nearest(path[part], missing.known.iter().map(String::as_str));
+        self.push(match near {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic.help(missing.why),
+        });
+    }
+
+    /// What repeats the place, outermost first.
+    fn loops(&self) -> Vec<Body<'_>> {
+        let way = self.order.way(self.here).into_iter();
+        way.filter_map(|at| match self.order.places[at].what {
+            What::Loop(body) => Some(body),
+            _ => None,
+        })
+        .collect()
+    }
+
     fn path(&mut self, path: &[&str], expr: &Expr, node: &Node, safe: bool) {
         let root = path[0];
+        if !self.lazy
+            && !self.broken
+            && let Some(missing) = around::no_loop(path, &self.loops())
+        {
+            self.missing(missing, path, expr, node, safe);
+            return;
+        }
+        if matches!(root, "matrix" | "repeat" | "strategy") {
+            return;
+        }
         if LATER.contains(&root) || matches!(root, "secrets" | "json" | "xml" | "regex") {
             return;
         }
@@ -412,12 +522,21 @@ impl Walk<'_, '_> {
                 if value.has_secret() {
                     self.secret(expr, node);
                 }
-                self.when_read(path, expr, node);
+                self.when_read(path, expr, node, safe);
                 return;
             }
             Lookup::Template { .. } | Lookup::Later { .. } => return,
         };
-        if self.when_read(path, expr, node) {
+        let undeployed = (!self.lazy && !self.broken)
+            .then(|| around::not_deployed(root, &at))
+            .flatten();
+        // Members that everything has are known also where not all of it was read.
+        let fixed = part == 0
+            || part == 1 && matches!(root, "pipeline" | "stage" | "step" | "account" | "project");
+        if self.broken && !fixed {
+            return;
+        }
+        if self.when_read(path, expr, node, safe) {
             return;
         }
         // Outputs of a step are what it gives out when it runs.
@@ -426,6 +545,10 @@ impl Walk<'_, '_> {
             return;
         }
         let entity = deployed::ROOTS.contains(&root);
+        if let Some(missing) = undeployed {
+            self.missing(missing, path, expr, node, safe);
+            return;
+        }
         if entity && (part == 0 || many) {
             // The entity is not here, or which one it is differs by iteration: nothing can be said of it.
             return;
@@ -477,11 +600,14 @@ impl Walk<'_, '_> {
     }
 
     /// Tells of an output that is read where it cannot be there yet; whether it did.
-    fn when_read(&mut self, path: &[&str], expr: &Expr, node: &Node) -> bool {
-        let reads = path
-            .iter()
-            .any(|own| matches!(*own, "output" | "status" | "currentStatus" | "retryCount"));
-        if self.lazy {
+    fn when_read(&mut self, path: &[&str], expr: &Expr, node: &Node, safe: bool) -> bool {
+        let reads = path.iter().any(|own| {
+            matches!(
+                *own,
+                "output" | "status" | "currentStatus" | "liveStatus" | "retryCount"
+            )
+        });
+        if self.lazy || self.broken {
             return false;
         }
         let Some(other) = reads.then(|| self.step(path)).flatten() else {
@@ -492,6 +618,29 @@ impl Walk<'_, '_> {
             return false;
         }
         let title = self.order.places[other].identifier().to_owned();
+        let pod = around::pod_of(&self.order.places[self.here]);
+        let same = pod.filter(|own| {
+            let inside = around::pod_of(&self.order.places[other]) == Some(own);
+            inside && self.order.places[other].identifier() != *own
+        });
+        if let (Some(key), Some(group)) = (self.planned, same)
+            && other != self.here
+        {
+            let says = format!(
+                "`{key}` is needed when the step group `{group}` is entered, before `{title}` runs"
+            );
+            let diagnostic = if safe {
+                Diagnostic::warning(code::UNKNOWN_STEP, says)
+            } else {
+                Diagnostic::error(code::UNKNOWN_STEP, says)
+            };
+            let place = node.place(expr.span.clone()).unwrap_or(node.span);
+            let help = format!(
+                "put `{title}` into a step group before `{group}`, or read it in the step's `command` or `envVariables`"
+            );
+            self.push(diagnostic.at(place, "").help(help));
+            return true;
+        }
         let when = self.order.when(self.here, other);
         let (says, help) = match when {
             When::Before => return false,

@@ -120,6 +120,8 @@ pub struct Tree {
 pub struct Fact {
     /// `SUCCEEDED`, `FAILED`, …, as expressions spell it; none while it runs.
     pub status: Option<String>,
+    /// It was entered.
+    pub begun: bool,
     /// It was begun at least once.
     pub ran: bool,
     /// Attempts after the first.

@@ -114,7 +114,8 @@ impl At<'_, '_> {
                 What::Step(step) => match path.get(1) {
                     Some(&"identifier") => found(step.identifier.as_str(), 2),
                     Some(&"name") => found(step.title(), 2),
-                    _ => unknown(1, ["identifier", "name"]),
+                    Some(&"executionUrl") => found(Value::Null, 2),
+                    _ => unknown(1, ["identifier", "name", "executionUrl"]),
                 },
                 _ => unknown(0, ROOTS),
             },
@@ -232,6 +233,9 @@ impl<'m> At<'_, 'm> {
             Some(&"sequenceId") => number(known.sequence),
             Some(&"startTs") => number(known.created_ms),
             Some(&"executionMode") => found("NORMAL", 2),
+            Some(name @ &("status" | "currentStatus" | "liveStatus")) => {
+                self.status(&Place::root(pipeline), name, 2)
+            }
             Some(&"orgIdentifier") => {
                 optional(pipeline.org.as_ref().map(|own| own.value.as_str()), 2)
             }
@@ -281,6 +285,9 @@ impl<'m> At<'_, 'm> {
                     "variables",
                     "tags",
                     "stages",
+                    "status",
+                    "currentStatus",
+                    "liveStatus",
                 ],
             ),
         }
@@ -300,7 +307,12 @@ impl<'m> At<'_, 'm> {
             }
             Some(&"variables") => variables(stage.common.variables.as_ref(), path, at + 1),
             Some(&"tags") => tags(&stage.common.tags, path, at + 1),
-            Some(&"status" | &"currentStatus") => self.status(place, at + 1),
+            Some(name @ &("status" | "currentStatus" | "liveStatus")) => {
+                self.status(place, name, at + 1)
+            }
+            // Of a run that is on no server.
+            Some(&"executionUrl") => found(Value::Null, at + 1),
+            Some(&"delegateSelectors") => selectors(stage.common.delegate_selectors.as_ref()),
             Some(&"spec")
                 if path.get(at + 1) == Some(&"execution") && path.get(at + 2) == Some(&"steps") =>
             {
@@ -316,15 +328,47 @@ impl<'m> At<'_, 'm> {
                     "variables",
                     "tags",
                     "status",
+                    "currentStatus",
+                    "liveStatus",
+                    "executionUrl",
+                    "delegateSelectors",
                     "spec",
                 ],
             ),
         }
     }
 
-    fn status(&self, place: &Place<'_>, used: usize) -> Lookup {
+    /// `status` is that of the node itself; the other two are, while it goes on, what became of what is in it so far
+    /// (`reference/behaviour.md` §13).
+    fn status(&self, place: &Place<'m>, name: &str, used: usize) -> Lookup {
         let fact = self.world.nodes.fact(&place.id);
-        optional(fact.and_then(|fact| fact.status), used)
+        let Some(fact) = fact.filter(|own| own.begun || own.status.is_some()) else {
+            return found(Value::Null, used);
+        };
+        let so_far = || {
+            (name != "status")
+                .then(|| self.bad_below(place))
+                .flatten()
+                .unwrap_or_else(|| "RUNNING".to_owned())
+        };
+        found(fact.status.unwrap_or_else(so_far), used)
+    }
+
+    /// The end of something in a node, of those that make it fail.
+    fn bad_below(&self, place: &Place<'m>) -> Option<String> {
+        let nodes = self.world.nodes;
+        let bad = |own: &String| matches!(own.as_str(), "FAILED" | "ABORTED" | "EXPIRED");
+        if matches!(place.what, What::Loop(_)) {
+            return nodes.below(&place.id).into_iter().find(bad);
+        }
+        place.children().iter().find_map(|child| {
+            let inside = matches!(child.what, What::Elements(_) | What::Stages(_));
+            match nodes.fact(&child.id) {
+                Some(fact) if fact.status.is_some() => fact.status.filter(bad),
+                Some(_) => self.bad_below(child),
+                None => inside.then(|| self.bad_below(child)).flatten(),
+            }
+        })
     }
 
     /// The `depth`-th group around, or one that encloses it.
@@ -340,6 +384,12 @@ impl<'m> At<'_, 'm> {
             Some(&"name") => found(group.title(), at + 1),
             Some(&"identifier") => found(group.identifier.as_str(), at + 1),
             Some(&"variables") => variables(group.variables.as_ref(), path, at + 1),
+            Some(name @ &("status" | "currentStatus" | "liveStatus")) => {
+                match Place::of(self.world, id) {
+                    Some(place) => self.status(&place, name, at + 1),
+                    None => unknown(at, []),
+                }
+            }
             Some(&"getParentStepGroup") => self.group(depth, path, at + 1),
             Some(&"steps") => match Place::of(self.world, id) {
                 Some(place) => self.step_in(&place, path, at + 1),
@@ -351,6 +401,9 @@ impl<'m> At<'_, 'm> {
                     "name",
                     "identifier",
                     "variables",
+                    "status",
+                    "currentStatus",
+                    "liveStatus",
                     "steps",
                     "getParentStepGroup",
                 ],
@@ -401,7 +454,9 @@ impl<'m> At<'_, 'm> {
         match path.get(at) {
             Some(&"identifier") => found(place.identifier(), at + 1),
             Some(&"name") => found(place.title(), at + 1),
-            Some(&"status" | &"currentStatus") => self.status(&place, at + 1),
+            Some(name @ &("status" | "currentStatus" | "liveStatus")) => {
+                self.status(&place, name, at + 1)
+            }
             Some(&"retryCount") => found(fact.map_or(0, |fact| i64::from(fact.retries)), at + 1),
             Some(&"steps") if matches!(place.what, What::Group(_)) => {
                 self.step_in(&place, path, at + 1)

@@ -353,6 +353,19 @@ fn service_link<'m>(at: &At<'_, 'm>, stage: &'m Stage) -> Option<&'m ServiceLink
     None
 }
 
+/// Whether a stage names a service, itself or by another stage, or several.
+pub(super) fn has_service(at: &At<'_, '_>, stage: &Stage) -> bool {
+    let several = deployment(stage).is_some_and(|own| own.services.is_some());
+    several || service_link(at, stage).is_some()
+}
+
+/// Whether a stage names an environment, itself or by another stage, or several, or a group of them.
+pub(super) fn has_environment(at: &At<'_, '_>, stage: &Stage) -> bool {
+    let several = deployment(stage)
+        .is_some_and(|own| own.environments.is_some() || own.environment_group.is_some());
+    several || environment_link(at, stage).0.is_some()
+}
+
 /// The link to the environment, and the group it is of.
 fn environment_link<'m>(
     at: &At<'_, 'm>,

@@ -154,7 +154,12 @@ pub(crate) fn made(text: &str) -> Made {
     let id = sources.add("pipeline.yaml", text);
     let loaded = model::read(&sources, [id], model::Options::default());
     // What is told already when a text is read is told by a run too: that is looked at here.
-    let told = [code::BAD_LOOP, code::EXPRESSION_FAILED];
+    let told = [
+        code::BAD_LOOP,
+        code::EXPRESSION_FAILED,
+        code::UNKNOWN_EXPRESSION,
+        code::UNKNOWN_STEP,
+    ];
     let errors: Vec<_> = loaded
         .diagnostics
         .iter()

@@ -295,7 +295,7 @@ impl<'s> Evaluation<'s> {
             return self.function(expr, name, arguments);
         };
         if let Kind::Name(functor) = &receiver.kind
-            && functors::is_known(functor)
+            && functors::is_functor(functor)
         {
             let values = values(self)?;
             return functors::call(self.scope, functor, name, &values).map_err(at);
@@ -352,7 +352,7 @@ impl<'s> Evaluation<'s> {
                     Some(result) => result.map_err(|text| at(Problem::Function(text))),
                     None => Err(at(Problem::NoFunction {
                         name: name.to_owned(),
-                        near: nearest(name, ["empty", "size"]),
+                        near: nearest(name, functors::FUNCTIONS),
                     })),
                 }
             }

@@ -3,26 +3,77 @@
 use regex_lite::{Regex, RegexBuilder};
 
 use super::MAX_VALUE;
+use super::ast::{Expr, Kind};
 use super::error::{Problem, nearest};
 use super::json;
+use super::methods;
 use super::scope::Scope;
 use super::value::Value;
 use super::xml;
 
-const KNOWN: [&str; 8] = [
-    "secrets",
-    "json",
-    "xml",
-    "regex",
-    "datetime",
-    "configFile",
-    "fileStore",
-    "exportedVariables",
+/// The functors, each with its methods.
+const KNOWN: [(&str, &[&str]); 8] = [
+    ("secrets", &["getValue"]),
+    ("json", &["object", "select", "list", "format"]),
+    ("xml", &["select"]),
+    ("regex", &["extract", "match", "replace"]),
+    (
+        "datetime",
+        &[
+            "currentDate",
+            "currentTime",
+            "getDatePlusDays",
+            "getDateMinusDays",
+        ],
+    ),
+    ("configFile", &["getAsString", "getAsBase64"]),
+    ("fileStore", &["getAsString", "getAsBase64"]),
+    ("exportedVariables", &["getValue"]),
 ];
+/// The functions without a receiver.
+pub(super) const FUNCTIONS: [&str; 2] = ["empty", "size"];
 
 /// Whether a name is that of a functor.
-pub(super) fn is_known(name: &str) -> bool {
-    KNOWN.contains(&name)
+pub fn is_functor(name: &str) -> bool {
+    KNOWN.iter().any(|(own, _)| *own == name)
+}
+
+/// The functor that is nearest to a name, if any is near.
+pub fn near_functor(name: &str) -> Option<String> {
+    nearest(name, KNOWN.iter().map(|(own, _)| *own))
+}
+
+fn no_method(functor: &str, method: &str) -> Problem {
+    let methods = KNOWN.iter().find(|(own, _)| *own == functor);
+    let methods = methods.map_or(&[][..], |(_, own)| own);
+    Problem::NoFunction {
+        name: format!("{functor}.{method}"),
+        near: nearest(method, methods.iter().copied()).map(|near| format!("{functor}.{near}")),
+    }
+}
+
+impl Expr {
+    /// Why a call, whatever it is called on and with, finds no function; none: one has this name, or it is no call. What is called on
+    /// a name that is no functor is a method of that name's value.
+    pub fn no_function(&self) -> Option<Problem> {
+        let Kind::Call(receiver, name, _) = &self.kind else {
+            return None;
+        };
+        let of = |names: &[&str]| {
+            (!names.contains(&&**name)).then(|| Problem::NoFunction {
+                name: name.to_string(),
+                near: nearest(name, names.iter().copied()),
+            })
+        };
+        match receiver.as_deref().map(|own| &own.kind) {
+            None => of(&FUNCTIONS),
+            Some(Kind::Name(functor)) if is_functor(functor) => KNOWN
+                .iter()
+                .all(|(own, methods)| *own != &**functor || !methods.contains(&&**name))
+                .then(|| no_method(functor, name)),
+            Some(_) => of(&methods::all()),
+        }
+    }
 }
 
 /// `functor.method(arguments)`
@@ -42,12 +93,7 @@ pub(super) fn call(
             wants,
         })
     };
-    let unknown = |methods: &[&str]| {
-        Err(Problem::NoFunction {
-            name: full(),
-            near: nearest(method, methods.iter().copied()).map(|near| format!("{functor}.{near}")),
-        })
-    };
+    let unknown = || Err(no_method(functor, method));
     match (functor, method, arguments) {
         ("secrets", "getValue", [Value::Text(id)]) => scope
             .secret(id)
@@ -70,10 +116,8 @@ pub(super) fn call(
         }
         ("json", "object" | "format", _) => wants("wants one argument"),
         ("json", "select" | "list", _) => wants("wants a path and a JSON text"),
-        ("json", ..) => unknown(&["object", "select", "list", "format"]),
         ("xml", "select", [Value::Text(path), of]) => xml::select(path, of),
         ("xml", "select", _) => wants("wants a path and an XML text"),
-        ("xml", ..) => unknown(&["select"]),
         ("regex", "extract", [Value::Text(source), of]) => {
             let text = of.to_text().unwrap_or_default();
             let found = pattern(source)?
@@ -89,14 +133,10 @@ pub(super) fn call(
         }
         ("regex", "extract" | "match", _) => wants("wants a pattern and a text"),
         ("regex", "replace", _) => wants("wants a pattern, a replacement and a text"),
-        ("regex", ..) => unknown(&["extract", "match", "replace"]),
-        ("datetime", ..) => datetime(scope, method, arguments).unwrap_or_else(|| {
-            unknown(&[
-                "currentDate",
-                "currentTime",
-                "getDatePlusDays",
-                "getDateMinusDays",
-            ])
+        ("datetime", ..) => datetime(scope, method, arguments).unwrap_or_else(|| match method {
+            "currentDate" | "currentTime" => wants("takes no argument"),
+            "getDatePlusDays" | "getDateMinusDays" => wants("wants a number of days"),
+            _ => unknown(),
         }),
         ("configFile" | "fileStore", "getAsString" | "getAsBase64", [Value::Text(_)])
         | ("exportedVariables", "getValue", [Value::Text(_)]) => {
@@ -106,13 +146,8 @@ pub(super) fn call(
             }
         }
         ("configFile" | "fileStore", "getAsString" | "getAsBase64", _) => wants("wants one text"),
-        ("configFile" | "fileStore", ..) => unknown(&["getAsString", "getAsBase64"]),
         ("exportedVariables", "getValue", _) => wants("wants `scope.key.variable` as text"),
-        ("secrets" | "exportedVariables", ..) => unknown(&["getValue"]),
-        _ => match scope.call(functor, method, arguments) {
-            Some(result) => result.map_err(Problem::Function),
-            None => Err(Problem::NotHere(format!("{}()", full()))),
-        },
+        _ => unknown(),
     }
 }
 

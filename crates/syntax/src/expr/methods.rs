@@ -69,6 +69,11 @@ const MAP_METHODS: [&str; 10] = [
     "equals",
 ];
 
+/// The names of all methods, whatever they are called on.
+pub(super) fn all() -> Vec<&'static str> {
+    [&TEXT_METHODS[..], &LIST_METHODS, &MAP_METHODS].concat()
+}
+
 /// `of.name`
 pub(super) fn member(of: &Value, name: &str) -> Result<Value, Problem> {
     match of {

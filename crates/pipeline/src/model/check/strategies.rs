@@ -1,9 +1,124 @@
-//! Failure strategies: of the entries of one place the first that is for an error wins.
+//! Failure strategies: of the entries of one place the first that is for an error wins, and what one of them does has to be possible
+//! where it stands.
 
 use syntax::{Diagnostic, Span, code};
 
-use super::super::failure::{ErrorKind, FailureStrategy};
+use super::super::failure::{
+    Action, ActionKind, ActionType, ErrorKind, FailureStrategy, Next, Retry,
+};
 use super::super::lower::Cx;
+
+/// What is around a failure strategy.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Around {
+    /// A step group is, or what it is of is one or holds some.
+    pub(super) group: bool,
+    /// It is of what undoes something.
+    pub(super) rollback: bool,
+}
+
+impl Around {
+    /// Of what undoes a stage or a group: groups count from there.
+    pub(super) const ROLLBACK: Self = Self {
+        group: false,
+        rollback: true,
+    };
+}
+
+/// Tells of actions that cannot be done where they stand, or that lead back to themselves.
+pub(super) fn contradictions(list: &[FailureStrategy], around: Around, cx: &mut Cx) {
+    for strategy in list {
+        let Some(action) = &strategy.action else {
+            continue;
+        };
+        possible(action, around, cx);
+        let asks = strategy
+            .errors
+            .iter()
+            .find(|own| own.value != ErrorKind::InputTimeoutError);
+        let proceeds = action.kind.action_type() == ActionType::ProceedWithDefaultValues;
+        if let Some(other) = asks.filter(|_| proceeds) {
+            cx.push(
+                Diagnostic::warning(
+                    code::CONTRADICTION,
+                    format!(
+                        "`ProceedWithDefaultValues` does nothing for `{}`",
+                        other.value
+                    ),
+                )
+                .at(action.span.head(1), "")
+                .at(other.span, "it is for `InputTimeoutError` alone")
+                .help("name another action for this error"),
+            );
+        }
+    }
+}
+
+/// An action and what follows it.
+fn possible(action: &Action, around: Around, cx: &mut Cx) {
+    let kind = action.kind.action_type();
+    let refused = |why: &str, help: &str| {
+        Diagnostic::error(code::CONTRADICTION, format!("`{kind}` {why}"))
+            .at(action.span.head(1), "")
+            .help(help)
+    };
+    match kind {
+        ActionType::RetryStepGroup | ActionType::StepGroupRollback if !around.group => {
+            cx.push(refused(
+                "is for what is in a step group, and this is in none",
+                "put the step into a step group, or name another action",
+            ));
+        }
+        ActionType::StageRollback | ActionType::PipelineRollback if around.rollback => {
+            cx.push(
+                Diagnostic::warning(
+                    code::CONTRADICTION,
+                    format!("`{kind}` stands in rollback steps: nothing rolls them back"),
+                )
+                .at(action.span.head(1), "as `MarkAsFailure` here")
+                .help("write `MarkAsFailure`, `Ignore`, `Retry` or `ManualIntervention`"),
+            );
+        }
+        _ => {}
+    }
+    let then = |next: &Option<Next>| next.as_ref().and_then(|own| own.action.clone());
+    match &action.kind {
+        ActionKind::Retry(retry) | ActionKind::RetryStepGroup(retry) => {
+            let retry: &Retry = retry;
+            let Some(next) = then(&retry.on_retry_failure) else {
+                return;
+            };
+            if next.kind.action_type() == kind {
+                cx.push(
+                    Diagnostic::error(
+                        code::CONTRADICTION,
+                        format!("`{kind}` follows itself in `onRetryFailure`"),
+                    )
+                    .at(next.span.head(1), "when all tries have failed")
+                    .help("raise `retryCount`, and name what is done after the last try"),
+                );
+            }
+            possible(&next, around, cx);
+        }
+        ActionKind::ManualIntervention(manual) => {
+            let Some(next) = then(&manual.on_timeout) else {
+                return;
+            };
+            if next.kind.action_type() == kind {
+                cx.push(
+                    Diagnostic::error(
+                        code::CONTRADICTION,
+                        format!("`{kind}` follows itself in `onTimeout`"),
+                    )
+                    .at(next.span.head(1), "when nobody has answered")
+                    .help("raise `timeout`, and name what is done when nobody answers"),
+                );
+            }
+            possible(&next, around, cx);
+        }
+        ActionKind::Plain(_) => {}
+    }
+}
 
 /// Tells of every error that an earlier entry takes away from a later one.
 pub(super) fn never_used(list: &[FailureStrategy], cx: &mut Cx) {

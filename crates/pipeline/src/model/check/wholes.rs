@@ -9,7 +9,8 @@ use super::super::lower::Cx;
 use super::super::param::Param;
 use super::super::stage::Stage;
 use super::super::strategy::Strategy;
-use super::strategies;
+use super::loops;
+use super::strategies::{self, Around};
 
 /// The three settings of one of them.
 struct Wholes<'m> {
@@ -17,6 +18,7 @@ struct Wholes<'m> {
     when: Option<&'m Param<When>>,
     strategy: Option<&'m Param<Strategy>>,
     failures: Option<&'m Param<Vec<FailureStrategy>>>,
+    around: Around,
 }
 
 /// A stage and all in it.
@@ -27,22 +29,39 @@ pub(super) fn stage(stage: &Stage, cx: &mut Cx) {
         when: common.when.as_ref(),
         strategy: common.strategy.as_ref(),
         failures: common.failure_strategies.as_ref(),
+        // They are for the steps in its groups too.
+        around: Around {
+            group: true,
+            rollback: false,
+        },
     };
     own.check(cx);
     if let Some(execution) = stage.execution() {
-        walk(&execution.steps, cx);
-        walk(&execution.rollback_steps, cx);
+        walk(&execution.steps, Around::default(), cx);
+        walk(&execution.rollback_steps, Around::ROLLBACK, cx);
     }
 }
 
-fn walk(list: &[Element], cx: &mut Cx) {
+fn walk(list: &[Element], around: Around, cx: &mut Cx) {
     for element in list {
         let own = match element {
             Element::Step(step) => Some((&step.when, &step.strategy, &step.failure_strategies)),
             Element::Group(group) => {
                 Some((&group.when, &group.strategy, &group.failure_strategies))
             }
+            Element::Parallel(own) if own.elements.is_empty() => {
+                cx.push(
+                    Diagnostic::warning(code::EMPTY_LIST, "`parallel` holds nothing: nothing runs")
+                        .at(own.span.head(1), "")
+                        .help("put steps below it, or remove it"),
+                );
+                None
+            }
             Element::Parallel(_) | Element::Insert(_) => None,
+        };
+        let within = Around {
+            group: around.group || matches!(element, Element::Group(_)),
+            ..around
         };
         if let Some((when, strategy, failures)) = own {
             let (when, strategy, failures) = (when.as_ref(), strategy.as_ref(), failures.as_ref());
@@ -51,12 +70,13 @@ fn walk(list: &[Element], cx: &mut Cx) {
                 when,
                 strategy,
                 failures,
+                around: within,
             }
             .check(cx);
         }
-        walk(element.children(), cx);
+        walk(element.children(), within, cx);
         if let Element::Group(group) = element {
-            walk(&group.rollback_steps, cx);
+            walk(&group.rollback_steps, Around::ROLLBACK, cx);
         }
     }
 }
@@ -68,6 +88,10 @@ impl Wholes<'_> {
         bare(self.failures, "failureStrategies", "a list", cx);
         if let Some(list) = self.failures.and_then(Param::literal) {
             strategies::never_used(list, cx);
+            strategies::contradictions(list, self.around, cx);
+        }
+        if let Some(strategy) = self.strategy.and_then(Param::literal) {
+            loops::idle(strategy, cx);
         }
         let Some(Param::Literal(when)) = self.when else {
             return;
