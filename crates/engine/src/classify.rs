@@ -1,6 +1,7 @@
 //! The one table from how an attempt ended to what the format calls it.
 
 use addon::frame::{Exit, Record, StopReason};
+use pipeline::plan::{Kind, Node};
 
 use crate::event::{ErrorKind, Failure, Status};
 
@@ -78,6 +79,25 @@ pub fn expired() -> Failure {
         error: ErrorKind::Timeout,
         message: "its time was up".to_owned(),
         help: Some("raise its timeout".to_owned()),
+    }
+}
+
+/// The failure of what is ended because something that it is in took too long.
+pub fn expired_around(around: &Node) -> Failure {
+    let what = match around.kind {
+        Kind::Pipeline => "pipeline",
+        Kind::Stage(_) => "stage",
+        Kind::StepGroup { .. } => "step group",
+        _ => return expired(),
+    };
+    let message = match around.kind {
+        Kind::Pipeline => "the time of the pipeline was up".to_owned(),
+        _ => format!("the time of the {what} {} was up", around.identifier),
+    };
+    Failure {
+        error: ErrorKind::Timeout,
+        message,
+        help: Some(format!("raise the timeout of the {what}")),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! There is no standard, only writers: suites nest or stand alone, counts are missing or wrong, times have commas, files are cut. So cases are
 //! counted as they stand and attributes of suites are not believed. What cannot be read is a warning beside what could.
+//!
+//! What xUnit.net writes by itself (`assemblies`, `assembly`, `test`) is read as well: it is JUnit by other names.
 
 use std::collections::BTreeSet;
 
@@ -75,9 +77,10 @@ impl Summary {
         let mut known = false;
         let mut roots = 0_u32;
         let mut open: BTreeSet<&'static str> = BTreeSet::new();
+        let mut xunit = false;
         loop {
             match reader.read_event() {
-                Ok(Event::Start(tag)) => match local(&tag).as_str() {
+                Ok(Event::Start(tag)) => match named(&local(&tag), &mut xunit) {
                     "testsuites" => {
                         known = true;
                         roots += 1;
@@ -91,11 +94,23 @@ impl Summary {
                         case = Some(begin(&tag, suites.last()));
                         open.insert("testcase");
                     }
+                    // Of an assembly as a whole: its fixtures, its clean-up.
+                    "error" if xunit && case.is_none() => {
+                        case = Some(Case {
+                            name: attribute(&tag, "type"),
+                            result: Verdict::Error,
+                            ..begin(&tag, suites.last())
+                        });
+                        open.insert("testcase");
+                    }
+                    "message" | "stack-trace" if xunit => {
+                        inside = case.as_ref().is_some_and(said);
+                    }
                     name => {
                         inside = verdict(name, &tag, case.as_mut());
                     }
                 },
-                Ok(Event::Empty(tag)) => match local(&tag).as_str() {
+                Ok(Event::Empty(tag)) => match named(&local(&tag), &mut xunit) {
                     "testsuites" | "testsuite" => known = true,
                     "testcase" => {
                         self.end(case.take());
@@ -109,7 +124,16 @@ impl Summary {
                     if inside {
                         add_text(case.as_mut(), &std::mem::take(&mut text_of));
                     }
-                    match tag.local_name().as_ref() {
+                    match named(tag.local_name().as_ref(), &mut xunit) {
+                        "error"
+                            if xunit
+                                && case
+                                    .as_ref()
+                                    .is_some_and(|own| own.result == Verdict::Error) =>
+                        {
+                            open.remove("testcase");
+                            self.end(case.take());
+                        }
                         "testsuites" => roots = roots.saturating_sub(1),
                         "testsuite" => {
                             suites.pop();
@@ -190,22 +214,55 @@ impl Summary {
     }
 }
 
+/// An element's name as JUnit has it; `xunit`: the file is one of xUnit.net.
+fn named<'n>(name: &'n str, xunit: &mut bool) -> &'n str {
+    match name {
+        "assemblies" => {
+            *xunit = true;
+            "testsuites"
+        }
+        "assembly" => {
+            *xunit = true;
+            "testsuite"
+        }
+        "test" if *xunit => "testcase",
+        name => name,
+    }
+}
+
 /// Whether a case that was cut off says how it went: one that only began did not pass.
 fn said(case: &Case) -> bool {
     case.result != Verdict::Passed
 }
 
 fn begin(tag: &BytesStart<'_>, suite: Option<&String>) -> Case {
-    let class = attribute(tag, "classname");
+    let mut class = attribute(tag, "classname");
+    let mut name = attribute(tag, "name");
+    // xUnit.net's own: the name holds the class, and the end is an attribute.
+    let result = match attribute(tag, "result").as_str() {
+        "Fail" => Verdict::Failed,
+        "Skip" | "NotRun" => Verdict::Skipped,
+        _ => Verdict::Passed,
+    };
+    if class.is_empty() && local(tag) == "test" {
+        class = attribute(tag, "type");
+        let method = name
+            .strip_prefix(&class)
+            .and_then(|own| own.strip_prefix('.'));
+        if let Some(method) = method {
+            name = method.to_owned();
+        }
+    }
     Case {
         class: if class.is_empty() {
             suite.cloned().unwrap_or_default()
         } else {
             class
         },
-        name: attribute(tag, "name"),
+        name,
         time_ms: seconds(&attribute(tag, "time")),
-        ..Case::default()
+        result,
+        message: String::new(),
     }
 }
 
@@ -337,6 +394,44 @@ mod tests {
             assert_eq!(summary.warnings.len(), 1, "{cut}");
         }
         assert_eq!(read("kind: Pipeline").warnings.len(), 1);
+    }
+
+    #[test]
+    fn what_xunit_writes_by_itself_is_read() {
+        let text = r#"<assemblies><assembly name="a.dll" total="3"><errors><error type="assembly-cleanup"><failure exception-type="E">
+              <message><![CDATA[no disk]]></message></failure></error></errors>
+              <collection name="c"><test name="N.Sums.Adds" type="N.Sums" method="Adds" time="0.25" result="Pass" />
+              <test name="N.Sums.Carries(a: 1)" type="N.Sums" method="Carries" time="1.5" result="Fail">
+                <output>noise</output><failure exception-type="E"><message><![CDATA[1 != 2]]></message><stack-trace>at line 3</stack-trace></failure></test>
+              <test name="N.Sums.Later" type="N.Sums" time="0" result="Skip"><reason><![CDATA[later]]></reason></test>
+            </collection></assembly></assemblies>"#;
+        let summary = read(text);
+        let counts = (
+            summary.tests,
+            summary.failed,
+            summary.errors,
+            summary.skipped,
+        );
+        assert_eq!(counts, (4, 1, 1, 1));
+        assert_eq!(summary.time_ms, 1750);
+        let bad: Vec<_> = summary
+            .bad()
+            .map(|own| (&*own.class, &*own.name, &*own.message))
+            .collect();
+        assert_eq!(
+            bad,
+            [
+                ("a.dll", "assembly-cleanup", "no disk"),
+                ("N.Sums", "Carries(a: 1)", "1 != 2\nat line 3"),
+            ]
+        );
+        assert_eq!(summary.warnings, Vec::<String>::new());
+        let (cut, _) = text.split_once("<stack-trace>").expect("its middle");
+        let summary = read(cut);
+        assert_eq!(
+            (summary.tests, summary.failed, summary.warnings.len()),
+            (3, 1, 1)
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::event::{Answer, Event, Failure, Stamped, Status};
+use engine::event::{Answer, Event, Failure, Interrupt, Intervention, Stamped, Status};
 use engine::{Effect, Input, State, Wishes, advance, wanted};
 use pipeline::plan::{Approval, Auto, Entry, Kind, Node, NodeId, Order, Step, Wait};
 
@@ -171,6 +171,72 @@ fn time_is_what_the_journal_says_however_often_it_is_asked() {
     assert!(advance(&mut state, Input::Now, 1_499).unwrap().is_empty());
     advance(&mut state, Input::Now, 1_500).unwrap();
     assert_eq!(state.finished, Some(Status::Success));
+}
+
+/// A person has seen what is waited for. An approval is not given in this way.
+#[test]
+fn time_that_passes_may_be_marked_as_success() {
+    for (kind, wait, status) in [
+        ("Wait", Wait::Time { ms: 500 }, Some(Status::Success)),
+        (
+            "HarnessApproval",
+            Wait::Approval(Box::new(approval(1, false))),
+            None,
+        ),
+    ] {
+        let mut state = run(&[("w", kind, wait)]);
+        let interrupt = Interrupt::Node {
+            node: NodeId::from("w"),
+            action: Intervention::MarkAsSuccess,
+        };
+        let refused = engine::refusal(&state, &interrupt);
+        assert_eq!(refused.is_some(), status.is_none(), "{kind}: {refused:?}");
+        advance(&mut state, Input::Interrupt(interrupt), 1_100).unwrap();
+        assert_eq!(state.finished, status, "{kind}");
+    }
+}
+
+/// Whose time was up is said where something in it is ended for that.
+#[test]
+fn a_time_that_is_up_around_is_told_by_its_name() {
+    let mut state = State::default();
+    let mut root = leaf("pipeline", Kind::Pipeline, Order::Sequence);
+    root.timeout_ms = Some(300);
+    advance(
+        &mut state,
+        Input::Create {
+            run: "r".to_owned(),
+            root: Box::new(root),
+            awake: None,
+            wishes: Wishes::default(),
+        },
+        1_000,
+    )
+    .unwrap();
+    let child = waits("w", "Wait");
+    for input in [
+        Input::Expanded {
+            node: NodeId::from("pipeline"),
+            children: Ok(vec![child]),
+        },
+        Input::Waits {
+            node: NodeId::from("w"),
+            wait: Ok(Wait::Time { ms: 500 }),
+        },
+    ] {
+        advance(&mut state, input, 1_000).unwrap();
+    }
+    let events = advance(&mut state, Input::Now, 1_300).unwrap();
+    let told = events.iter().find_map(|own| match &own.event {
+        Event::NodeFinished { node, failure, .. } if node.0 == "w" => failure.clone(),
+        _ => None,
+    });
+    let told = told.expect("it ends");
+    assert_eq!(told.message, "the time of the pipeline was up");
+    assert_eq!(
+        told.help.as_deref(),
+        Some("raise the timeout of the pipeline")
+    );
 }
 
 /// An approval of two people that is given by itself at this time.

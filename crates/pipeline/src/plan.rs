@@ -51,6 +51,14 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct NodeId(pub String);
 
+impl NodeId {
+    /// What this undoes: of `….rollbackSteps` what is before it.
+    pub fn undone(&self) -> Option<Self> {
+        let (of, last) = self.0.rsplit_once('.')?;
+        (last == ROLLBACK).then(|| Self(of.to_owned()))
+    }
+}
+
 impl std::fmt::Display for NodeId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

@@ -514,6 +514,16 @@ impl View {
             match item.node.kind {
                 Kind::Pipeline | Kind::Parallel | Kind::Loop => {}
                 Kind::Initialize => parts.push("Initialize"),
+                // What undoes a stage is the pipeline's when all are rolled back, and still that stage's.
+                Kind::Rollback => {
+                    parts.push(&item.node.identifier);
+                    let undone = item.node.id.undone();
+                    let undone = undone.and_then(|id| self.items.get_key_value(&id));
+                    if let Some((id, _)) = undone {
+                        at = Some(id);
+                        continue;
+                    }
+                }
                 _ => parts.push(&item.node.identifier),
             }
             at = item.parent.as_ref();

@@ -273,9 +273,8 @@ impl Planner for Script {
     }
 
     fn expand(&self, node: &NodeId, _: &Facts) -> Result<Vec<Node>, Failure> {
-        let undone = node.0.strip_suffix(ROLLBACK);
-        if let Some(of) = undone.and_then(|of| of.strip_suffix('.')) {
-            let leaf = self.leaf(&NodeId(of.to_owned()))?;
+        if let Some(of) = node.undone() {
+            let leaf = self.leaf(&of)?;
             return Ok(leaf.rollback.iter().map(|c| c.node.clone()).collect());
         }
         let leaf = self.leaf(node)?;

@@ -45,7 +45,7 @@ fn ending(state: &State, id: &NodeId) -> Option<Halt> {
         if place.timed_out.is_some() {
             halt = Some(Halt {
                 status: Status::Expired,
-                failure: classify::expired(),
+                failure: classify::expired_around(&place.node),
             });
         } else if place.again.is_some() && halt.is_none() {
             halt = Some(Halt {

@@ -1,5 +1,7 @@
 //! What a person may ask of a run while it goes, and why not.
 
+use pipeline::plan::Kind;
+
 use super::fail;
 use crate::event::{Event, Interrupt, Intervention};
 use crate::phase::{Phase, Sort};
@@ -65,6 +67,8 @@ pub fn refusal(state: &State, interrupt: &Interrupt) -> Option<String> {
                     {
                         None
                     }
+                    // Somebody has seen what it waits for.
+                    Intervention::MarkAsSuccess if is_wait(place) => None,
                     Intervention::MarkAsFailure => Some(format!(
                         "{node} is no step; only a step is marked as failed"
                     )),
@@ -74,6 +78,11 @@ pub fn refusal(state: &State, interrupt: &Interrupt) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A step that lets time pass.
+fn is_wait(place: &crate::state::Place) -> bool {
+    matches!(&place.node.kind, Kind::Step(step) if step.r#type == "Wait")
 }
 
 fn may_retry(state: &State, place: &crate::state::Place) -> bool {

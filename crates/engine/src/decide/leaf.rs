@@ -60,6 +60,9 @@ pub(super) fn waiting(state: &State, id: &NodeId, place: &Place, now: u64) -> Ve
         Some(Intervention::Abort) => {
             return vec![finished(id, Status::Aborted, Some(classify::aborted()))];
         }
+        Some(Intervention::MarkAsSuccess) if place.phase == Phase::Entered => {
+            return vec![finished(id, Status::Success, None)];
+        }
         Some(_) if place.phase == Phase::Entered => return unable(id, classify::marked()),
         _ => {}
     }
@@ -224,7 +227,11 @@ fn recorded(state: &State, id: &NodeId, place: &Place, record: &Record, now: u64
             };
             vec![finished(id, Status::Aborted, Some(failure))]
         }
-        Status::Expired if outside.is_some() => vec![finished(id, status, Some(failure))],
+        Status::Expired if let Some(halt) = outside => {
+            let around = halt.status == Status::Expired;
+            let failure = if around { halt.failure } else { failure };
+            vec![finished(id, status, Some(failure))]
+        }
         // The addon's record says nothing of a stop that reached it too late or through its container's end.
         Status::Failed if signalled && let Some(halt) = outside => {
             vec![finished(id, halt.status, Some(halt.failure))]

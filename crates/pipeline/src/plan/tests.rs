@@ -291,6 +291,49 @@ fn expressions_see_their_iteration() {
     }
 }
 
+/// While a stage goes on, `status` is its own and `currentStatus` what became of what is in it.
+#[test]
+fn what_goes_on_has_a_status() {
+    let fact = |status: Option<&str>| Fact {
+        begun: true,
+        status: status.map(str::to_owned),
+        ..Fact::default()
+    };
+    let before = NodeId(format!("{GROUP}.steps.before"));
+    for (of_before, status, current) in [
+        (Some("SUCCEEDED"), "RUNNING", "RUNNING"),
+        (Some("FAILED"), "RUNNING", "FAILED"),
+        (Some("IGNORE_FAILED"), "RUNNING", "RUNNING"),
+        (None, "RUNNING", "RUNNING"),
+    ] {
+        let mut made = made(&pipeline(""));
+        for id in ["pipeline", "stages.s", GROUP, WORK] {
+            made.nodes.insert(NodeId::from(id), fact(None));
+        }
+        made.nodes.insert(before.clone(), fact(of_before));
+        let world = made.world();
+        for of in ["pipeline", "stage", "stepGroup"] {
+            for (name, wanted) in [
+                ("status", status),
+                ("currentStatus", current),
+                ("liveStatus", current),
+            ] {
+                let condition = format!("<+{of}.{name}> == '{wanted}'");
+                let found = judge(&world, &NodeId::from(WORK), &condition);
+                assert_eq!(found, Ok(true), "{condition} after {of_before:?}");
+            }
+        }
+    }
+    // What has not begun has none.
+    let made = made(&pipeline(""));
+    let found = judge(
+        &made.world(),
+        &NodeId::from(WORK),
+        "<+stage.currentStatus> == null",
+    );
+    assert_eq!(found, Ok(true));
+}
+
 #[test]
 fn how_a_loop_runs_is_told_to_the_engine() {
     for (step, limit, skip) in [

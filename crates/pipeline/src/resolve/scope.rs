@@ -5,7 +5,7 @@ use std::sync::Arc;
 use syntax::expr::{Lookup, Scope, SecretRef, Template, Value};
 
 use crate::model::{Param, Ref, StepGroup, Variable, VariableType, Variables};
-use crate::plan::{Place, What};
+use crate::plan::{Place, ROLLBACK, What};
 
 use super::known::World;
 use super::{deployed, functions, looped};
@@ -232,7 +232,7 @@ impl<'m> At<'_, 'm> {
             Some(&"executionId") => found(known.run.as_str(), 2),
             Some(&"sequenceId") => number(known.sequence),
             Some(&"startTs") => number(known.created_ms),
-            Some(&"executionMode") => found("NORMAL", 2),
+            Some(&"executionMode") => found(self.mode(), 2),
             Some(name @ &("status" | "currentStatus" | "liveStatus")) => {
                 self.status(&Place::root(pipeline), name, 2)
             }
@@ -290,6 +290,21 @@ impl<'m> At<'_, 'm> {
                     "liveStatus",
                 ],
             ),
+        }
+    }
+
+    /// How the run goes where it is asked: a stage that is over is rolled back with the pipeline.
+    fn mode(&self) -> &'static str {
+        let Some((_, stage)) = &self.place.stage else {
+            return "NORMAL";
+        };
+        let undoes = self.place.id.0.strip_prefix(&stage.0);
+        let undoes = undoes.is_some_and(|rest| rest.starts_with(&format!(".{ROLLBACK}")));
+        let over = || self.world.nodes.fact(stage).and_then(|own| own.status);
+        if undoes && over().is_some() {
+            "PIPELINE_ROLLBACK"
+        } else {
+            "NORMAL"
         }
     }
 
