@@ -342,8 +342,9 @@ fn files_are_collected_by_pattern() {
             }
             Report::Collected { id: 5, files, left } => {
                 assert_eq!(files, 2);
-                assert_eq!(left.len(), 1, "{left:?}");
-                assert!(left[0].0.ends_with("big.xml"));
+                assert_eq!(left.len(), 2, "{left:?}");
+                assert_eq!(left[0].1, "no file matches it", "{left:?}");
+                assert!(left[1].0.ends_with("big.xml"), "{left:?}");
                 break;
             }
             Report::Welcome { .. } => {}

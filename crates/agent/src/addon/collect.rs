@@ -35,8 +35,9 @@ impl Collection {
         let mut found = BTreeSet::new();
         let mut left = Vec::new();
         for glob in globs {
+            let mut own = BTreeSet::new();
             let mut walk = Walk {
-                found: &mut found,
+                found: &mut own,
                 budget: LOOKED_AT,
             };
             walk.pattern(workspace, glob);
@@ -45,7 +46,10 @@ impl Collection {
                     glob.clone(),
                     format!("looked at {LOOKED_AT} files and stopped: make the pattern narrower"),
                 ));
+            } else if own.is_empty() {
+                left.push((glob.clone(), "no file matches it".to_owned()));
             }
+            found.append(&mut own);
         }
         Collection {
             connection,

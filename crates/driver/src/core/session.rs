@@ -245,12 +245,15 @@ impl Core {
                 };
                 if session.collecting.as_ref().is_some_and(|c| c.id == id) {
                     session.collecting = None;
+                    let mut step = String::new();
                     if let Some(pending) = &mut session.pending {
                         pending.collected = true;
+                        step.clone_from(&pending.record.attempt.step);
                     }
                     for (path, why) in left {
-                        self.out
-                            .push_back(Action::Warn(format!("{path} was not collected: {why}")));
+                        self.out.push_back(Action::Warn(format!(
+                            "report files of {step}: {path}: {why}"
+                        )));
                     }
                 }
             }
