@@ -415,7 +415,7 @@ pub(crate) enum Act {
 /// `stepyard intervene`.
 #[derive(Debug, Args)]
 pub(crate) struct Intervene {
-    /// The run.
+    /// The run; left out, the last one.
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
     /// The step, group or stage; without it, the action is for the whole run.

@@ -186,6 +186,34 @@ fn every_action_of_a_second_terminal() {
     }
 }
 
+/// A step that hangs: it is ended, and what was said becomes of it. Without a run's id the last run is meant.
+#[test]
+fn a_running_step_is_decided_about() {
+    for (action, code, says) in [
+        ("mark-as-success", 0, "marked as success by a person"),
+        ("retry", 0, "[s/g/hangs] again"),
+        ("stage-rollback", 1, "s is rolled back by a person"),
+    ] {
+        let home = Home::new();
+        let hangs =
+            "if test -e /tmp/x; then echo again; exit 0; fi; touch /tmp/x; echo hangs; sleep 600";
+        home.write(
+            "p.yaml",
+            Group::new()
+                .run("hangs", hangs)
+                .run("then", "echo went on")
+                .text(),
+        );
+        let run = Going::run(&home, &["run", "p.yaml"]);
+        run.until("[s/g/hangs] hangs", 1);
+        home.call(&["intervene", "hangs", action])
+            .says(action, 0, &["done\n"]);
+        let seen = run.end();
+        seen.says(action, code, &[says]);
+        assert_eq!(seen.times("went on"), usize::from(code == 0), "{action}");
+    }
+}
+
 #[test]
 fn a_killed_command_asks_again() {
     let home = Home::new();

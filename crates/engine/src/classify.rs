@@ -110,6 +110,15 @@ pub fn marked() -> Failure {
     }
 }
 
+/// The failure of what a person ended to have something else done about it.
+pub fn ended() -> Failure {
+    Failure {
+        error: ErrorKind::UserMarkedFailure,
+        message: "ended by a person".to_owned(),
+        help: None,
+    }
+}
+
 /// The failure of what is in a step group that begins again.
 pub fn again() -> Failure {
     Failure {

@@ -3,7 +3,7 @@
 use addon::frame::StopReason;
 use pipeline::plan::{Kind, NodeId};
 
-use crate::event::{Failure, Handling, Interrupt, Intervention};
+use crate::event::{Failure, Handling, Interrupt};
 use crate::phase::Phase;
 use crate::state::{Place, PodPhase, State, Undo};
 use crate::waits;
@@ -337,7 +337,7 @@ fn ordered(state: &State, id: &NodeId) -> Option<Stop> {
         orders.push((*since, StopReason::Abort, grace));
     }
     for (_, place, undone) in state.around(id) {
-        if let Some((Intervention::Abort | Intervention::MarkAsFailure, since)) = place.order {
+        if let Some((_, since)) = place.order {
             orders.push((since, StopReason::Abort, GRACE_MS));
         }
         if let Some((since, _)) = place.again.filter(|_| !undone) {

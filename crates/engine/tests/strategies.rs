@@ -554,6 +554,75 @@ fn a_person_is_asked_and_time_decides_where_nobody_answers() {
     }
 }
 
+/// It is ended, and what the person said becomes of it, whatever a strategy says.
+#[test]
+fn a_running_step_is_decided_about() {
+    let tree = || {
+        vec![
+            stage(
+                "s",
+                vec![group(
+                    "g",
+                    vec![
+                        step("a", &[End::Runs, End::Code(0)]).on(ALL, Action::Abort),
+                        good("b"),
+                    ],
+                )],
+            )
+            .undone_by(vec![group("undo", vec![good("u")])]),
+        ]
+    };
+    for (action, began, of_a, of_all) in [
+        (
+            Intervention::MarkAsSuccess,
+            vec!["a", "b"],
+            Status::Success,
+            Status::Success,
+        ),
+        (
+            Intervention::Ignore,
+            vec!["a", "b"],
+            Status::IgnoreFailed,
+            Status::Success,
+        ),
+        (
+            Intervention::Retry,
+            vec!["a", "a#1", "b"],
+            Status::Success,
+            Status::Success,
+        ),
+        (
+            Intervention::RetryStepGroup,
+            vec!["a", "a#1", "b"],
+            Status::Success,
+            Status::Success,
+        ),
+        (
+            Intervention::StageRollback,
+            vec!["a", "u"],
+            Status::Failed,
+            Status::Failed,
+        ),
+        (
+            Intervention::PipelineRollback,
+            vec!["a", "u"],
+            Status::Failed,
+            Status::Failed,
+        ),
+    ] {
+        let ran = run_asking(tree(), &[("a", "Running", action)]);
+        assert_eq!(
+            (ran.began(), ran.status("a"), ran.status("p")),
+            (
+                began.iter().map(ToString::to_string).collect(),
+                of_a,
+                of_all
+            ),
+            "{action:?}"
+        );
+    }
+}
+
 #[test]
 fn a_running_step_is_aborted_or_marked() {
     let tree = || {

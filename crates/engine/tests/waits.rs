@@ -331,12 +331,7 @@ fn what_becomes_of_those_who_meet() {
     // One is not known yet: it may still come.
     let mut state = run(&[("a", "Barrier", barrier(&["pipeline.later"]))]);
     assert_eq!(state.finished, None);
-    advance(
-        &mut state,
-        Input::Interrupt(engine::event::Interrupt::Abort),
-        1_100,
-    )
-    .unwrap();
+    advance(&mut state, Input::Interrupt(Interrupt::Abort), 1_100).unwrap();
     assert_eq!(state.finished, Some(Status::Aborted));
 }
 

@@ -14,13 +14,22 @@ use crate::steps;
 
 /// Asks it.
 pub(crate) fn run(args: &Intervene, output: Output) -> Result<Exit, Problem> {
-    let dir = Home::find()?.run(Some(&args.run))?;
-    let view = past::view(&dir)?;
-    let (node, action) = match (args.action, args.node.as_deref()) {
-        (Some(action), node) => (node, action),
-        (None, Some(word)) => (None, act(word)?),
-        (None, None) => return Err(Problem::invalid("nothing is asked").help(WAYS)),
+    let home = Home::find()?;
+    let first = args.run.as_str();
+    let (dir, node, action) = match (args.action, args.node.as_deref()) {
+        (Some(action), node) => (home.run(Some(first))?, node.map(str::to_owned), action),
+        // A run, or a step of the last one.
+        (None, Some(word)) => {
+            let action = act(word)?;
+            let (dir, node) = home.run_and_step(Some(first), None)?;
+            (dir, node, action)
+        }
+        (None, None) => match act(first) {
+            Ok(action) => (home.run(None)?, None, action),
+            Err(_) => return Err(Problem::invalid("nothing is asked").help(WAYS)),
+        },
     };
+    let (view, node) = (past::view(&dir)?, node.as_deref());
     let interrupt = match (node, action) {
         (None, Act::Abort) => Interrupt::Abort,
         (_, Act::Pause) => Interrupt::Pause,
@@ -46,7 +55,7 @@ pub(crate) fn run(args: &Intervene, output: Output) -> Result<Exit, Problem> {
     }
 }
 
-const WAYS: &str = "write `stepyard intervene RUN abort`, `pause` or `resume`, or `stepyard intervene RUN STEP ACTION`";
+const WAYS: &str = "write `stepyard intervene [RUN] abort`, `pause` or `resume`, or `stepyard intervene [RUN] STEP ACTION`";
 
 fn act(word: &str) -> Result<Act, Problem> {
     <Act as clap::ValueEnum>::from_str(word, false).map_err(|_| {

@@ -6,6 +6,7 @@
 use pipeline::plan::{Action, Kind, NodeId, Retry, Strategy};
 
 use super::halt::{closed, outside};
+use super::interrupt::may_retry;
 use super::{finished, pod_is_ready};
 use crate::classify;
 use crate::delegate;
@@ -28,6 +29,20 @@ pub(super) fn failed(
         place,
         now,
     };
+    // A person who ended it has said what becomes of it.
+    if let Some((intervention, _)) = place.order
+        && by_order(intervention)
+        && (intervention != Intervention::Retry || may_retry(state, place))
+        && let Some(handling) = decided(state, id, place, intervention, now)
+    {
+        return vec![Event::FailureHandled {
+            node: id.clone(),
+            failure: failure.clone(),
+            status,
+            handling,
+            by: By::Person,
+        }];
+    }
     let found = strategy(state, id, failure);
     let written = found.map(|(_, strategy)| asker.handling(&strategy.action));
     let (handling, by) = match (found, written) {
@@ -55,6 +70,14 @@ pub(super) fn failed(
         handling,
         by,
     }]
+}
+
+/// What was asked of a running step decides about it, also where a strategy would.
+fn by_order(intervention: Intervention) -> bool {
+    !matches!(
+        intervention,
+        Intervention::Abort | Intervention::MarkAsFailure
+    )
 }
 
 /// What of an action is still to be done where retries that it begins with are used up.
@@ -235,17 +258,25 @@ impl Asker<'_> {
 
 /// How a leaf failed by itself; none: it did not, or not yet.
 pub(super) fn own(place: &Place) -> Option<(Status, Failure)> {
-    let marked = matches!(place.order, Some((Intervention::MarkAsFailure, _)));
+    let marked = place
+        .order
+        .and_then(|(intervention, _)| match intervention {
+            Intervention::Abort => None,
+            Intervention::MarkAsFailure => Some(classify::marked()),
+            _ => Some(classify::ended()),
+        });
     match (place.phase, &place.end) {
-        (Phase::Recorded, Some(Ok(record))) => match classify::record(record) {
-            (Status::Aborted, _) if marked => Some((Status::Failed, classify::marked())),
-            (Status::Failed, failure) => {
+        (Phase::Recorded, Some(Ok(record))) => match (classify::record(record), marked) {
+            ((Status::Aborted, _), Some(marked)) => Some((Status::Failed, marked)),
+            ((Status::Failed, failure), _) => {
                 let own = delegate::failure(&place.node, record);
                 Some((Status::Failed, own.or(failure)?))
             }
-            (status, failure) => Some((status, failure?)),
+            ((status, failure), _) => Some((status, failure?)),
         },
-        (Phase::Lost, Some(Err(_))) if marked => Some((Status::Failed, classify::marked())),
+        (Phase::Lost, Some(Err(_))) if marked.is_some() => {
+            marked.map(|marked| (Status::Failed, marked))
+        }
         (Phase::Lost, Some(Err(_))) if place.timed_out.is_some() => {
             Some((Status::Expired, classify::expired()))
         }
@@ -349,13 +380,30 @@ pub(super) fn by_person(
     now: u64,
 ) -> Option<Event> {
     let handled = place.handled.as_ref()?;
+    Some(Event::FailureHandled {
+        node: id.clone(),
+        failure: handled.failure.clone(),
+        status: handled.status,
+        handling: decided(state, id, place, intervention, now)?,
+        by: By::Person,
+    })
+}
+
+/// What a person's decision comes to; none where it cannot be.
+pub(super) fn decided(
+    state: &State,
+    id: &NodeId,
+    place: &Place,
+    intervention: Intervention,
+    now: u64,
+) -> Option<Handling> {
     let asker = Asker {
         state,
         id,
         place,
         now,
     };
-    let handling = match intervention {
+    Some(match intervention {
         Intervention::Abort => Handling::Abort,
         Intervention::MarkAsFailure => Handling::MarkAsFailure,
         Intervention::MarkAsSuccess => Handling::MarkAsSuccess,
@@ -377,12 +425,5 @@ pub(super) fn by_person(
                 at_ms: now,
             }
         }
-    };
-    Some(Event::FailureHandled {
-        node: id.clone(),
-        failure: handled.failure.clone(),
-        status: handled.status,
-        handling,
-        by: By::Person,
     })
 }

@@ -1,11 +1,11 @@
 //! What a person may ask of a run while it goes, and why not.
 
-use pipeline::plan::Kind;
+use pipeline::plan::{Kind, NodeId};
 
 use super::fail;
 use crate::event::{Event, Interrupt, Intervention};
 use crate::phase::{Phase, Sort};
-use crate::state::State;
+use crate::state::{Place, State};
 
 /// The events that an interrupt means; none where [`refusal`] has a reason.
 pub(super) fn interrupted(state: &State, interrupt: Interrupt, now: u64) -> Vec<Event> {
@@ -47,29 +47,16 @@ pub fn refusal(state: &State, interrupt: &Interrupt) -> Option<String> {
             match place.phase {
                 Phase::Waiting => Some(format!("{node} has not begun")),
                 Phase::Finished(_) => Some(format!("{node} is over")),
-                Phase::Asking => match action {
-                    // The same container, in the same pod.
-                    Intervention::Retry if !may_retry(state, place) => Some(format!(
-                        "the pod of {node} is gone: it cannot be tried again there"
-                    )),
-                    Intervention::RetryStepGroup
-                        if fail::by_person(state, node, place, *action, 0).is_none() =>
-                    {
-                        Some(format!("{node} is in no step group"))
-                    }
-                    _ => None,
-                },
+                Phase::Asking => impossible(state, node, place, *action),
                 _ if place.order.is_some() => Some(format!("{node} ends already")),
-                _ => match action {
-                    Intervention::Abort => None,
-                    Intervention::MarkAsFailure
-                        if matches!(place.sort(), Sort::Step | Sort::Wait) =>
-                    {
-                        None
-                    }
+                _ => match (action, place.sort()) {
+                    (Intervention::Abort, _) => None,
+                    (Intervention::MarkAsFailure, Sort::Step | Sort::Wait) => None,
+                    // It is ended, and what was decided becomes of it.
+                    (_, Sort::Step) => impossible(state, node, place, *action),
                     // Somebody has seen what it waits for.
-                    Intervention::MarkAsSuccess if is_wait(place) => None,
-                    Intervention::MarkAsFailure => Some(format!(
+                    (_, Sort::Wait) if is_wait(place) => impossible(state, node, place, *action),
+                    (Intervention::MarkAsFailure, _) => Some(format!(
                         "{node} is no step; only a step is marked as failed"
                     )),
                     _ => Some(format!("{node} does not wait for a decision")),
@@ -80,12 +67,26 @@ pub fn refusal(state: &State, interrupt: &Interrupt) -> Option<String> {
     }
 }
 
+/// Why a decision about a step cannot be carried out.
+fn impossible(state: &State, node: &NodeId, place: &Place, action: Intervention) -> Option<String> {
+    match action {
+        // The same container, in the same pod.
+        Intervention::Retry if !may_retry(state, place) => Some(format!(
+            "the pod of {node} is gone: it cannot be tried again there"
+        )),
+        Intervention::RetryStepGroup if fail::decided(state, node, place, action, 0).is_none() => {
+            Some(format!("{node} is in no step group"))
+        }
+        _ => None,
+    }
+}
+
 /// A step that lets time pass.
-fn is_wait(place: &crate::state::Place) -> bool {
+fn is_wait(place: &Place) -> bool {
     matches!(&place.node.kind, Kind::Step(step) if step.r#type == "Wait")
 }
 
-fn may_retry(state: &State, place: &crate::state::Place) -> bool {
+pub(super) fn may_retry(state: &State, place: &Place) -> bool {
     place.sort() != Sort::Step
         || crate::delegate::is_own(&place.node)
         || super::pod_is_ready(state, place)

@@ -60,10 +60,7 @@ pub(super) fn waiting(state: &State, id: &NodeId, place: &Place, now: u64) -> Ve
         Some(Intervention::Abort) => {
             return vec![finished(id, Status::Aborted, Some(classify::aborted()))];
         }
-        Some(Intervention::MarkAsSuccess) if place.phase == Phase::Entered => {
-            return vec![finished(id, Status::Success, None)];
-        }
-        Some(_) if place.phase == Phase::Entered => return unable(id, classify::marked()),
+        Some(own) if place.phase == Phase::Entered => return unable(id, ended(own)),
         _ => {}
     }
     if let Some((status, failure)) = fail::own(place) {
@@ -126,7 +123,7 @@ pub(super) fn step(
             Some(Intervention::Abort) => {
                 return vec![finished(id, Status::Aborted, Some(classify::aborted()))];
             }
-            Some(_) => return unable(id, classify::marked()),
+            Some(own) => return unable(id, ended(own)),
             None => {}
         }
         if let Some(Err(failure)) = &place.judged {
@@ -202,6 +199,14 @@ fn unable_now(place: &Place, id: &NodeId, failure: Failure) -> Vec<Event> {
         unable(id, failure)
     } else {
         Vec::new()
+    }
+}
+
+/// The failure of what a person asked something of before it began.
+fn ended(asked: Intervention) -> Failure {
+    match asked {
+        Intervention::MarkAsFailure => classify::marked(),
+        _ => classify::ended(),
     }
 }
 
