@@ -114,11 +114,18 @@ impl Documents {
 
     /// Tells the warnings; errors end the command.
     pub(crate) fn pipeline(&self) -> Result<&Pipeline, Problem> {
+        self.pipeline_and(Vec::new())
+    }
+
+    /// The same, with what else is wrong.
+    pub(crate) fn pipeline_and(&self, more: Vec<Diagnostic>) -> Result<&Pipeline, Problem> {
         // What other servers would refuse is no news to somebody who runs it here; `validate` tells it.
-        let here = |d: &&Diagnostic| d.is_error() || !d.code.as_str().starts_with("SY04");
-        let told: Vec<_> = self.diagnostics.iter().filter(here).cloned().collect();
+        let here = |d: &Diagnostic| d.is_error() || !d.code.as_str().starts_with("SY04");
+        let all = self.diagnostics.iter().cloned().chain(more);
+        let mut told: Vec<_> = all.filter(here).collect();
+        syntax::diagnostic::sort(&mut told);
         texts::tell(&told, &self.sources);
-        let errors = self.diagnostics.iter().filter(|d| d.is_error()).count();
+        let errors = told.iter().filter(|d| d.is_error()).count();
         if errors > 0 {
             let count = crate::screen::words::count(errors as u64, "error");
             return Err(Problem::invalid(format!("{count}; nothing was run"))

@@ -93,10 +93,9 @@ pub(crate) fn again(
 ) -> Result<Again, Problem> {
     let given = Given::read(&meta.set, &[], &meta.input_sets)?;
     let documents = documents(meta, run, &given)?;
-    let pipeline = documents.pipeline()?;
     let file = args.secrets_file.as_deref();
     let secrets = secrets(meta, &documents, &args.secrets, file)?;
-    begin::check(pipeline, &documents, &secrets)?;
+    let pipeline = documents.pipeline_and(begin::unknown_secrets(&documents, &secrets))?;
     let clusters = clusters::connectors(pipeline, &documents.entities, &secrets, &meta.backend)?;
     let mut references = begin::registries(pipeline);
     references.extend(begin::agent_registries(pipeline, &meta.backend));

@@ -11,7 +11,7 @@ use pipeline::model::{
 };
 use pipeline::plan::{Place, What};
 
-use syntax::Span;
+use syntax::{Diagnostic, Span, code};
 
 use crate::access;
 use crate::args::{NetworkName, Output, Run, SecretArgs};
@@ -38,14 +38,13 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         &args.source.input_set,
     )?;
     let documents = Documents::read(&args.source.pipeline, &args.source.entities, Some(&given))?;
-    let pipeline = documents.pipeline()?;
     let secrets = secrets(&args.secrets, &documents)?;
+    let pipeline = documents.pipeline_and(unknown_secrets(&documents, &secrets))?;
     let locals = args
         .local
         .iter()
         .map(|text| Local::parse(text))
         .collect::<Result<Vec<_>, _>>()?;
-    check(pipeline, &documents, &secrets)?;
     for local in &locals {
         local.fits(pipeline, &documents.entities)?;
     }
@@ -163,18 +162,15 @@ pub(crate) fn documents_secrets(
     Ok(())
 }
 
-/// What a run needs and nobody gave is told before anything starts.
-pub(crate) fn check(
-    pipeline: &Pipeline,
-    documents: &Documents,
-    secrets: &Secrets,
-) -> Result<(), Problem> {
+/// Secrets that a run needs and nobody gave, each told at the first place that needs it, before anything starts.
+pub(crate) fn unknown_secrets(documents: &Documents, secrets: &Secrets) -> Vec<Diagnostic> {
     let mut wanted: IndexMap<&str, Span> = documents
         .secrets
         .iter()
         .map(|reference| (&*reference.value, reference.span))
         .collect();
-    for variable in pipeline.variables.iter().flat_map(|v| &v.0) {
+    let pipeline = documents.pipeline.iter();
+    for variable in pipeline.flat_map(|own| &own.variables).flat_map(|v| &v.0) {
         let secret = variable
             .kind
             .as_ref()
@@ -186,26 +182,18 @@ pub(crate) fn check(
             wanted.entry(&reference.value).or_insert(reference.span);
         }
     }
-    wanted.retain(|reference, _| secrets.get(reference).is_none());
-    let place = |span: Span| {
-        let name = documents.sources.get(span.source).name();
-        let start = documents.sources.start(span);
-        format!("{name}:{}:{}", start.line, start.column)
-    };
-    match (wanted.first(), wanted.len()) {
-        (None, _) => Ok(()),
-        (Some((reference, span)), 1) => Err(Secrets::missing(reference, &place(*span))),
-        (Some((first, _)), many) => {
-            let all: Vec<_> = wanted
-                .iter()
-                .map(|(reference, span)| format!("`{reference}` ({})", place(*span)))
-                .collect();
-            Err(
-                Problem::invalid(format!("{many} secrets have no value: {}", all.join(", ")))
-                    .help(Secrets::ways(first)),
+    wanted
+        .into_iter()
+        .filter(|(reference, _)| secrets.get(reference).is_none())
+        .map(|(reference, span)| {
+            Diagnostic::error(
+                code::UNKNOWN_SECRET,
+                format!("the secret `{reference}` has no value"),
             )
-        }
-    }
+            .at(span, "")
+            .help(Secrets::ways(reference).replace('\n', " "))
+        })
+        .collect()
 }
 
 /// Every step of a pipeline.

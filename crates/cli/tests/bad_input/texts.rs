@@ -80,12 +80,17 @@ fn bad_pipelines() {
         (
             "an unknown secret",
             pipeline("", "", "image: 'host:/', command: 'echo <+secrets.getValue(\"tok\")>'").into_bytes(),
-            &["the secret `tok` has no value; p.yaml:", "--secret tok=", "STEPYARD_SECRET_TOK"],
+            &["error[SY0303]: the secret `tok` has no value", "--> p.yaml:", "--secret tok=", "STEPYARD_SECRET_TOK"],
         ),
         (
             "unknown secrets, and one in a comment",
             pipeline("", "", "image: 'host:/', command: \"echo <+secrets.getValue('tok')> <+secrets.getValue( 'account.key' )>\" # <+secrets.getValue('none')>\n                        ").into_bytes(),
-            &["2 secrets have no value: `tok` (p.yaml:", "`account.key` (p.yaml:"],
+            &["the secret `tok` has no value", "the secret `account.key` has no value", "2 errors; nothing was run"],
+        ),
+        (
+            "a secret, an input and a step that are not there, at once",
+            pipeline("", "", "image: <+input>, command: 'echo <+secrets.getValue(\"tok\")> <+steps.nobody.status>'").into_bytes(),
+            &["SY0303", "SY0304", "SY0601", "3 errors; nothing was run"],
         ),
         (
             "an unknown step",
