@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -270,6 +272,34 @@ async fn refusals_have_words_of_their_own() {
             e.to_string().contains(words) && e.to_string().contains("/a/b:1"),
             "{e}"
         );
+    }
+}
+
+/// What passes is waited for: a manifest and a blob, each refused twice with the word of a registry that has too much to do.
+#[tokio::test]
+async fn a_registry_that_is_busy_for_a_moment_is_asked_again() {
+    for answer in [
+        "503 Service Unavailable\r\n",
+        "429 Too Many Requests\r\nRetry-After: 0\r\n",
+    ] {
+        let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::open());
+        let (at, _built) = push_noise(&registry, "team/app:1", 1000).await;
+        let text = format!("HTTP/1.1 {answer}Content-Length: 0\r\nConnection: close\r\n\r\n");
+        let asked = Mutex::new(BTreeMap::<String, u32>::new());
+        let front = Front::before(&registry.host, move |seen| {
+            let path = seen.line.split(' ').nth(1).unwrap_or_default().to_owned();
+            let mut asked = asked.lock().expect("not poisoned");
+            let times = asked.entry(path).or_default();
+            *times += 1;
+            match *times {
+                1..=2 => Act::Answer(text.clone()),
+                _ => Act::Forward,
+            }
+        });
+        let at = name(&format!("{}/{}:1", front.host, at.repository));
+        let image = ensure(&client(dir.path()), &at, &want(Pull::Always)).await;
+        let image = image.unwrap_or_else(|e| panic!("{answer}: {e}"));
+        assert_eq!(image.layers.len(), 1, "{answer}");
     }
 }
 

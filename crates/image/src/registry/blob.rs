@@ -23,7 +23,7 @@ const GATHERED: usize = 256 * 1024;
 /// How often in a row a download may fail without a byte of progress.
 const FRUITLESS: u32 = 3;
 /// Between two such tries, times their number.
-const PAUSE: Duration = Duration::from_millis(250);
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// How far a download is.
 #[derive(Debug, Default)]
@@ -142,16 +142,21 @@ impl Registry {
                 Err(e) => e,
             };
             fruitless = if d.have > before { 0 } else { fruitless + 1 };
-            let again = matches!(
-                e,
+            let pause = match e {
+                // Nothing tells when a registry is well again; one that just cut a connection gets a moment.
                 Error::Unreachable { .. }
-                    | Error::TimedOut { .. }
-                    | Error::Registry { status: 500.., .. }
-            );
-            if again && fruitless < FRUITLESS {
-                if fruitless > 0 {
-                    // Nothing tells when a registry is well again; one that just cut a connection gets a moment.
-                    tokio::time::sleep(PAUSE * fruitless).await;
+                | Error::TimedOut { .. }
+                | Error::Registry { status: 500.., .. } => Some(PAUSE * fruitless),
+                Error::RateLimited { retry_after, .. } => {
+                    Some(retry_after.map_or(PAUSE * fruitless, Duration::from_secs))
+                }
+                _ => None,
+            };
+            if let Some(pause) = pause.filter(|own| *own <= super::LONGEST_PAUSE)
+                && fruitless < FRUITLESS
+            {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
                 }
                 continue;
             }
@@ -177,6 +182,8 @@ impl Registry {
         }
         let path = format!("blobs/{}", d.blob.digest);
         let mut request = Request::new(Method::GET, &path);
+        // A download counts its own tries: what comes of them is kept.
+        request.patient = false;
         if d.have > 0
             && let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", d.have))
         {

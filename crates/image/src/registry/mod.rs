@@ -25,6 +25,10 @@ const LONGEST_DOCUMENT: u64 = 8 << 20;
 const MOST_REDIRECTS: u32 = 5;
 /// How much of a refusal's text is shown.
 const SHOWN: usize = 300;
+/// How often a request is sent again that a registry is too busy for.
+const BUSY: u32 = 2;
+/// What a registry may ask for before the next try; who wants more is told to come later by hand.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How registries are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +101,8 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: HeaderMap,
     /// Made again for each try.
     pub(crate) body: Option<&'a (dyn Fn() -> std::io::Result<reqwest::Body> + Send + Sync)>,
+    /// It is sent again where the registry is busy.
+    pub(crate) patient: bool,
 }
 
 impl<'a> Request<'a> {
@@ -106,6 +112,7 @@ impl<'a> Request<'a> {
             path,
             headers: HeaderMap::new(),
             body: None,
+            patient: true,
         }
     }
 }
@@ -203,7 +210,7 @@ impl Registry {
         let home = parse(&at.base)?.origin();
         let key = Self::key(ask, at);
         let mut grant = self.grant(&key);
-        let (mut tried, mut hops) = (false, 0);
+        let (mut tried, mut hops, mut busy) = (false, 0, 0);
         loop {
             // Blobs often lie elsewhere, behind a signed URL: nobody else is shown what the registry granted.
             let ours = url.origin() == home;
@@ -251,6 +258,14 @@ impl Registry {
                     grant = Some(new);
                     continue;
                 }
+            }
+            if request.patient
+                && busy < BUSY
+                && let Some(pause) = passing(&response, busy + 1)
+            {
+                busy += 1;
+                tokio::time::sleep(pause).await;
+                continue;
             }
             if status.is_client_error() && status != StatusCode::RANGE_NOT_SATISFIABLE
                 || status.is_server_error()
@@ -385,6 +400,25 @@ fn innermost(e: &reqwest::Error) -> String {
     std::error::Error::source(e).map_or_else(|| e.to_string(), chain)
 }
 
+/// How long to wait before an answer is asked for once more that says: not now; none: it says something else, or asks for more
+/// patience than a start has. `tries`: how often it was asked.
+fn passing(response: &Response, tries: u32) -> Option<Duration> {
+    let not_now = matches!(
+        response.status(),
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    );
+    let pause = retry_after(response).map_or(blob::PAUSE * tries, Duration::from_secs);
+    (not_now && pause <= LONGEST_PAUSE).then_some(pause)
+}
+
+fn retry_after(response: &Response) -> Option<u64> {
+    let header = response.headers().get(RETRY_AFTER)?;
+    header.to_str().ok()?.parse().ok()
+}
+
 /// A URL without its query, which may be a signature.
 fn place(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
@@ -409,17 +443,11 @@ async fn refusal(ask: &Ask<'_>, at: &Endpoint, response: Response) -> Error {
             registry,
             who: user.map_or_else(|| "anonymous users".into(), |u| format!("user `{u}`")),
         },
-        StatusCode::TOO_MANY_REQUESTS => {
-            let after = response
-                .headers()
-                .get(RETRY_AFTER)
-                .and_then(|v| v.to_str().ok()?.parse().ok());
-            Error::RateLimited {
-                image,
-                registry,
-                retry_after: after,
-            }
-        }
+        StatusCode::TOO_MANY_REQUESTS => Error::RateLimited {
+            image,
+            registry,
+            retry_after: retry_after(&response),
+        },
         status => {
             let text = response.text().await.unwrap_or_default();
             let text: String = text
