@@ -129,7 +129,8 @@ impl Documents {
         if errors > 0 {
             let count = crate::screen::words::count(errors as u64, "error");
             return Err(Problem::invalid(format!("{count}; nothing was run"))
-                .help("`stepyard explain CODE` tells more of each"));
+                .help("`stepyard explain CODE` tells more of each")
+                .diagnostics(texts::reports(&told, &self.sources)));
         }
         let name = self
             .ids

@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(problem) => {
-            problem.say();
+            problem.say(cli.output);
             problem.exit().into()
         }
     }

@@ -1,7 +1,13 @@
 //! What keeps a command from doing as it was told, in words for the person who told it.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use serde_json::json;
+use syntax::diagnostic::Report;
+
+use crate::args::Output;
 
 /// The command's end as its caller's script sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +42,8 @@ pub(crate) struct Problem {
     exit: Exit,
     message: String,
     help: Option<String>,
+    /// What is wrong with the texts, where that is the problem.
+    diagnostics: Vec<Report>,
 }
 
 impl Problem {
@@ -45,6 +53,7 @@ impl Problem {
             exit: Exit::Invalid,
             message: message.into(),
             help: None,
+            diagnostics: Vec::new(),
         }
     }
 
@@ -54,6 +63,7 @@ impl Problem {
             exit: Exit::Failed,
             message: message.into(),
             help: None,
+            diagnostics: Vec::new(),
         }
     }
 
@@ -85,9 +95,25 @@ impl Problem {
         self.exit
     }
 
-    /// Says it on standard error.
-    pub(crate) fn say(&self) {
+    /// With what is wrong with the texts.
+    pub(crate) fn diagnostics(mut self, diagnostics: Vec<Report>) -> Self {
+        self.diagnostics = diagnostics;
+        self
+    }
+
+    /// Says it on standard error; to machines also on standard output, as one line of JSON like those of a run.
+    pub(crate) fn say(&self, output: Output) {
         eprintln!("{self}");
+        if output == Output::Json {
+            let told = json!({
+                "kind": "error",
+                "message": self.message,
+                "help": self.help,
+                "diagnostics": self.diagnostics,
+            });
+            // Where nobody reads there is nobody to tell.
+            let _ = writeln!(io::stdout(), "{told}");
+        }
     }
 }
 

@@ -223,3 +223,32 @@ fn what_is_only_asked_is_answered_on_standard_output() {
         assert!(said.contains(says), "{args:?}: `{says}` is not in:\n{said}");
     }
 }
+
+/// A machine that reads the events of a run is told on the same stream why there is none.
+#[test]
+fn a_run_that_cannot_begin_is_told_to_machines() {
+    let home = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        home.path().join("p.yaml"),
+        pipeline("", "", "image: 'host:/', command: <+input>"),
+    )
+    .expect("a file");
+    for (args, says, code) in [
+        (["run", "gone.yaml"], "there is no file gone.yaml", None),
+        (
+            ["run", "p.yaml"],
+            "1 error; nothing was run",
+            Some("SY0601"),
+        ),
+    ] {
+        let output = stepyard(home.path(), &[args[0], args[1], "--output", "json"]);
+        assert_eq!(output.status.code(), Some(2));
+        let told: serde_json::Value =
+            serde_json::from_slice(&output.stdout).expect("one JSON value");
+        assert_eq!(
+            (&told["kind"], &told["message"]),
+            (&"error".into(), &says.into())
+        );
+        assert_eq!(told["diagnostics"][0]["code"].as_str(), code);
+    }
+}
