@@ -13,8 +13,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pipeline::model::{ConnectorSpec, Entities, Param, Pipeline, StepSpec};
-use pipeline::resolve::clone_names;
+use pipeline::model::{ConnectorSpec, Entities, GitClone, Param, Pipeline, StepSpec};
+use pipeline::plan::{Place, What};
+use pipeline::resolve::{clone_names, is_url};
+use syntax::{Diagnostic, code};
 
 use crate::cmd::run::steps;
 use crate::problem::Problem;
@@ -77,23 +79,9 @@ impl Local {
             let StepSpec::GitClone(clone) = &step.spec else {
                 continue;
             };
-            let repo = match &clone.repo_name {
-                None => None,
-                Some(Param::Literal(name)) => Some(name.value.as_str()),
-                Some(_) => return Ok(()),
-            };
-            let reference = clone.connector_ref.as_ref();
-            if reference.is_some_and(|param| param.literal().is_none()) {
+            let Some(all) = names_of(clone, step.common.identifier.as_str(), entities) else {
                 return Ok(());
-            }
-            let connector = reference
-                .and_then(Param::literal)
-                .and_then(|reference| entities.connector(reference));
-            let url = match connector.map(|own| &own.spec) {
-                Some(ConnectorSpec::Git(own)) => own.url.as_ref().map(|url| url.value.as_str()),
-                _ => None,
             };
-            let all = clone_names(step.common.identifier.as_str(), repo, url);
             if all.contains(&self.repo.as_str()) {
                 return Ok(());
             }
@@ -114,6 +102,64 @@ impl Local {
             ))
         })
     }
+}
+
+/// What a clone may be called; none where only the run will know it.
+fn names_of<'c>(
+    clone: &'c GitClone,
+    step: &'c str,
+    entities: &'c Entities,
+) -> Option<Vec<&'c str>> {
+    let repo = match &clone.repo_name {
+        None => None,
+        Some(Param::Literal(name)) => Some(name.value.as_str()),
+        Some(_) => return None,
+    };
+    let reference = match &clone.connector_ref {
+        None => None,
+        Some(reference) => Some(reference.literal()?),
+    };
+    let connector = reference.and_then(|reference| entities.connector(reference));
+    let url = match connector.map(|own| &own.spec) {
+        Some(ConnectorSpec::Git(own)) => own.url.as_ref().map(|url| url.value.as_str()),
+        _ => None,
+    };
+    Some(clone_names(step, repo, url))
+}
+
+/// A clone whose connector is not among the entities, and which no working tree stands in for.
+pub(crate) fn unknown_connector(
+    place: &Place<'_>,
+    entities: &Entities,
+    locals: &[Local],
+) -> Option<Diagnostic> {
+    let What::Step(step) = place.what else {
+        return None;
+    };
+    let StepSpec::GitClone(clone) = &step.spec else {
+        return None;
+    };
+    let written = clone.connector_ref.as_ref()?;
+    let reference = written.literal()?;
+    let repo = clone.repo_name.as_ref().map(Param::text);
+    if entities.connector(reference).is_some() || repo.is_some_and(is_url) {
+        return None;
+    }
+    let names = names_of(clone, step.identifier.as_str(), entities)?;
+    let stood_in = |local: &Local| names.contains(&local.repo.as_str());
+    if locals.iter().any(stood_in) {
+        return None;
+    }
+    Some(
+        Diagnostic::error(
+            code::UNKNOWN_CONNECTOR,
+            format!("the connector `{reference}` is not there"),
+        )
+        .at(written.span(), "")
+        .help(
+            "put it beside the pipeline: `--entities DIR`, or a further document `connector:`; or take a working tree: `--local REPO=DIR`",
+        ),
+    )
 }
 
 /// A working tree with the repositories inside it, each as git knows it; what is no tree of git's, as a whole.

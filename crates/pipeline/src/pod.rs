@@ -2,6 +2,7 @@
 //!
 //! It names no secret and holds no environment: what a step needs travels to its own process when it starts.
 
+mod capabilities;
 mod delegate;
 mod describe;
 mod layout;
@@ -13,6 +14,7 @@ mod requests;
 mod tests;
 mod yaml;
 
+pub use capabilities::CAPABILITIES;
 pub use delegate::{PROCESS, delegate, is_delegate};
 pub use describe::{INIT_TIMEOUT_MS, Options, describe};
 pub use layout::{Layout, MOST, layout, layout_around, slotted};

@@ -33,8 +33,8 @@ mod wait;
 
 pub(crate) use early::early;
 pub(crate) use fits::fits;
-pub use git::clone_names;
 pub(crate) use git::stand_in;
+pub use git::{clone_names, is_url};
 pub use image::{needs_privileges, pull_of, reference};
 pub(crate) use known::AsOf;
 pub use known::{Fact, Known, Nodes, Tree, World};

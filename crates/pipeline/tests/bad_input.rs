@@ -395,6 +395,14 @@ fn groups_and_steps() {
             ),
         ),
         case(
+            "settings that no container takes",
+            group(
+                "",
+                "containerSecurityContext: {capabilities: {add: [NET_ADMN, CAP_CHOWN], drop: [all, ALL]}}\nvolumes:\n  - {type: HostPath, mountPath: /a, spec: {path: cache}}\n  - {type: PersistentVolumeClaim, mountPath: /b, spec: {claimName: Team_Cache}}\n  - {type: ConfigMap, mountPath: /c, spec: {name: ../x}}\n",
+                &run("").replace("image: ", "image: my "),
+            ),
+        ),
+        case(
             "reserved shared paths",
             group(
                 "sharedPaths: [/harness, /addon/, /addon/bin, relative, /]\n",

@@ -170,6 +170,8 @@ codes! {
     REQUEST_OVER_LIMIT = "SY0216";
     /// A workspace that cannot be taken over.
     WORKSPACE_FROM = "SY0217";
+    /// A setting that no container takes.
+    BAD_SETTING = "SY0218";
 
     /// A text that is no reference.
     BAD_REFERENCE = "SY0301";

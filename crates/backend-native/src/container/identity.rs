@@ -4,7 +4,7 @@ use std::fs;
 
 use driver::backend::Failure;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use pipeline::pod::{Security, User};
+use pipeline::pod::{CAPABILITIES, Security, User};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::{Talk, failed, refused};
@@ -27,51 +27,6 @@ const DEFAULT: [&str; 14] = [
     "SYS_CHROOT",
     "KILL",
     "AUDIT_WRITE",
-];
-
-/// All capabilities by number, as in `linux/capability.h`.
-const ALL: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
 ];
 
 /// Who a container runs as.
@@ -280,7 +235,7 @@ fn capabilities(name: &str, security: &Security) -> Result<u64, Failure> {
 }
 
 fn number(name: &str) -> Option<usize> {
-    ALL.iter().position(|known| *known == name)
+    CAPABILITIES.iter().position(|known| *known == name)
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
     let part = Part::of(pipeline, args.only.as_deref(), args.from.as_deref())?;
     part.check(
         pipeline,
-        &documents.sources,
+        &documents,
+        &locals,
         Delegate::of(args.no_delegate_scripts)?,
         now_ms(),
     )?;

@@ -11,9 +11,11 @@ use pipeline::model::Pipeline;
 use pipeline::plan::{self, Node, NodeId, Place, Wait, What, Written as AsWritten};
 use pipeline::pod;
 use pipeline::resolve::World;
-use syntax::{Diagnostic, Sources};
+use syntax::Diagnostic;
 
 use super::{Delegate, Part, Written, configuration};
+use crate::documents::Documents;
+use crate::local::{self, Local};
 use crate::problem::Problem;
 use crate::screen::words;
 use crate::texts;
@@ -27,10 +29,12 @@ impl Part {
     pub(crate) fn check(
         &self,
         pipeline: &Pipeline,
-        sources: &Sources,
+        documents: &Documents,
+        locals: &[Local],
         delegate: Delegate,
         now_ms: u64,
     ) -> Result<(), Problem> {
+        let sources = &documents.sources;
         let mut found = self.unsupported(pipeline);
         let wanted = Place::all(pipeline)
             .into_iter()
@@ -39,6 +43,11 @@ impl Part {
         for place in wanted {
             found.extend(delegate.refuses(&place));
             over.extend(plan::over(&place, now_ms));
+            over.extend(local::unknown_connector(
+                &place,
+                &documents.entities,
+                locals,
+            ));
         }
         if !over.is_empty() {
             let count = words::count(over.len() as u64, "error");

@@ -69,8 +69,8 @@ fn registries_and_platforms() {
         ),
         (
             "no image at all",
-            "UPPER CASE".to_owned(),
-            &["`UPPER CASE` is not an image reference", "help"],
+            "repo:UPPER:CASE".to_owned(),
+            &["`repo:UPPER:CASE` is not an image reference", "help"],
         ),
         (
             "no such layout",

@@ -93,6 +93,11 @@ fn bad_pipelines() {
             &["SY0303", "SY0304", "SY0601", "3 errors; nothing was run"],
         ),
         (
+            "a clone by an unknown connector",
+            pipeline("", "", FINE).replace("type: Run", "type: GitClone").replace(FINE, "connectorRef: nowhere, repoName: shop, build: {type: branch, spec: {branch: main}}").into_bytes(),
+            &["SY0302", "`nowhere`", "--local REPO=DIR"],
+        ),
+        (
             "an unknown step",
             pipeline("", "", "image: 'host:/', command: 'echo <+steps.nobody.output.outputVariables.X>'").into_bytes(),
             &["nobody"],

@@ -9,6 +9,7 @@ mod loops;
 mod mounts;
 mod portable;
 pub(super) mod references;
+mod settings;
 mod strategies;
 mod wholes;
 

@@ -144,7 +144,8 @@ fn last(source: &str) -> &str {
     last.strip_suffix(".git").unwrap_or(last)
 }
 
-fn is_url(repo: &str) -> bool {
+/// Whether a repository is written as a whole: a URL, an address of SSH, a path.
+pub fn is_url(repo: &str) -> bool {
     repo.contains("://") || repo.starts_with("git@") || repo.starts_with('/')
 }
 

@@ -10,7 +10,7 @@ use super::super::param::Param;
 use super::super::stage::{Stage, StageSpec};
 use super::super::step::{Class, Step, StepSpec};
 use super::super::units::User;
-use super::mounts;
+use super::{mounts, settings};
 use crate::plan::{Runs, runs};
 
 /// Every step and group of a stage.
@@ -138,6 +138,7 @@ fn in_pod(step: &Step, group: &StepGroup, cx: &mut Cx) {
         StepSpec::Plugin(plugin) => Some(&plugin.container),
         _ => None,
     };
+    settings::image(container.and_then(|own| own.image.as_ref()), cx);
     let kubernetes = group.kubernetes().is_some();
     let uses = matches!(&step.spec, StepSpec::Plugin(plugin) if plugin.uses.is_some());
     if let Some(container) = container

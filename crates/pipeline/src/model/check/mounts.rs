@@ -9,6 +9,7 @@ use super::super::infra::StepGroupInfra;
 use super::super::lower::Cx;
 use super::super::param::Param;
 use super::super::units::User;
+use super::settings;
 use crate::pod::{ADDON, RESERVED_PATHS};
 
 /// The shared paths, volumes and security context of a group.
@@ -48,9 +49,13 @@ pub(super) fn group(group: &StepGroup, cx: &mut Cx) {
         _ => (None, None, None),
     };
     for volume in volumes.and_then(Param::literal).into_iter().flatten() {
+        settings::volume(volume, cx);
         if let Some(Param::Literal(path)) = &volume.mount_path {
             mount(&path.value, path.span, "a mount path", &mut seen, cx);
         }
+    }
+    if let Some(security) = security.and_then(Param::literal) {
+        settings::security(security, cx);
     }
     if let Some(security) = security.and_then(Param::literal)
         && let Some(Param::Literal(refused)) = &security.run_as_non_root
