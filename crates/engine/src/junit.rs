@@ -237,7 +237,8 @@ fn said(case: &Case) -> bool {
 
 fn begin(tag: &BytesStart<'_>, suite: Option<&String>) -> Case {
     let mut class = attribute(tag, "classname");
-    let mut name = attribute(tag, "name");
+    let name = attribute(tag, "name");
+    let mut short = name.as_str();
     // xUnit.net's own: the name holds the class, and the end is an attribute.
     let result = match attribute(tag, "result").as_str() {
         "Fail" => Verdict::Failed,
@@ -246,12 +247,10 @@ fn begin(tag: &BytesStart<'_>, suite: Option<&String>) -> Case {
     };
     if class.is_empty() && local(tag) == "test" {
         class = attribute(tag, "type");
-        let method = name
-            .strip_prefix(&class)
-            .and_then(|own| own.strip_prefix('.'));
-        if let Some(method) = method {
-            name = method.to_owned();
-        }
+        let method = name.strip_prefix(&class);
+        short = method
+            .and_then(|own| own.strip_prefix('.'))
+            .unwrap_or(short);
     }
     Case {
         class: if class.is_empty() {
@@ -259,7 +258,7 @@ fn begin(tag: &BytesStart<'_>, suite: Option<&String>) -> Case {
         } else {
             class
         },
-        name,
+        name: short.to_owned(),
         time_ms: seconds(&attribute(tag, "time")),
         result,
         message: String::new(),

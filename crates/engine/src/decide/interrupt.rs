@@ -50,8 +50,8 @@ pub fn refusal(state: &State, interrupt: &Interrupt) -> Option<String> {
                 Phase::Asking => impossible(state, node, place, *action),
                 _ if place.order.is_some() => Some(format!("{node} ends already")),
                 _ => match (action, place.sort()) {
-                    (Intervention::Abort, _) => None,
-                    (Intervention::MarkAsFailure, Sort::Step | Sort::Wait) => None,
+                    (Intervention::Abort, _)
+                    | (Intervention::MarkAsFailure, Sort::Step | Sort::Wait) => None,
                     // It is ended, and what was decided becomes of it.
                     (_, Sort::Step) => impossible(state, node, place, *action),
                     // Somebody has seen what it waits for.
