@@ -70,7 +70,8 @@ impl Plain {
     ) -> io::Result<()> {
         let mut say = |this: &mut Self, node: &NodeId, text: &str| {
             let prefix = this.prefix(at_ms, &view.path(node));
-            write_line(to, &prefix, text.as_bytes())
+            let mut lines = text.lines();
+            lines.try_for_each(|line| write_line(to, &prefix, line.as_bytes()))
         };
         match event {
             Event::RunCreated {

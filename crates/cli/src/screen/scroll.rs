@@ -51,7 +51,11 @@ pub(crate) fn block(view: &View, seen: &Seen, columns: usize, colour: bool) -> V
                     .with(Tone::Dim, format!("  {:?}", failure.error)),
             ];
             if let Some(help) = &failure.help {
-                lines.push(Line::of(Tone::Dim, format!("  help: {help}")));
+                let mut head = "  help: ";
+                for help in help.lines() {
+                    lines.push(Line::of(Tone::Dim, format!("{head}{help}")));
+                    head = "        ";
+                }
             }
             let decided = handling::decided(view, what, by, stamped.at_ms);
             lines.push(Line::of(Tone::Plain, format!("  {decided}")));

@@ -119,11 +119,11 @@ fn bad_images(images: &BTreeMap<String, Result<ImageFacts, Failure>>) -> Option<
     Some(Failure {
         error: first.error,
         message: format!(
-            "{} images cannot be used: {}",
+            "{} images cannot be used:\n{}",
             reasons.len(),
-            all.join("; ")
+            all.join("\n")
         ),
-        help: (!helps.is_empty()).then(|| helps.join("; ")),
+        help: (!helps.is_empty()).then(|| helps.join("\n")),
     })
 }
 

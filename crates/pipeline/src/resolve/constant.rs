@@ -27,7 +27,7 @@ pub(super) fn problem(
     let error = Template::parse(text).ok()?.value(at).err()?;
     let (message, help) = match error.problem {
         Problem::TooDeep if variable => (
-            "the variable leads back to itself".to_owned(),
+            "the variable leads back to itself, or through more than 16 others".to_owned(),
             "give one of the variables on the way a value of its own",
         ),
         Problem::Secret(_) => return None,
