@@ -74,7 +74,7 @@ pub(super) async fn send(request: &Request, outputs: &mut Outputs) -> Result<(),
         to.insert(own.name.clone(), value);
     }
     if let Some(assertion) = &request.assertion {
-        let holds = seen.holds(assertion).map_err(|why| Failed {
+        let holds = seen.asserts(assertion).map_err(|why| Failed {
             code: MISWRITTEN,
             message: format!("the assertion `{assertion}` cannot be evaluated: {why}"),
         })?;

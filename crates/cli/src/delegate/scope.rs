@@ -18,6 +18,17 @@ impl Seen<'_> {
         expr.holds(self).map_err(|e| e.to_string())
     }
 
+    /// Whether an assertion holds: what is neither true nor false asserts nothing, and is an error.
+    pub(super) fn asserts(&self, assertion: &str) -> Result<bool, String> {
+        let expr = expr::parse_condition(assertion).map_err(|e| e.to_string())?;
+        match expr.value(self) {
+            Ok(Value::Bool(_) | Value::Null) | Err(_) => {}
+            Ok(Value::Text(text)) if matches!(&*text, "true" | "false") => {}
+            Ok(other) => return Err(format!("it is {}, neither true nor false", other.kind())),
+        }
+        expr.holds(self).map_err(|e| e.to_string())
+    }
+
     /// The text of a template.
     pub(super) fn text(&self, template: &str) -> Result<String, String> {
         let template = Template::parse(template).map_err(|e| e.to_string())?;
@@ -67,6 +78,35 @@ pub(super) fn map<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Map 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_assertion_is_true_or_false() {
+        let seen = Seen {
+            answer: map([
+                ("httpResponseCode", Value::Int(500)),
+                ("httpResponseBody", "broken".into()),
+                ("flag", "true".into()),
+            ]),
+            known: &BTreeMap::new(),
+        };
+        for (assertion, wanted) in [
+            ("<+httpResponseCode> == 500", Ok(true)),
+            ("<+httpResponseCode> == 200", Ok(false)),
+            ("<+flag>", Ok(true)),
+            ("<+nothing.there> == null", Ok(true)),
+            ("<+nothing.there>", Ok(false)),
+            (
+                "<+httpResponseBody>",
+                Err("it is a text, neither true nor false".to_owned()),
+            ),
+            (
+                "<+httpResponseCode>",
+                Err("it is a number, neither true nor false".to_owned()),
+            ),
+        ] {
+            assert_eq!(seen.asserts(assertion), wanted, "{assertion}");
+        }
+    }
 
     #[test]
     fn what_came_back_and_what_was_known() {
