@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use addon::frame::Output;
-use pipeline::plan::{Approval, Gate, Iteration, NodeId, Wait};
+use pipeline::plan::{ACTIVITIES, Approval, Gate, Iteration, NodeId, Wait};
 
 use crate::carry::{Carried, below};
-use crate::event::{Event, Stamped, Status};
+use crate::event::{Answer, Event, Stamped, Status};
 use crate::waits;
 
 /// What is known of a run.
@@ -78,6 +78,25 @@ impl std::fmt::Debug for Value {
             Self::Forgotten => f.write_str("Forgotten"),
         }
     }
+}
+
+/// The list with one more answer.
+fn with_activity(before: Option<&Value>, answer: &Answer) -> Option<String> {
+    let mut all: Vec<serde_json::Value> = match before {
+        Some(Value::Plain(text)) => serde_json::from_str(text).ok()?,
+        _ => Vec::new(),
+    };
+    all.push(serde_json::json!({
+        "user": {"name": answer.by, "email": answer.by},
+        "action": if answer.approve { "APPROVE" } else { "REJECT" },
+        "comments": answer.comment,
+        "approverInputs": answer
+            .inputs
+            .iter()
+            .map(|(name, value)| serde_json::json!({"name": name, "value": value}))
+            .collect::<Vec<_>>(),
+    }));
+    serde_json::to_string(&all).ok()
 }
 
 /// Of a node and of what is in it.
@@ -164,6 +183,12 @@ impl Facts {
                 for (name, value) in entered {
                     fact.outputs.insert(name, Value::Plain(value));
                 }
+                let activities = fact.outputs.get(ACTIVITIES);
+                let Some(text) = with_activity(activities, answer) else {
+                    return;
+                };
+                fact.outputs
+                    .insert(ACTIVITIES.to_owned(), Value::Plain(text));
             }
             Event::Expanded { node: _, children } => {
                 for child in children {

@@ -36,7 +36,7 @@ pub use place::{Body, Place, ROLLBACK, ROOT, What};
 pub use runs::{Runs, runs};
 pub(crate) use several::is_several as several;
 pub use unsupported::{unsupported, unsupported_at};
-pub use wait::{Approval, Auto, Entry, Gate, Question, Wait};
+pub use wait::{ACTIVITIES, Approval, Auto, Entry, Gate, Question, Wait};
 pub use workspace::handed_over;
 pub use written::Written;
 

@@ -13,7 +13,7 @@ fn an_approval_outlives_its_command_and_is_answered_elsewhere() {
     let home = Home::new();
     let then = crate::script(
         "then",
-        "echo to <+execution.steps.ask.output.approverInputs.to>",
+        "echo to <+execution.steps.ask.output.approverInputs.to> since <+execution.steps.ask.output.approvalActivities[0].comments> by <+execution.steps.ask.output.approvalActivities[0].user.name>",
     );
     let wait = "{identifier: w, name: w, type: Wait, spec: {duration: 1s}}";
     home.write("p.yaml", stage(&[wait, ASK, &then]));
@@ -52,7 +52,7 @@ fn an_approval_outlives_its_command_and_is_answered_elsewhere() {
     let out = String::from_utf8_lossy(&end.stdout);
     assert!(end.status.success(), "{out}");
     assert!(out.contains(": fine"), "{out}");
-    assert!(out.contains("to west"), "{out}");
+    assert!(out.contains("to west since fine by "), "{out}");
     let over = home.call(&["approve", "ask"]);
     assert!(
         over.err.contains("asks for no approval now"),

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::NodeId;
 use crate::model::Input;
 
+/// The output of an approval that says who answered it, a JSON list as text: expressions see it as a list,
+/// `output.approvalActivities[0].user.name`.
+pub const ACTIVITIES: &str = "approvalActivities";
+
 /// What a step waits for, resolved when it is entered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wait {

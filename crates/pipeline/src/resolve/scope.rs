@@ -5,7 +5,7 @@ use std::sync::Arc;
 use syntax::expr::{Lookup, Scope, SecretRef, Template, Value};
 
 use crate::model::{Param, Ref, StepGroup, Variable, VariableType, Variables};
-use crate::plan::{Place, ROLLBACK, What};
+use crate::plan::{ACTIVITIES, Place, ROLLBACK, What};
 
 use super::known::World;
 use super::{deployed, functions, looped};
@@ -484,6 +484,11 @@ impl<'m> At<'_, 'm> {
                     name => (2, name),
                 };
                 match name.and_then(|name| outputs?.get(*name)) {
+                    // A list, which the engine keeps as its JSON.
+                    Some(Value::Text(text)) if skip == 2 && name == Some(&ACTIVITIES) => {
+                        let list = serde_json::from_str(text).unwrap_or_default();
+                        found(Value::from_json(&list), at + skip)
+                    }
                     Some(value) => found(value.clone(), at + skip),
                     None => unknown(
                         (at + skip - 1).min(path.len() - 1),
@@ -530,7 +535,7 @@ fn gives_out(place: &Place<'_>, name: Option<&str>) -> bool {
         return false;
     };
     match step.step_type() {
-        "HarnessApproval" => name == Some("approverInputs"),
+        "HarnessApproval" => name.is_some_and(|name| matches!(name, "approverInputs" | ACTIVITIES)),
         "Http" => name.is_some_and(|name| name != "outputVariables"),
         _ => false,
     }
