@@ -21,6 +21,7 @@ mod known;
 mod looped;
 mod manifests;
 mod members;
+mod order;
 mod scope;
 pub mod script;
 mod step;

@@ -5,7 +5,7 @@
 //! will ask, with nothing known of the run. What the scope cannot know before is not judged: outputs of steps that ran,
 //! loops, what the entities that are not here would say.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use syntax::expr::{
     Binary, Expr, Kind, Lookup, Scope as _, Template, is_functor, near_functor, parse_condition,
@@ -15,13 +15,14 @@ use syntax::{Diagnostic, code};
 
 use crate::model::lower::nearest;
 use crate::model::{Entities, OutputVariable, Param, Pipeline, StepSpec};
-use crate::plan::{Body, NodeId, Place, ROLLBACK, What, several};
+use crate::plan::{Body, NodeId, ROLLBACK, What, several};
 
 use super::around::{self, Missing};
 use super::constant;
 use super::deployed;
 use super::known::{Known, World};
 use super::manifests;
+use super::order::{Order, When};
 use super::scope::At;
 
 /// Roots whose values come only with a run, or are those of a step's own making.
@@ -125,85 +126,6 @@ pub(crate) fn early(
     diagnostics
 }
 
-/// The places of a pipeline with what is around each.
-struct Order<'m> {
-    places: Vec<Place<'m>>,
-    by_id: HashMap<String, usize>,
-    /// Index of the parent, and the place among its children.
-    parents: Vec<(usize, usize)>,
-    /// Indexes of the children.
-    children: Vec<Vec<usize>>,
-}
-
-impl<'m> Order<'m> {
-    fn of(pipeline: &'m Pipeline) -> Self {
-        let mut order = Self {
-            places: vec![Place::root(pipeline)],
-            by_id: HashMap::new(),
-            parents: vec![(0, 0)],
-            children: vec![Vec::new()],
-        };
-        let mut at = 0;
-        while at < order.places.len() {
-            let own = &order.places[at];
-            // What undoes it comes behind all of it.
-            let children = own.children().into_iter().chain(own.rollback());
-            for (n, child) in children.collect::<Vec<_>>().into_iter().enumerate() {
-                order.by_id.insert(child.id.0.clone(), order.places.len());
-                order.places.push(child);
-                order.parents.push((at, n));
-                order.children.push(Vec::new());
-                let own = order.places.len() - 1;
-                order.children[at].push(own);
-            }
-            at += 1;
-        }
-        order
-    }
-
-    fn way(&self, at: usize) -> Vec<usize> {
-        let mut way = vec![at];
-        let mut at = at;
-        while at != 0 {
-            at = self.parents[at].0;
-            way.push(at);
-        }
-        way.reverse();
-        way
-    }
-
-    /// When another place runs, as seen from one.
-    fn when(&self, here: usize, other: usize) -> When {
-        let (ours, theirs) = (self.way(here), self.way(other));
-        let common = ours
-            .iter()
-            .zip(&theirs)
-            .take_while(|(one, two)| one == two)
-            .count();
-        match (ours.get(common), theirs.get(common)) {
-            (_, None) => When::Own,
-            (None, Some(_)) => When::Later,
-            (Some(one), Some(two)) => {
-                if self.places[ours[common - 1]].is_parallel() {
-                    When::Beside
-                } else if self.parents[*two].1 < self.parents[*one].1 {
-                    When::Before
-                } else {
-                    When::Later
-                }
-            }
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
-    Before,
-    Own,
-    Beside,
-    Later,
-}
-
 struct Walk<'w, 'm> {
     world: &'w World<'m>,
     order: Order<'m>,
@@ -278,7 +200,7 @@ impl Walk<'_, '_> {
         else {
             return;
         };
-        if let Some(at) = self.child(self.here, identifier) {
+        if let Some(at) = self.order.child(self.here, identifier) {
             self.here = at;
             self.planned = None;
         }
@@ -436,7 +358,7 @@ impl Walk<'_, '_> {
             && let Kind::Name(root) = &receiver.kind
             && !is_functor(root)
             && let Some(near) = near_functor(root)
-            && !self.is_identifier(root)
+            && !self.order.is_identifier(root)
         {
             let place = node.place(receiver.span.clone()).unwrap_or(node.span);
             self.push(
@@ -563,11 +485,11 @@ impl Walk<'_, '_> {
         let whole = part + 1 == path.len()
             && part > 0
             && path[part - 1] == "stages"
-            && self.step(path).is_some();
+            && self.order.step(self.here, path).is_some();
         if of_steps || looped || whole {
             return;
         }
-        if part == 0 && self.is_identifier(root) {
+        if part == 0 && self.order.is_identifier(root) {
             return;
         }
         let place = node.place(expr.span.clone()).unwrap_or(node.span);
@@ -610,7 +532,7 @@ impl Walk<'_, '_> {
         if self.lazy || self.broken {
             return false;
         }
-        let Some(other) = reads.then(|| self.step(path)).flatten() else {
+        let Some(other) = reads.then(|| self.order.step(self.here, path)).flatten() else {
             return false;
         };
         // What is around it has a status while it goes on, and gives out what its steps did.
@@ -669,63 +591,13 @@ impl Walk<'_, '_> {
         true
     }
 
-    /// The step, group or stage whose facts a path reads.
-    fn step(&self, path: &[&str]) -> Option<usize> {
-        let here = &self.order.places[self.here];
-        let mut at = match path[0] {
-            "pipeline" => 0,
-            "stage" | "execution" => {
-                let (_, id) = here.stage.as_ref()?;
-                *self.order.by_id.get(&id.0)?
-            }
-            "stepGroup" => *self.order.by_id.get(&here.groups.last()?.1.0)?,
-            "steps" => {
-                let around = here.groups.iter().rev().map(|(_, id)| id);
-                around
-                    .chain(here.stage.as_ref().map(|(_, id)| id))
-                    .filter_map(|id| self.order.by_id.get(&id.0).copied())
-                    .find(|at| {
-                        path.get(1)
-                            .is_some_and(|own| self.child(*at, own).is_some())
-                    })?
-            }
-            _ => return None,
-        };
-        let mut found = None;
-        for pair in path.windows(2) {
-            if matches!(pair[0], "steps" | "stages") {
-                at = self.child(at, pair[1])?;
-                found = Some(at);
-            }
-        }
-        found
-    }
-
-    /// The nearest place below with this identifier; parallel blocks are looked through.
-    fn child(&self, at: usize, identifier: &str) -> Option<usize> {
-        let children = &self.order.children[at];
-        children.iter().find_map(|child| {
-            let place = &self.order.places[*child];
-            match place.what {
-                What::Stages(_) | What::Elements(_) => self.child(*child, identifier),
-                What::Initialize(_) | What::Rollback(_) => None,
-                // What is repeated is there once; its iterations are named after it.
-                What::Loop(_) => {
-                    let rest = identifier.strip_prefix(place.identifier())?;
-                    (rest.is_empty() || rest.starts_with('_'))
-                        .then(|| self.order.children[*child].first().copied())?
-                }
-                _ => (place.identifier() == identifier).then_some(*child),
-            }
-        })
-    }
-
     /// An output that the step does not declare and that is nearly one it does.
     fn output(&mut self, path: &[&str], expr: &Expr, node: &Node) {
         let Some(at) = path.iter().position(|own| *own == "outputVariables") else {
             return;
         };
-        let (Some(name), Some(step)) = (path.get(at + 1), self.step(&path[..at])) else {
+        let (Some(name), Some(step)) = (path.get(at + 1), self.order.step(self.here, &path[..at]))
+        else {
             return;
         };
         let What::Step(step) = self.order.places[step].what else {
@@ -755,11 +627,6 @@ impl Walk<'_, '_> {
                 .help(format!("did you mean `{near}`?")),
             );
         }
-    }
-
-    /// Anything of the pipeline may be named by its identifier alone, from below or beside it.
-    fn is_identifier(&self, name: &str) -> bool {
-        self.order.places.iter().any(|own| own.identifier() == name)
     }
 }
 
