@@ -2,6 +2,7 @@
 
 use driver::backend::{Failure, FailureKind};
 use kube::Error;
+use kube::client::AuthError;
 
 /// What an admission plugin refuses a pod for, by words of its message.
 const REFUSED: [(&str, FailureKind, Option<&str>); 6] = [
@@ -73,6 +74,13 @@ pub(crate) fn failure(doing: &str, error: &Error) -> Failure {
     };
     let reason = match error {
         Error::Api(status) => status.message.clone(),
+        // The library shows the command with its environment, and its output as programmers read it.
+        Error::Auth(AuthError::AuthExecRun { out, .. }) => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let said = said.trim();
+            let space = if said.is_empty() { "" } else { ": " };
+            format!("it ended with {}{space}{said}", out.status)
+        }
         other => chain(other),
     };
     Failure {

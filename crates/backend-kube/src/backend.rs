@@ -22,6 +22,7 @@ use crate::entered::Entered;
 use crate::patience::{GivenUp, Patience};
 use crate::preflight::Preflight;
 use crate::restricted;
+use crate::unmade::Unmade;
 use crate::watch::{self, Seen, Watch};
 use crate::{arch, carrier, direct, moved, pull_secret};
 
@@ -46,6 +47,10 @@ pub struct Kube {
     resolved: moved::Resolved,
     /// Pods that nobody waits for any more.
     given_up: GivenUp,
+    /// Pods of which nothing is there.
+    unmade: Unmade,
+    /// No other process has asked for these pods before.
+    first: bool,
 }
 
 impl Kube {
@@ -64,7 +69,17 @@ impl Kube {
             facts: restricted::Found::default(),
             resolved: moved::Resolved::default(),
             given_up: GivenUp::default(),
+            unmade: Unmade::default(),
+            first: false,
         }
+    }
+
+    /// No other process has asked for the pods of this one before: what was never given to the API server is not there, and nobody
+    /// asks for its removal.
+    #[must_use]
+    pub fn first(mut self, first: bool) -> Self {
+        self.first = first;
+        self
     }
 
     /// Pods end themselves after so many seconds without a driver.
@@ -165,10 +180,13 @@ impl Kube {
         spec: &pod::Spec,
         mut cluster: Cluster,
         namespace: &str,
+        events: &Events,
     ) -> Result<Pod, Error> {
         let known = self.restricted.lock().is_ok_and(|r| r.contains(namespace));
         if known {
-            cluster.restricted = Some(self.facts.users(spec).await);
+            let users = self.facts.users(spec).await;
+            restricted::tell(namespace, &users, events);
+            cluster.restricted = Some(users);
         }
         let made = self
             .post_once(&pod::manifest(spec, &cluster), namespace)
@@ -178,7 +196,9 @@ impl Kube {
                 if let Ok(mut restricted) = self.restricted.lock() {
                     restricted.insert(namespace.to_owned());
                 }
-                cluster.restricted = Some(self.facts.users(spec).await);
+                let users = self.facts.users(spec).await;
+                restricted::tell(namespace, &users, events);
+                cluster.restricted = Some(users);
                 self.post_once(&pod::manifest(spec, &cluster), namespace)
                     .await
             }
@@ -188,13 +208,21 @@ impl Kube {
 
     /// As JSON and not as a type: what an overlay says may be newer than our types. The server refuses what it does not know.
     async fn post_once(&self, pod: &Value, namespace: &str) -> Result<Pod, Error> {
+        let name = pod.pointer("/metadata/name").and_then(Value::as_str);
+        let name = name.unwrap_or_default();
+        let unmade = self.unmade.is_unmade(name);
+        self.unmade.given(name);
         let path = format!("/api/v1/namespaces/{namespace}/pods?fieldValidation=Strict");
         let body = serde_json::to_vec(pod).map_err(Error::SerdeError)?;
         let request = http::Request::post(path)
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body)
             .map_err(Error::HttpError)?;
-        self.client().request(request).await
+        let made = self.client().request(request).await;
+        if unmade && made.as_ref().is_err_and(is_refusal) {
+            self.unmade.refused(name);
+        }
+        made
     }
 
     async fn make(
@@ -203,12 +231,13 @@ impl Kube {
         access: &Access,
         namespace: &str,
         arch: Option<String>,
+        events: &Events,
     ) -> Result<Created, Failure> {
         let cluster = self.cluster(spec, access, namespace, arch);
         let secret = cluster.pull_secret.clone();
         let doing =
             |verb: &str| format!("{verb} the pod {} in the namespace {namespace}", spec.name);
-        let (pod, created) = match self.post(spec, cluster, namespace).await {
+        let (pod, created) = match self.post(spec, cluster, namespace, events).await {
             Ok(pod) => (pod, Created::Created),
             // Made by an earlier call, of which perhaps only the answer was lost.
             Err(Error::Api(status)) if status.code == 409 => {
@@ -265,6 +294,14 @@ impl Kube {
             Ok(Err(_)) => Err(over(container)),
             Err(_) => {
                 let seen = seen.borrow();
+                // What stands in the way of all containers is the pod's, not that of the one that was waited for.
+                let whole = seen.blocked.as_ref();
+                let whole = whole
+                    .filter(|_| seen.started.is_empty() && !seen.trouble.contains_key(container));
+                let what = match whole {
+                    Some(_) => format!("the pod {}", spec.name),
+                    None => format!("the container {container}"),
+                };
                 let why = seen.trouble.get(container).or(seen.blocked.as_ref());
                 let why = why.map_or(
                     "its image or its volumes are still being made ready",
@@ -274,7 +311,7 @@ impl Kube {
                     kind: FailureKind::Timeout,
                     container: Some(container.to_owned()),
                     message: format!(
-                        "the container {container} did not start within {} s (initTimeout): {why}",
+                        "{what} did not start within {} s (initTimeout): {why}",
                         limit.as_secs()
                     ),
                     help: None,
@@ -300,6 +337,11 @@ impl Kube {
         }
         std::future::pending().await
     }
+}
+
+/// The server has said that it made nothing.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if matches!(status.code, 400 | 401 | 403 | 404 | 422))
 }
 
 fn over(container: &str) -> Failure {
@@ -357,6 +399,10 @@ impl Backend for Kube {
         let namespace = self.namespace(spec.namespace.as_deref());
         let limit = Duration::from_millis(spec.init_timeout_ms);
         let stop = self.given_up.of(&spec.name);
+        self.unmade.begin(&spec.name);
+        if pull_secret::name(spec, access).is_some() {
+            self.unmade.given(&spec.name);
+        }
         let patience =
             Patience::new(limit, Some(events.clone())).unless(self.given_up.of(&spec.name));
         // Side by side: none waits for the others, the pod for all.
@@ -371,7 +417,7 @@ impl Backend for Kube {
         let (arch, (), ()) = tokio::try_join!(arch, agent, logins)?;
         // The watch comes first: no event of the pod can be missed.
         let _ = self.seen(&spec.name, namespace, Some(events.clone()));
-        let made = patience.with(|| self.make(spec, access, namespace, arch.clone()));
+        let made = patience.with(|| self.make(spec, access, namespace, arch.clone(), &events));
         let created = match made.await {
             Ok(created) => created,
             Err(failure) => {
@@ -472,6 +518,9 @@ impl Backend for Kube {
         self.resolved.forget(&pod.name);
         self.given_up.forget(&pod.name);
         self.entered.take(&pod.name);
+        if self.first && self.unmade.is_unmade(&pod.name) {
+            return Ok(Deleted::NotThere);
+        }
         let params = DeleteParams {
             grace_period_seconds: Some(u32::try_from(grace.as_secs()).unwrap_or(30)),
             ..DeleteParams::default()

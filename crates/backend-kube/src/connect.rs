@@ -182,12 +182,43 @@ async fn config(target: &Target) -> Result<Config, Failure> {
                     )
                 });
             }
-            Err(configuration(
-                format!("failed to read the kubeconfig: {error}"),
-                "set KUBECONFIG to the file to use",
-            ))
+            Err(unreadable(&error))
         }
     }
+}
+
+/// A kubeconfig that is none. Its text is not shown: it holds tokens.
+fn unreadable(error: &KubeconfigError) -> Failure {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let files = std::env::var("KUBECONFIG").unwrap_or_else(|_| "~/.kube/config".to_owned());
+    match error {
+        KubeconfigError::Parse(_) => configuration(
+            format!(
+                "the kubeconfig {files} cannot be read: {}",
+                without_quotes(first)
+            ),
+            "mend the file: `kubectl config view` shows where it is none",
+        ),
+        _ => configuration(
+            format!("failed to read the kubeconfig: {first}"),
+            "set KUBECONFIG to the file to use",
+        ),
+    }
+}
+
+/// Without what stands in quotes, which may be of the text.
+fn without_quotes(text: &str) -> String {
+    let mut shown = String::new();
+    let mut inside = false;
+    for c in text.chars() {
+        match c {
+            '"' => inside = !inside,
+            _ if inside => {}
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 async fn from_file(file: Kubeconfig, context: Option<&str>) -> Result<Config, Failure> {
@@ -208,6 +239,15 @@ async fn from_file(file: Kubeconfig, context: Option<&str>) -> Result<Config, Fa
             format!("name one with --kube=CONTEXT; it has {}", known.join(", "))
         };
         return Err(configuration(message, &help));
+    }
+    let own = file.contexts.iter().find(|own| own.name == named);
+    let own = own.and_then(|own| own.context.as_ref());
+    let user = own.and_then(|own| own.user.as_deref()).unwrap_or_default();
+    if !user.is_empty() && !file.auth_infos.iter().any(|own| own.name == user) {
+        return Err(configuration(
+            format!("the kubeconfig has no user `{user}`, which its context `{named}` names"),
+            "add the user, or name another context with --kube=CONTEXT",
+        ));
     }
     let options = KubeConfigOptions {
         context: Some(named.clone()),

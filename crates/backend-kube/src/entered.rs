@@ -50,7 +50,10 @@ impl Kube {
         let early = tokio::select! {
             first = started => Some(first),
             engine = self.started(spec, pod::LITE_ENGINE, events.clone()) => {
-                engine?;
+                // Where lite-engine stands on the image of the first step, what is wrong with that is told of the step.
+                let seen = self.seen(&spec.name, namespace, None);
+                let own = first.and_then(|own| seen.borrow().failed.get(own).cloned());
+                engine.map_err(|failure| own.unwrap_or(failure))?;
                 None
             }
         };

@@ -25,11 +25,13 @@ mod preflight;
 mod pull_secret;
 mod restricted;
 pub mod sweep;
+mod unmade;
 mod watch;
 
 pub use agent::Agent;
 pub use backend::Kube;
 pub use connect::{Connection, Credentials, Manual, Namespace, OLDEST, Target, connect};
 pub use oidc::Oidc;
-pub use patience::Patience;
+pub use patience::{GivenUp, Patience, Stop};
 pub use pull_secret::name as pull_secret;
+pub use unmade::Unmade;

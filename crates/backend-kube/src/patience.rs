@@ -21,7 +21,7 @@ const DAZED: Duration = Duration::from_secs(10);
 
 /// Pods that nobody waits for any more, by name.
 #[derive(Debug)]
-pub(crate) struct GivenUp(watch::Sender<BTreeSet<String>>);
+pub struct GivenUp(watch::Sender<BTreeSet<String>>);
 
 impl Default for GivenUp {
     fn default() -> Self {
@@ -31,25 +31,26 @@ impl Default for GivenUp {
 
 impl GivenUp {
     /// Nobody waits for this pod.
-    pub(crate) fn add(&self, pod: &str) {
+    pub fn add(&self, pod: &str) {
         self.0.send_modify(|all| {
             all.insert(pod.to_owned());
         });
     }
 
     /// It is removed.
-    pub(crate) fn forget(&self, pod: &str) {
+    pub fn forget(&self, pod: &str) {
         self.0.send_if_modified(|all| all.remove(pod));
     }
 
     /// Tells of one pod.
-    pub(crate) fn of(&self, pod: &str) -> Stop {
+    pub fn of(&self, pod: &str) -> Stop {
         Stop(self.0.subscribe(), pod.to_owned())
     }
 }
 
 /// Tells when nobody waits for a pod any more.
-pub(crate) struct Stop(watch::Receiver<BTreeSet<String>>, String);
+#[derive(Debug)]
+pub struct Stop(watch::Receiver<BTreeSet<String>>, String);
 
 impl Stop {
     /// Ends then, with what there is to say.
@@ -89,7 +90,8 @@ impl Patience {
     }
 
     /// It ends when nobody waits for the pod any more: between two tries, never while an answer is under way.
-    pub(crate) fn unless(mut self, stop: Stop) -> Self {
+    #[must_use]
+    pub fn unless(mut self, stop: Stop) -> Self {
         self.stop = Some(stop);
         self
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driver::backend::{Failure, ImageFacts};
+use driver::backend::{EventKind, Events, Failure, ImageFacts, PodEvent};
+use k8s_openapi::jiff::Timestamp;
 use pipeline::pod::Spec;
 use tokio::sync::watch;
 
@@ -62,6 +63,30 @@ impl Found {
             .map(|container| (container.name.clone(), user))
             .collect()
     }
+}
+
+/// Says what is set in a pod that nobody wrote.
+pub(crate) fn tell(namespace: &str, users: &BTreeMap<String, u32>, events: &Events) {
+    let mut message = format!(
+        "The namespace {namespace} is restricted: containers have no capabilities and gain no privileges"
+    );
+    if let Some(user) = users.values().next() {
+        let names: Vec<&str> = users.keys().map(String::as_str).collect();
+        message.push_str("; ");
+        message.push_str(&names.join(", "));
+        message.push_str(" run as user ");
+        message.push_str(&user.to_string());
+        message.push_str(", where their images would run as root");
+    }
+    let at_ms = Timestamp::now().as_millisecond();
+    // Who does not listen any more wants to know nothing.
+    let _ = events.send(PodEvent {
+        at_ms: u64::try_from(at_ms).unwrap_or_default(),
+        container: None,
+        kind: EventKind::Normal,
+        reason: "Restricted".to_owned(),
+        message,
+    });
 }
 
 /// A number other than root's; a name may be root by another name, so the kubelet refuses it.

@@ -12,12 +12,13 @@ use crate::problem::Problem;
 use crate::registries;
 use crate::target::Target;
 
-/// The backend of a name. Pods of another home are not seen by it.
+/// The backend of a name. Pods of another home are not seen by it. `first`: no other command has asked for its pods before.
 pub(crate) async fn open(
     target: &Target,
     home: &Home,
     entities: Option<PathBuf>,
     connectors: Connectors,
+    first: bool,
 ) -> Result<Arc<dyn Backend>, Problem> {
     let pods: Arc<dyn Backend> = match target {
         Target::Native => native(home, entities)?,
@@ -34,7 +35,16 @@ pub(crate) async fn open(
         }
         Target::Kube {
             context, namespace, ..
-        } => Clusters::open(context.clone(), namespace.as_deref(), connectors, home).await?,
+        } => {
+            Clusters::open(
+                context.clone(),
+                namespace.as_deref(),
+                connectors,
+                home,
+                first,
+            )
+            .await?
+        }
     };
     Ok(Arc::new(Beside::new(pods, processes(home)?)))
 }

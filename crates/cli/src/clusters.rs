@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backend_kube::{Credentials, Kube, Manual, Oidc, Patience};
+use backend_kube::{Credentials, GivenUp, Kube, Manual, Oidc, Patience};
 use base64::Engine as _;
 use driver::backend::{
     Access, Backend, Carrier, Created, Deleted, Events, Failure, FailureKind, ImageFacts, PodRef,
@@ -302,6 +302,12 @@ pub(crate) struct Clusters {
     home: Home,
     default: One,
     by: BTreeMap<String, One>,
+    /// No other process has asked for these pods before.
+    first: bool,
+    /// Pods that no cluster was asked for yet.
+    unmade: backend_kube::Unmade,
+    /// Pods that nobody waits for any more.
+    given_up: GivenUp,
 }
 
 impl Clusters {
@@ -311,6 +317,7 @@ impl Clusters {
         namespace: Option<&str>,
         connectors: Connectors,
         home: &Home,
+        first: bool,
     ) -> Result<Arc<dyn Backend>, Problem> {
         let target = |context, manual| backend_kube::Target {
             context,
@@ -322,9 +329,8 @@ impl Clusters {
             kube: OnceCell::new(),
         };
         if connectors.is_empty() {
-            return Ok(Arc::new(
-                backends::kube(&target(context, None), home).await?,
-            ));
+            let kube = backends::kube(&target(context, None), home).await?;
+            return Ok(Arc::new(kube.first(first)));
         }
         Ok(Arc::new(Self {
             home: home.clone(),
@@ -333,6 +339,9 @@ impl Clusters {
                 .into_iter()
                 .map(|(name, manual)| (name, one(target(None, Some(manual)))))
                 .collect(),
+            first,
+            unmade: backend_kube::Unmade::default(),
+            given_up: GivenUp::default(),
         }))
     }
 
@@ -343,12 +352,14 @@ impl Clusters {
         one.kube
             .get_or_try_init(|| async {
                 let connection = backend_kube::connect(&one.target).await?;
-                backends::kube_on(connection, &self.home).map_err(|problem| Failure {
-                    kind: FailureKind::Configuration,
-                    container: None,
-                    message: problem.message().to_owned(),
-                    help: None,
-                })
+                let kube = backends::kube_on(connection, &self.home);
+                kube.map(|kube| kube.first(self.first))
+                    .map_err(|problem| Failure {
+                        kind: FailureKind::Configuration,
+                        container: None,
+                        message: problem.message().to_owned(),
+                        help: None,
+                    })
             })
             .await
     }
@@ -358,6 +369,7 @@ impl Clusters {
         let limit = Duration::from_millis(spec.init_timeout_ms).min(FIRST_ANSWER);
         let connector = spec.connector.as_deref();
         Patience::new(limit, events)
+            .unless(self.given_up.of(&spec.name))
             .with(|| self.of(connector))
             .await
     }
@@ -391,7 +403,9 @@ impl Backend for Clusters {
         access: &Access,
         events: Events,
     ) -> Result<Created, Failure> {
+        self.unmade.begin(&spec.name);
         let kube = self.waited_for(spec, Some(events.clone())).await?;
+        self.unmade.given(&spec.name);
         kube.create(spec, access, events).await
     }
 
@@ -407,6 +421,7 @@ impl Backend for Clusters {
     }
 
     fn give_up(&self, pod: &PodRef) {
+        self.given_up.add(&pod.name);
         let one = pod.connector.as_ref().and_then(|name| self.by.get(name));
         if let Some(kube) = one.unwrap_or(&self.default).kube.get() {
             kube.give_up(pod);
@@ -435,6 +450,9 @@ impl Backend for Clusters {
     }
 
     async fn delete(&self, pod: &PodRef, grace: Duration) -> Result<Deleted, Failure> {
+        if self.first && self.unmade.is_unmade(&pod.name) {
+            return Ok(Deleted::NotThere);
+        }
         let kube = self.of(pod.connector.as_deref()).await?;
         kube.delete(pod, grace).await
     }

@@ -84,8 +84,14 @@ pub(crate) fn drive(
     let id = drive.run.id.clone();
     let dir = drive.run.path().to_owned();
     let outcome = runtime.block_on(async {
-        let backend: Arc<dyn Backend> =
-            backends::open(&drive.backend, home, drive.entities, drive.clusters).await?;
+        let backend: Arc<dyn Backend> = backends::open(
+            &drive.backend,
+            home,
+            drive.entities,
+            drive.clusters,
+            !drive.resume,
+        )
+        .await?;
         let interrupts = interrupts::watch(voice.clone())?;
         let planner = Keeping::new(drive.planner, drive.run.clone(), extras.clone());
         let job = Job {

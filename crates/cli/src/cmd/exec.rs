@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Exec) -> Result<Exit, Problem> {
         .build()
         .map_err(|e| Problem::system("start", &e))?;
     let ended = runtime.block_on(async {
-        let backend = backends::open(&meta.backend, &home, None, clusters).await?;
+        let backend = backends::open(&meta.backend, &home, None, clusters, false).await?;
         let carrier = backend.visit(&pod).await.map_err(|failure| {
             backends::problem(&failure)
                 .help("a step's container lives as long as its step group; is the run still going?")

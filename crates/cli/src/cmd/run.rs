@@ -90,7 +90,14 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         warnings,
         run,
     };
-    drive::drive(drive, &home, output, args.timestamps)
+    let begun = drive.run.join("journal");
+    let place = drive.run.path().to_owned();
+    let ended = drive::drive(drive, &home, output, args.timestamps);
+    // A cluster that is not there was told: nothing began that somebody could go on with, or sweep.
+    if ended.is_err() && !begun.exists() {
+        let _ = std::fs::remove_dir_all(place);
+    }
+    ended
 }
 
 /// `--keep-pod-on-failure`, in milliseconds.

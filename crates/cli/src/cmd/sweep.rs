@@ -169,7 +169,7 @@ async fn machine(
     runs: &[RunDir],
     removed: &mut Removed,
 ) -> Result<(), Problem> {
-    let backend = backends::open(target, home, None, Connectors::new()).await?;
+    let backend = backends::open(target, home, None, Connectors::new(), false).await?;
     let pods = backend.list().await.map_err(|e| backends::problem(&e))?;
     for pod in pods {
         if only.is_some_and(|run| run.id != pod.run) {

@@ -183,8 +183,28 @@ fn what_is_wrong_with_a_kubeconfig_is_told_before_anything_is_made() {
     let mut old = parts.kubeconfig(&json!({"token": "x"}));
     old["clusters"][0]["cluster"]["server"] = format!("http://{}", version("29")).into();
     let plugin = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/no/such/plugin", "interactiveMode": "Never"}});
-    let table: [(&str, String, &[&str], &[&str]); 9] = [
-        ("no YAML", "a: [".to_owned(), &[], &["kubeconfig"]),
+    let refuses = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", "echo log in first >&2; exit 3"], "interactiveMode": "Never"}});
+    let mut no_user = parts.kubeconfig(&json!({}));
+    no_user["users"] = json!([]);
+    let table: [(&str, String, &[&str], &[&str]); 11] = [
+        (
+            "no YAML",
+            "users: [{name: u, user: {token: hunter2}]\n".to_owned(),
+            &[],
+            &["the kubeconfig", "cannot be read", "line 1"],
+        ),
+        (
+            "no user",
+            no_user.to_string(),
+            &[],
+            &["the kubeconfig has no user"],
+        ),
+        (
+            "a plugin that refuses",
+            parts.kubeconfig(&refuses).to_string(),
+            &[],
+            &["failed to get credentials from `sh`: it ended with exit status: 3: log in first\n"],
+        ),
         (
             "nowhere",
             nowhere.to_string(),
@@ -252,6 +272,7 @@ fn what_is_wrong_with_a_kubeconfig_is_told_before_anything_is_made() {
         command.env("KUBECONFIG", path);
         let seen = Running::of(command).end();
         assert_ne!(seen.code, Some(0), "{name}: {}", seen.out);
+        assert!(!seen.out.contains("hunter2"), "{name}: {}", seen.out);
         for part in wanted {
             assert!(
                 seen.out.contains(part),

@@ -62,7 +62,8 @@ fn what_cannot_start_says_who_why_and_what_to_do() {
             "unschedulable",
             step(one().infra("nodeSelector: {nowhere: here}")),
             vec![
-                "lite-engine did not start within 10 s (initTimeout)",
+                "the pod harnesscd-g-",
+                "did not start within 10 s (initTimeout)",
                 "didn't match Pod's node affinity/selector",
             ],
         ),
@@ -70,7 +71,8 @@ fn what_cannot_start_says_who_why_and_what_to_do() {
             "config map",
             volume("ConfigMap", "name: none"),
             vec![
-                "lite-engine did not start within 10 s (initTimeout)",
+                "the pod harnesscd-g-",
+                "did not start within 10 s (initTimeout)",
                 "configmap \"none\" not found",
             ],
         ),
@@ -111,7 +113,7 @@ fn what_cannot_start_says_who_why_and_what_to_do() {
                 "true",
             ),
             vec![
-                "lite-engine cannot start",
+                "the container step-a cannot start",
                 "is not present with pull policy of Never",
             ],
         ),

@@ -38,6 +38,12 @@ fn a_group_without_privileges_runs_in_a_restricted_namespace() {
     // Nobody says a user: one is given, for the image would run as root.
     let seen = cluster.run(&group(""), &[]);
     seen.says("no user", 0, &wanted);
+    let told = "is restricted: containers have no capabilities and gain no privileges; step-a, ";
+    seen.says(
+        "no user",
+        0,
+        &[told, "where their images would run as root"],
+    );
     assert_eq!(seen.times("[s/g/a] 0\n"), 0, "{}", seen.out);
     // Any user, and the agent from an image.
     let seen = cluster.run(&group(", runAsUser: 54321"), &["--agent-image", &bare]);

@@ -178,9 +178,9 @@ fn background_steps_are_awaited_by_their_probes() {
             .run("a", "echo went on")
             .text()
     };
-    home.run(&late(""))
+    home.run(&late(", required: false"))
         .says("a warning", 0, &["not ready", "[s/g/a] went on\n"]);
-    let seen = home.run(&late(", required: true"));
+    let seen = home.run(&late(""));
     seen.says("required", 1, &["[s/g/late] failed", "not ready"]);
     assert_eq!(seen.times("went on"), 0, "{}", seen.out);
 }

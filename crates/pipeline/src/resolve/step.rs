@@ -517,7 +517,7 @@ fn readiness(own: &model::Readiness, values: &Values<'_, '_>) -> Option<Readines
         deadline_ms: ms(own.timeout.as_ref(), "timeout").unwrap_or(READY_MS),
         required: values
             .get(own.required.as_ref(), "required")
-            .unwrap_or(false),
+            .unwrap_or(true),
     })
 }
 

@@ -45,7 +45,7 @@ model! {
         period: Option<Param<Duration>> = "period";
         /// How long it may take; 60 seconds where nothing is said.
         timeout: Option<Param<Duration>> = "timeout";
-        /// Whether the step fails if it is not ready in time; else that is a warning.
+        /// Whether the step fails if it is not ready in time, as it does where nothing is said; else that is a warning.
         required: Option<Param<bool>> = "required";
     }
     after Readiness::check;
