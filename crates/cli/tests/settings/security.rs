@@ -93,8 +93,14 @@ fn capabilities_and_privileges() {
     home.run(&group.text())
         .says("drop all, add one", 0, &["CapEff:\t0000000000000020"]);
     let group = context("capabilities: {add: [NET_ADMINN]}").run("a", STATUS);
-    home.run(&group.text())
-        .says("no such capability", 1, &["NET_ADMINN"]);
+    home.run(&group.text()).says(
+        "no such capability",
+        2,
+        &[
+            "Linux knows no capability `NET_ADMINN`",
+            "did you mean `NET_ADMIN`?",
+        ],
+    );
 }
 
 #[test]
