@@ -113,6 +113,34 @@ fn what_loops_around_give_is_not_judged() {
     }
 }
 
+/// The pod of another stage's group was there before, whatever it is called.
+#[test]
+fn an_image_may_come_from_a_group_of_another_stage() {
+    let stage = |id: &str, image: &str| {
+        format!(
+            "    - stage: {{identifier: {id}, name: {id}, type: Custom, spec: {{execution: {{steps: [{{stepGroup: {{identifier: g, name: g, \
+             stepGroupInfra: {{type: KubernetesDirect, spec: {{connectorRef: k, namespace: n}}}}, \
+             steps: [{{step: {{identifier: x, name: x, type: Run, spec: {{image: '{image}', command: make, outputVariables: [{{name: V}}]}}}}}}]}}}}]}}}}}}\n"
+        )
+    };
+    let read_there =
+        "<+pipeline.stages.one.spec.execution.steps.g.steps.x.output.outputVariables.V>";
+    let text = format!(
+        "pipeline:\n  identifier: p\n  name: p\n  stages:\n{}{}",
+        stage("one", "a"),
+        stage("two", read_there)
+    );
+    let mut sources = Sources::new();
+    let id = sources.add("p.yaml", text);
+    let loaded = read(&sources, [id], Options::default());
+    let errors: Vec<_> = loaded
+        .diagnostics
+        .iter()
+        .filter(|own| own.is_error())
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
 /// What undoes a group or a stage runs after all of it, and in its own order.
 #[test]
 fn rollback_steps_read_what_the_forward_run_gave_out() {

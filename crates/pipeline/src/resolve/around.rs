@@ -2,7 +2,7 @@
 //! not there is not there in any run.
 
 use crate::model::{Looping, StageSpec};
-use crate::plan::{Body, Level, Place};
+use crate::plan::{Body, Level, NodeId, Place};
 
 use super::target;
 
@@ -40,10 +40,12 @@ pub(super) fn no_loop(path: &[&str], around: &[Body<'_>]) -> Option<Missing> {
         if body.several().is_some() {
             any |= matches!(kind, "matrix" | "strategy");
             axes.extend(["serviceRef", "environmentRef", "identifier"].map(str::to_owned));
-            continue;
         }
+        let Some(strategy) = body.strategy() else {
+            continue;
+        };
         // What an expression gives is not known before.
-        let strategy = body.strategy()?.literal()?;
+        let strategy = strategy.literal()?;
         match &strategy.looping {
             Looping::Matrix(matrix) => {
                 axes.extend(matrix.literal()?.axes.keys().cloned());
@@ -124,11 +126,11 @@ pub(super) fn is_planned(key: &str) -> Option<&'static str> {
     PLANNED.into_iter().find(|own| *own == key)
 }
 
-/// The outermost containerized group that a place is in, or is.
-pub(super) fn pod_of<'p>(place: &'p Place<'_>) -> Option<&'p str> {
+/// The outermost containerized group that a place is in, or is, with its id: others may have the same identifier.
+pub(super) fn pod_of<'p>(place: &'p Place<'_>) -> Option<(&'p str, &'p NodeId)> {
     let mut groups = place.groups.iter();
-    let (group, _) = groups.find(|(group, _)| group.is_containerized())?;
-    Some(group.identifier.as_str())
+    let (group, id) = groups.find(|(group, _)| group.is_containerized())?;
+    Some((group.identifier.as_str(), id))
 }
 
 #[cfg(test)]

@@ -540,12 +540,10 @@ impl Walk<'_, '_> {
             return false;
         }
         let title = self.order.places[other].identifier().to_owned();
+        let place = &self.order.places[other];
         let pod = around::pod_of(&self.order.places[self.here]);
-        let same = pod.filter(|own| {
-            let inside = around::pod_of(&self.order.places[other]) == Some(own);
-            inside && self.order.places[other].identifier() != *own
-        });
-        if let (Some(key), Some(group)) = (self.planned, same)
+        let same = pod.filter(|own| around::pod_of(place) == Some(*own) && place.id != *own.1);
+        if let (Some(key), Some((group, _))) = (self.planned, same)
             && other != self.here
         {
             let says = format!(
