@@ -68,7 +68,13 @@ fn string_end(text: &str, at: usize, quote: u8, depth: usize) -> Result<usize, E
         }
         end += 1;
     }
-    Err(Error::new(at..at + 1, Problem::UnclosedString))
+    // What is beyond the bound was not looked at: it may end there.
+    let problem = if end < bytes.len() {
+        Problem::TooLong(MAX_EXPRESSION)
+    } else {
+        Problem::UnclosedString
+    };
+    Err(Error::new(at..at + 1, problem))
 }
 
 /// A token with its place.

@@ -519,6 +519,7 @@ fn bombs_are_refused_and_do_not_break_the_stack() {
         many("a?:", "1", "", 15_000),
         many("\"<+", "1", ">\"", 10_000),
         format!("<+{}>", "a".repeat(1 << 20)),
+        format!("<+\"{}\">", "a".repeat(1 << 20)),
     ] {
         let error = Template::parse(&text).expect_err("too deep or too long");
         assert!(
