@@ -11,7 +11,7 @@ use crate::home::{Home, RunDir};
 use crate::meta::Meta;
 use crate::past;
 use crate::problem::{Exit, Problem};
-use crate::screen::show::Terminal;
+use crate::screen::show::{Terminal, now_ms};
 use crate::screen::summary;
 use crate::screen::{tree, view::View, waterfall, words};
 use crate::{extras, out};
@@ -25,8 +25,12 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<Exit, Problem> {
     if args.events {
         return events(&dir, output);
     }
-    let view = past::view(&dir)?;
+    let mut view = past::view(&dir)?;
     let state = past::state(&dir, &view);
+    if state == past::State::Running {
+        // What runs has run until now, not until the last thing that happened.
+        view.now_ms = view.now_ms.max(now_ms());
+    }
     let mut extras = extras::of(&dir);
     extras.tests = extras::tests(&dir.join("reports"), &view);
     if output == Output::Json {
