@@ -107,6 +107,7 @@ fn what_loops_around_give_is_not_judged() {
             "{repeat: {items: [a, b], partitionSize: 2}}",
             "<+repeat.item> <+repeat.partition> <+step.strategy.totalIterations>",
         ),
+        ("{repeat: {times: 2}}", "<+repeat.item> <+step.repeat.item>"),
         ("{parallelism: 2}", "<+strategy.currentStatus>"),
     ] {
         assert_eq!(said(&looped(strategy, text), ""), "", "{text}");

@@ -51,10 +51,8 @@ pub(super) fn no_loop(path: &[&str], around: &[Body<'_>]) -> Option<Missing> {
                 axes.extend(matrix.literal()?.axes.keys().cloned());
                 any |= matches!(kind, "matrix" | "strategy");
             }
-            Looping::Repeat(repeat) => {
-                let items = repeat.literal()?.items.is_some();
-                any |= kind == "strategy" || (kind == "repeat" && items);
-            }
+            // Without `items` the item is the number of the iteration.
+            Looping::Repeat(_) => any |= matches!(kind, "repeat" | "strategy"),
             Looping::Parallelism(_) => any |= kind == "strategy",
         }
     }
