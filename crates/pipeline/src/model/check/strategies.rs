@@ -3,9 +3,7 @@
 
 use syntax::{Diagnostic, Span, code};
 
-use super::super::failure::{
-    Action, ActionKind, ActionType, ErrorKind, FailureStrategy, Next, Retry,
-};
+use super::super::failure::{Action, ActionKind, ActionType, ErrorKind, FailureStrategy};
 use super::super::lower::Cx;
 
 /// What is around a failure strategy.
@@ -57,17 +55,16 @@ pub(super) fn contradictions(list: &[FailureStrategy], around: Around, cx: &mut 
 /// An action and what follows it.
 fn possible(action: &Action, around: Around, cx: &mut Cx) {
     let kind = action.kind.action_type();
-    let refused = |why: &str, help: &str| {
-        Diagnostic::error(code::CONTRADICTION, format!("`{kind}` {why}"))
-            .at(action.span.head(1), "")
-            .help(help)
-    };
     match kind {
         ActionType::RetryStepGroup | ActionType::StepGroupRollback if !around.group => {
-            cx.push(refused(
-                "is for what is in a step group, and this is in none",
-                "put the step into a step group, or name another action",
-            ));
+            cx.push(
+                Diagnostic::error(
+                    code::CONTRADICTION,
+                    format!("`{kind}` is for what is in a step group, and this is in none"),
+                )
+                .at(action.span.head(1), "")
+                .help("put the step into a step group, or name another action"),
+            );
         }
         ActionType::StageRollback | ActionType::PipelineRollback if around.rollback => {
             cx.push(
@@ -81,43 +78,35 @@ fn possible(action: &Action, around: Around, cx: &mut Cx) {
         }
         _ => {}
     }
-    let then = |next: &Option<Next>| next.as_ref().and_then(|own| own.action.clone());
-    match &action.kind {
-        ActionKind::Retry(retry) | ActionKind::RetryStepGroup(retry) => {
-            let retry: &Retry = retry;
-            let Some(next) = then(&retry.on_retry_failure) else {
-                return;
-            };
-            if next.kind.action_type() == kind {
-                cx.push(
-                    Diagnostic::error(
-                        code::CONTRADICTION,
-                        format!("`{kind}` follows itself in `onRetryFailure`"),
-                    )
-                    .at(next.span.head(1), "when all tries have failed")
-                    .help("raise `retryCount`, and name what is done after the last try"),
-                );
-            }
-            possible(&next, around, cx);
-        }
-        ActionKind::ManualIntervention(manual) => {
-            let Some(next) = then(&manual.on_timeout) else {
-                return;
-            };
-            if next.kind.action_type() == kind {
-                cx.push(
-                    Diagnostic::error(
-                        code::CONTRADICTION,
-                        format!("`{kind}` follows itself in `onTimeout`"),
-                    )
-                    .at(next.span.head(1), "when nobody has answered")
-                    .help("raise `timeout`, and name what is done when nobody answers"),
-                );
-            }
-            possible(&next, around, cx);
-        }
-        ActionKind::Plain(_) => {}
+    let (next, key, when, help) = match &action.kind {
+        ActionKind::Retry(retry) | ActionKind::RetryStepGroup(retry) => (
+            &retry.on_retry_failure,
+            "onRetryFailure",
+            "when all tries have failed",
+            "raise `retryCount`, and name what is done after the last try",
+        ),
+        ActionKind::ManualIntervention(manual) => (
+            &manual.on_timeout,
+            "onTimeout",
+            "when nobody has answered",
+            "raise `timeout`, and name what is done when nobody answers",
+        ),
+        ActionKind::Plain(_) => return,
+    };
+    let Some(next) = next.as_ref().and_then(|own| own.action.as_ref()) else {
+        return;
+    };
+    if next.kind.action_type() == kind {
+        cx.push(
+            Diagnostic::error(
+                code::CONTRADICTION,
+                format!("`{kind}` follows itself in `{key}`"),
+            )
+            .at(next.span.head(1), when)
+            .help(help),
+        );
     }
+    possible(next, around, cx);
 }
 
 /// Tells of every error that an earlier entry takes away from a later one.
