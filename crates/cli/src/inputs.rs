@@ -284,6 +284,10 @@ fn finish(pipeline: &mut Node, asked: &Asked, diagnostics: &mut Vec<Diagnostic>)
             *node = value;
             return;
         }
+        if is_of_an_entity(path) {
+            node.value = scalar("", span).value;
+            return;
+        }
         let name = path.strip_prefix("variables.").unwrap_or(path);
         let name = name
             .strip_suffix(".value")
@@ -302,6 +306,19 @@ fn finish(pipeline: &mut Node, asked: &Asked, diagnostics: &mut Vec<Diagnostic>)
             .help(help),
         );
     });
+}
+
+/// All inputs of a service, an environment or an infrastructure at once. Whether that one has any, only its document says: no
+/// answer is none of them, and what it lacks then is told with its own places.
+fn is_of_an_entity(path: &str) -> bool {
+    let (head, key) = path.rsplit_once('.').unwrap_or(("", path));
+    match key {
+        "serviceInputs" | "environmentInputs" | "serviceOverrideInputs" | "infraInputs" => true,
+        "inputs" => head.contains(".infrastructureDefinition"),
+        // Where nothing is left to fill in the chosen artifact.
+        "sources" => head.contains(".serviceInputs."),
+        _ => false,
+    }
 }
 
 /// It is asked for when its step is reached: what stands in the `spec` of a step, but for what its container is made of.

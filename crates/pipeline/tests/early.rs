@@ -90,6 +90,106 @@ fn what_the_run_will_answer_is_not_judged() {
 }
 
 /// What its loop gives, a step may ask for, wherever it stands in it.
+/// What is said of a text in a stage that deploys, with the documents beside it.
+fn said_of_deployed(service: &str, environment: &str, text: &str, documents: &str) -> String {
+    let mut sources = Sources::new();
+    let id = sources.add(
+        "p.yaml",
+        format!(
+            "pipeline:
+  identifier: p
+  name: p
+  stages:
+    - stage:
+        identifier: s
+        name: s
+        type: Deployment
+        failureStrategies: [{{onFailure: {{errors: [AllErrors], action: {{type: StageRollback}}}}}}]
+        spec:
+          deploymentType: Kubernetes
+          service: {service}
+          environment: {environment}
+          execution:
+            steps:
+              - stepGroup:
+                  identifier: g
+                  name: g
+                  stepGroupInfra: {{type: KubernetesDirect, spec: {{connectorRef: k8s, namespace: ns}}}}
+                  steps:
+                    - step: {{identifier: a, name: a, type: Run, spec: {{image: '<+artifacts.primary.image>', command: '{text}'}}}}
+{documents}"
+        ),
+    );
+    let loaded = read(&sources, [id], Options::default());
+    let mut out = String::new();
+    for own in &loaded.diagnostics {
+        if !own.code.as_str().starts_with("SY04") {
+            writeln!(out, "{}", own.message).expect("a string takes all");
+        }
+    }
+    out
+}
+
+#[test]
+fn what_the_documents_elsewhere_say_is_not_judged() {
+    const ALL: &str = "<+service.name> <+serviceVariables.x> <+serviceVariableOverrides.x> <+artifact.image> <+artifacts.primary.tag> \
+        <+artifacts.sidecars.x.tag> <+manifests.a.store.branch> <+env.name> <+env.variables.x> <+infra.namespace> <+infra.variables.x> <+INFRA_KEY>";
+    const SERVICE: &str = "---
+service:
+  identifier: svc
+  name: svc
+  serviceDefinition:
+    type: Kubernetes
+    spec:
+      artifacts:
+        primary:
+          primaryArtifactRef: CHOSEN
+          sources:
+            - {identifier: one, type: DockerRegistry, spec: {connectorRef: c, imagePath: a, tag: '1'}}
+            - {identifier: two, type: DockerRegistry, spec: {connectorRef: c, imagePath: b, tag: '1'}}
+";
+    const HERE: &str = "---
+environment: {identifier: dev, name: dev, type: Production}
+";
+    let (asked, named) = (
+        "{serviceRef: <+input>, serviceInputs: <+input>}",
+        "{serviceRef: svc, serviceInputs: <+input>}",
+    );
+    let somewhere = "{environmentRef: <+input>, environmentInputs: <+input>, infrastructureDefinitions: <+input>}";
+    let dev = "{environmentRef: dev, infrastructureDefinitions: [{identifier: i}]}";
+    let two = SERVICE.replace("CHOSEN", "<+input>");
+    let none = "";
+    for (service, environment, documents) in [
+        (asked, somewhere, none),
+        (named, dev, none),
+        (asked, dev, HERE),
+    ] {
+        assert_eq!(
+            said_of_deployed(service, environment, ALL, documents),
+            "",
+            "{service} {environment}"
+        );
+    }
+    // The environment may override what the service does not have.
+    let text = "<+serviceVariables.x> <+manifests.a.store.branch>";
+    assert_eq!(said_of_deployed(named, somewhere, text, &two), "");
+    // Which of its artifacts it is may be asked for; where both are here, all is known.
+    assert_eq!(
+        said_of_deployed(named, dev, text, &format!("{two}{HERE}")),
+        "unknown: `serviceVariables.x`\nunknown: `manifests.a`\n"
+    );
+    // What the document asks for and the stage does not give is told here, and not where it is used.
+    assert_eq!(
+        said_of_deployed("{serviceRef: svc}", dev, "echo", &(two + HERE)),
+        "service `svc` asks for `serviceDefinition.spec.artifacts.primary.primaryArtifactRef`, which is not given\n"
+    );
+    let wrong = SERVICE.replace("CHOSEN", "three");
+    assert_eq!(
+        said_of_deployed(named, dev, "echo", &(wrong + HERE)),
+        "unknown: `artifacts.primary`\n"
+    );
+}
+
 #[test]
 fn what_loops_around_give_is_not_judged() {
     let looped = |strategy: &str, text: &str| {

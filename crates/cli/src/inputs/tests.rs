@@ -119,6 +119,41 @@ fn what_is_missing_is_named_with_its_place() {
 }
 
 #[test]
+fn all_inputs_of_an_entity_at_once_may_be_none() {
+    let (_, mut pipeline) = document(
+        "pipeline:
+  stages:
+    - stage:
+        identifier: s
+        type: Deployment
+        spec:
+          service:
+            serviceRef: <+input>
+            serviceInputs: <+input>
+          environment:
+            environmentRef: <+input>
+            environmentInputs: <+input>
+            serviceOverrideInputs: <+input>
+            infrastructureDefinitions:
+              - {identifier: i, inputs: <+input>}
+          execution: {steps: []}
+",
+    );
+    let given = Given::read(&[], &[], &[]).expect("nothing is read");
+    let told = given
+        .apply(&mut pipeline, &[], &[], &Sources::new())
+        .expect("applied");
+    let told: Vec<_> = told.iter().map(|own| &*own.message).collect();
+    assert_eq!(
+        told,
+        [
+            "the runtime input `stages.s.service.serviceRef` has no value",
+            "the runtime input `stages.s.environment.environmentRef` has no value",
+        ]
+    );
+}
+
+#[test]
 fn a_value_that_is_not_allowed_is_told() {
     let set = [
         "level=medium",

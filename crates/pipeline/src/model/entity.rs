@@ -27,7 +27,7 @@ use syntax::{Diagnostic, Span, Spanned, code};
 use super::lower::{Cx, Lower};
 use super::name::{Identifier, Ref, Scope};
 use super::template::Template;
-use super::tree::Fill;
+use super::tree::{self, Fill};
 
 /// Every entity of the documents.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -67,10 +67,13 @@ pub struct OtherEntity {
     pub value: Node,
 }
 
+/// Which of the sources of an artifact is meant.
+const CHOSEN: &str = ".primaryArtifactRef";
+
 /// An entity that a stage may fill the inputs of, with the text of it to be filled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entity<T> {
-    /// As it is written, its inputs open.
+    /// As it is written, its inputs open but for those with a default.
     pub own: T,
     /// The tree that it was read from.
     pub node: Node,
@@ -90,8 +93,14 @@ impl<T> Entity<T> {
     where
         T: Lower,
     {
+        let mut own = T::lower(node, name, cx)?;
+        let mut answered = node.clone();
+        if tree::put_defaults(&mut answered) {
+            // What is wrong in it was told above.
+            own = T::lower(&answered, name, &mut Cx::default()).unwrap_or(own);
+        }
         Some(Self {
-            own: T::lower(node, name, cx)?,
+            own,
             node: node.clone(),
         })
     }
@@ -113,7 +122,48 @@ impl<T> Entity<T> {
         let mut fill = Fill::strict(what, code::TEMPLATE_INPUT);
         fill.put(&mut node, given);
         diagnostics.append(&mut fill.diagnostics);
+        tree::put_defaults(&mut node);
         T::lower(&node, what, &mut Cx::default())
+    }
+
+    /// What it asks for, has no default for and is not given, told at the `place` that names it: it can be given below the key
+    /// `below`. Nothing, where all of it is asked of whoever starts the run.
+    pub(crate) fn lacks(
+        &self,
+        given: Option<&Node>,
+        place: Span,
+        below: &str,
+        what: &str,
+    ) -> Vec<Diagnostic> {
+        // The only artifact needs no choice.
+        let is_free = |path: &str, node: &Node| {
+            path.strip_suffix(CHOSEN).is_some_and(|head| {
+                let sources = head.split('.').chain(["sources"]).try_fold(node, tree::get);
+                sources.is_some_and(|own| own.as_sequence().is_some_and(|own| own.len() == 1))
+            })
+        };
+        if given.is_some_and(tree::asks) {
+            return Vec::new();
+        }
+        let mut node = self.node.clone();
+        if let Some(given) = given {
+            Fill::strict(what, code::TEMPLATE_INPUT).put(&mut node, given);
+        }
+        tree::missing(&node, self.node.span)
+            .into_iter()
+            .filter(|(path, _)| !is_free(path, &node))
+            .map(|(path, asked)| {
+                Diagnostic::error(
+                    code::TEMPLATE_INPUT,
+                    format!("{what} asks for `{path}`, which is not given"),
+                )
+                .at(place, "missing here")
+                .at(asked, "asked for here")
+                .help(format!(
+                    "add it below `{below}` of the stage, with a value or `<+input>`"
+                ))
+            })
+            .collect()
     }
 }
 

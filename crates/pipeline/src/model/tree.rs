@@ -336,3 +336,26 @@ pub fn missing(node: &Node, within: Span) -> Vec<(String, Span)> {
     walk(node, &mut String::new(), within, &mut found);
     found
 }
+
+/// Puts the defaults in the places that ask for a value and have one; whether there was any.
+pub fn put_defaults(node: &mut Node) -> bool {
+    let mut any = false;
+    each_scalar_mut(node, &mut |node| {
+        let input = node
+            .as_text()
+            .filter(|text| text.starts_with(INPUT))
+            .and_then(|text| Input::parse(text).ok());
+        if let Some(default) = input
+            .filter(|own| !own.execution)
+            .and_then(|own| own.default)
+        {
+            node.value = Value::Scalar(syntax::yaml::Scalar {
+                text: default.into(),
+                style: syntax::yaml::Style::Double,
+                kind: syntax::yaml::Kind::String,
+            });
+            any = true;
+        }
+    });
+    any
+}

@@ -118,6 +118,9 @@ fn variable(target: &Target, path: &[&str], all: bool) -> Lookup {
             return value(own, end);
         }
     }
+    if (all && target.service.is_none()) || target.has_open_layers() {
+        return unknown(0, []);
+    }
     unknown(at.min(path.len() - 1), target.names(all))
 }
 
@@ -271,12 +274,12 @@ fn written(param: Option<&Param<String>>, used: usize) -> Lookup {
 }
 
 /// The artifacts of the service.
-fn artifacts(service: Option<&Service>) -> Option<&Artifacts> {
-    service?.spec()?.artifacts.as_ref()?.literal()
+fn artifacts(service: &Service) -> Option<&Artifacts> {
+    service.spec()?.artifacts.as_ref()?.literal()
 }
 
 /// The source of the primary artifact: the only one whatever is chosen, else the one that is.
-fn primary(service: Option<&Service>) -> Option<&ArtifactSource> {
+fn primary(service: &Service) -> Option<&ArtifactSource> {
     let own = artifacts(service)?.primary.as_ref()?.literal()?;
     let Some(sources) = own.sources.as_ref().and_then(Param::literal) else {
         return own.own.as_ref();
@@ -290,6 +293,13 @@ fn primary(service: Option<&Service>) -> Option<&ArtifactSource> {
             .as_ref()
             .is_some_and(|own| own.value == *chosen)
     })
+}
+
+/// Its primary artifact is chosen by an input.
+fn is_asked_for(service: &Service) -> bool {
+    artifacts(service)
+        .and_then(|own| own.primary.as_ref()?.literal()?.chosen.as_ref())
+        .is_some_and(|own| own.literal().is_none())
 }
 
 fn artifact(
@@ -309,9 +319,12 @@ fn artifact(
         "metadata",
         "path",
     ];
+    let Some(service) = &target.service else {
+        return unknown(0, []);
+    };
     let source = match sidecar {
-        None => primary(target.service.as_ref()),
-        Some(wanted) => artifacts(target.service.as_ref())
+        None => primary(service),
+        Some(wanted) => artifacts(service)
             .and_then(|own| own.sidecars.as_ref()?.literal())
             .into_iter()
             .flatten()
@@ -323,7 +336,13 @@ fn artifact(
             }),
     };
     let Some(source) = source else {
-        return unknown(from - 1, []);
+        // Which of several it is may be an input that nothing has answered.
+        let part = if sidecar.is_none() && is_asked_for(service) {
+            0
+        } else {
+            from - 1
+        };
+        return unknown(part, []);
     };
     let spec = source.spec.as_ref();
     let member = path.get(from).copied().unwrap_or_default();
@@ -417,6 +436,9 @@ fn manifest(target: &Target, path: &[&str]) -> Lookup {
         .enumerate()
         .find(|(_, own)| own.identifier.as_str() == id);
     let Some((order, own)) = place else {
+        if target.service.is_none() || target.has_open_layers() {
+            return unknown(0, []);
+        }
         return unknown(1.min(path.len() - 1), known());
     };
     let own: &Manifest = own;

@@ -10,7 +10,7 @@ use crate::plan::{Body, NodeId, Place, What, several};
 
 use super::known::{Known, World};
 use super::scope::At;
-use super::target::Target;
+use super::target::{Target, environment_link, infrastructure_link, service_link};
 
 /// What does not fit of what the stages of a pipeline name.
 pub(crate) fn fits(pipeline: &Pipeline, entities: &Entities) -> Vec<Diagnostic> {
@@ -53,9 +53,45 @@ pub(crate) fn fits(pipeline: &Pipeline, entities: &Entities) -> Vec<Diagnostic> 
 }
 
 fn judge(world: &World<'_>, stage: &Stage, place: &Place<'_>, found: &mut Vec<Diagnostic>) {
-    let mut target = Target::of(&At { world, place }).unwrap_or_default();
+    let at = At { world, place };
+    let mut target = Target::of(&at).unwrap_or_default();
     found.append(&mut target.diagnostics);
+    found.extend(lacks(&at, stage, &target));
     self::stage(stage, &target, world.entities, found);
+}
+
+/// What the entities of a stage ask for and it does not give. One that no link names can be given nothing.
+fn lacks(at: &At<'_, '_>, stage: &Stage, target: &Target) -> Vec<Diagnostic> {
+    let entities = at.world.entities;
+    let mut all = Vec::new();
+    if let Some(link) = service_link(at, stage)
+        && let (Some(own), Some(named)) = (&target.service_ref, &link.service_ref)
+        && let Some(own) = entities.service(own)
+    {
+        let what = format!("service `{}`", own.identifier);
+        all.extend(own.lacks(link.inputs.as_ref(), named.span(), "serviceInputs", &what));
+    }
+    let Some(link) = environment_link(at, stage).0 else {
+        return all;
+    };
+    let Some(reference) = &target.environment_ref else {
+        return all;
+    };
+    if let (Some(named), Some(own)) = (&link.environment_ref, entities.environment(reference)) {
+        let what = format!("environment `{}`", own.identifier);
+        let given = link.inputs.as_ref();
+        all.extend(own.lacks(given, named.span(), "environmentInputs", &what));
+    }
+    if let Some(wanted) = &target.infrastructure_ref
+        && let Some(link) = infrastructure_link(link, wanted)
+        && let Some(named) = &link.identifier
+        && let Some(own) = entities.infrastructure(reference, wanted)
+    {
+        let what = format!("infrastructure `{wanted}`");
+        let below = "infrastructureDefinitions.inputs";
+        all.extend(own.lacks(link.inputs.as_ref(), named.span(), below, &what));
+    }
+    all
 }
 
 fn wrong(says: String, at: syntax::Span, help: String) -> Diagnostic {

@@ -11,8 +11,8 @@ use syntax::expr::{Lookup, Scope, SecretRef, Template, Value};
 
 use crate::model::{
     ConfigFileEntry, Deployment, Entity, Environment, EnvironmentLink, Infrastructure,
-    ManifestEntry, Overridden, OverrideKind, Overrides, Param, Service, ServiceLink, Stage,
-    StageSpec, Variable, Variables, same,
+    InfrastructureLink, ManifestEntry, Overridden, OverrideKind, Overrides, Param, Service,
+    ServiceLink, Stage, StageSpec, Variable, Variables, same,
 };
 
 use super::known::World;
@@ -38,6 +38,10 @@ pub struct Target {
     pub infrastructure_ref: Option<String>,
     /// The infrastructure, where it is among the entities.
     pub infrastructure: Option<Infrastructure>,
+    /// The stage names a service, be it by an input that nothing has answered.
+    pub names_service: bool,
+    /// The same of an environment.
+    pub names_environment: bool,
     /// What is overridden, the lowest first.
     pub layers: Vec<Layer>,
     /// What does not fit.
@@ -73,11 +77,14 @@ impl Target {
                 .and_then(|own| entities.service(own));
             if let Some(found) = found {
                 let what = format!("service `{}`", found.identifier);
-                target.service = found.filled(link.inputs.as_ref(), &what, &mut target.diagnostics);
+                let given = link.inputs.as_ref();
+                target.service = found.filled(given, &what, &mut target.diagnostics);
             }
         }
         let (link, group) = environment_link(at, stage);
         target.group_ref = group;
+        target.names_service = has_service(at, stage);
+        target.names_environment = has_environment(at, stage);
         // One that a group or a filter takes is named by the iteration alone.
         let reference = match &link {
             Some(link) => link
@@ -111,24 +118,11 @@ impl Target {
             };
             literal(at, one?.identifier.as_ref()?)
         });
-        let given = |identifier: &str| {
-            let many = link
-                .and_then(|own| own.infrastructures.as_ref())
-                .and_then(Param::literal)
-                .into_iter()
-                .flatten();
-            many.chain(link.and_then(|own| own.infrastructure.as_ref()))
-                .find(|own| {
-                    own.identifier
-                        .as_ref()
-                        .is_some_and(|own| own.text() == identifier)
-                })
-                .and_then(|own| own.inputs.as_ref())
-        };
         if let Some(wanted) = wanted {
             if let Some(found) = entities.infrastructure(reference, &wanted) {
                 let what = format!("infrastructure `{wanted}`");
-                self.infrastructure = found.filled(given(&wanted), &what, &mut self.diagnostics);
+                let given = link.and_then(|own| infrastructure_link(own, &wanted)?.inputs.as_ref());
+                self.infrastructure = found.filled(given, &what, &mut self.diagnostics);
             }
             self.infrastructure_ref = Some(wanted);
         } else if link.and_then(|own| own.deploy_to_all.as_ref()?.literal()) == Some(&true) {
@@ -218,6 +212,12 @@ impl Target {
                 self.layers.push(made);
             }
         }
+    }
+
+    /// What is overridden is not known: the environment is not here, or which service it is has not been answered.
+    pub fn has_open_layers(&self) -> bool {
+        (self.names_environment && self.environment.is_none())
+            || (self.names_service && self.service_ref.is_none())
     }
 
     /// A variable of the service by its name, as it is after every override.
@@ -332,7 +332,7 @@ fn stage_of<'m>(world: &World<'m>, identifier: &str) -> Option<&'m Stage> {
 }
 
 /// The link to the service: its own, that of a list which the iteration chooses, or that of an earlier stage.
-fn service_link<'m>(at: &At<'_, 'm>, stage: &'m Stage) -> Option<&'m ServiceLink> {
+pub(super) fn service_link<'m>(at: &At<'_, 'm>, stage: &'m Stage) -> Option<&'m ServiceLink> {
     let mut stage = stage;
     for _ in 0..MOST_STAGES {
         let own = deployment(stage)?;
@@ -353,6 +353,22 @@ fn service_link<'m>(at: &At<'_, 'm>, stage: &'m Stage) -> Option<&'m ServiceLink
     None
 }
 
+/// How an environment's link names one of its infrastructures.
+pub(super) fn infrastructure_link<'m>(
+    link: &'m EnvironmentLink,
+    identifier: &str,
+) -> Option<&'m InfrastructureLink> {
+    let many = link.infrastructures.as_ref().and_then(Param::literal);
+    many.into_iter()
+        .flatten()
+        .chain(&link.infrastructure)
+        .find(|own| {
+            own.identifier
+                .as_ref()
+                .is_some_and(|own| own.text() == identifier)
+        })
+}
+
 /// Whether a stage names a service, itself or by another stage, or several.
 pub(super) fn has_service(at: &At<'_, '_>, stage: &Stage) -> bool {
     let several = deployment(stage).is_some_and(|own| own.services.is_some());
@@ -367,7 +383,7 @@ pub(super) fn has_environment(at: &At<'_, '_>, stage: &Stage) -> bool {
 }
 
 /// The link to the environment, and the group it is of.
-fn environment_link<'m>(
+pub(super) fn environment_link<'m>(
     at: &At<'_, 'm>,
     stage: &'m Stage,
 ) -> (Option<&'m EnvironmentLink>, Option<String>) {
