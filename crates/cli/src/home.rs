@@ -10,12 +10,16 @@
 //!           reports/         files that steps reported
 //!           control          where other commands reach the one that drives it
 //! queues/                    places in queues that runs share
+//! sequences/                 a file a pipeline: the number of its last run
 //! ```
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use pipeline::model::Pipeline;
+use syntax::Spanned;
 
 use crate::past;
 use crate::problem::Problem;
@@ -99,6 +103,61 @@ impl Home {
     /// Where queues of this machine's runs are.
     pub(crate) fn queues(&self) -> PathBuf {
         self.root.join("queues")
+    }
+
+    /// The number of the next run of a pipeline, from 1 on: `<+pipeline.sequenceId>`. No two runs get the same one, also where
+    /// they begin at one time; one that is refused afterwards leaves a gap. It is counted on when old runs are swept.
+    pub(crate) fn next_number(&self, pipeline: &Pipeline) -> Result<u64, Problem> {
+        let path = self.sequence(pipeline);
+        let failed = |e| Problem::system(format_args!("number the run by {}", path.display()), &e);
+        if let Some(dir) = path.parent() {
+            let mut builder = fs::DirBuilder::new();
+            builder.mode(0o700).recursive(true);
+            builder.create(dir).map_err(failed)?;
+        }
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        file.lock().map_err(failed)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        let next = text.trim().parse().unwrap_or(0u64) + 1;
+        // A number is never shorter than the one before: nothing of that is left.
+        file.write_all_at(format!("{next}\n").as_bytes(), 0)
+            .map_err(failed)?;
+        Ok(next)
+    }
+
+    /// The number that the next run of a pipeline would get.
+    pub(crate) fn coming_number(&self, pipeline: &Pipeline) -> u64 {
+        let text = fs::read_to_string(self.sequence(pipeline)).unwrap_or_default();
+        text.trim().parse().unwrap_or(0u64) + 1
+    }
+
+    fn sequence(&self, pipeline: &Pipeline) -> PathBuf {
+        let part = |own: Option<&str>| -> String {
+            let own = own.unwrap_or("_").chars();
+            own.map(|c| {
+                if c.is_ascii_alphanumeric() || "_$-".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .take(200)
+            .collect()
+        };
+        let scope = |own: &Option<Spanned<String>>| part(own.as_ref().map(|own| &*own.value));
+        self.root
+            .join("sequences")
+            .join(scope(&pipeline.org))
+            .join(scope(&pipeline.project))
+            .join(part(Some(pipeline.identifier.as_str())))
     }
 
     fn runs(&self) -> PathBuf {
@@ -291,6 +350,40 @@ mod tests {
             .run_and_step(Some("compile_all"), None)
             .expect("the last run");
         assert_eq!((run.id.len(), step.as_deref()), (10, Some("compile_all")));
+    }
+
+    #[test]
+    fn runs_of_a_pipeline_are_numbered() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home {
+            root: dir.path().to_owned(),
+        };
+        let pipeline = |text: &str| {
+            let mut sources = syntax::Sources::new();
+            let id = sources.add("p.yaml", text);
+            let loaded = pipeline::model::read(&sources, [id], pipeline::model::Options::default());
+            loaded.pipeline.expect("a pipeline")
+        };
+        let one = pipeline("pipeline: {identifier: p, name: p, stages: []}");
+        let other = pipeline(
+            "pipeline: {identifier: p, name: p, orgIdentifier: ../o, projectIdentifier: x, stages: []}",
+        );
+        assert_eq!(home.coming_number(&one), 1);
+        let threads: Vec<_> = (0..20)
+            .map(|_| {
+                let (home, one) = (home.clone(), one.clone());
+                std::thread::spawn(move || home.next_number(&one).expect("a number"))
+            })
+            .collect();
+        let mut numbers: Vec<u64> = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+        assert_eq!(home.coming_number(&one), 21);
+        assert_eq!(home.next_number(&other).expect("a number"), 1);
+        assert!(dir.path().join("sequences/___o/x/p").is_file());
     }
 
     #[test]

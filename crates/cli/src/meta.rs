@@ -22,6 +22,9 @@ pub(crate) struct Meta {
     pub(crate) version: u32,
     /// When it was made, milliseconds since the Unix epoch.
     pub(crate) created_ms: u64,
+    /// Its number among the runs of its pipeline.
+    #[serde(default = "first")]
+    pub(crate) sequence: u64,
     /// The pipeline's name.
     pub(crate) name: String,
     /// Its file, absolute; `-` for standard input.
@@ -52,6 +55,11 @@ pub(crate) struct Meta {
     pub(crate) host_network: bool,
     /// The image of its GitClone steps.
     pub(crate) git_image: String,
+}
+
+/// Of a run that an older release began, which did not count.
+const fn first() -> u64 {
+    1
 }
 
 /// A text that was read.

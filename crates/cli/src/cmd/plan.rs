@@ -185,6 +185,7 @@ fn planner(source: &Source, target: &Target) -> Result<(Written, Documents), Pro
         native: target.is_native(),
         git_image: Options::git_image(),
         agent_image: target.agent_image(),
+        sequence: Home::find().map_or(1, |home| home.coming_number(&pipeline)),
         user: file_store::user(),
         files: file_store::read(source.file_store.as_deref())?,
         outputs: given.outputs,

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Resume, output: Output) -> Result<Exit, Problem> {
         State::Lost => {}
     }
     let meta = Meta::read(&run)?;
-    let again = again(&meta, &run, &run, &args.secrets)?;
+    let again = again(&meta, &run, &run, &args.secrets, None)?;
     let drive = Drive {
         planner: again.planner,
         access: again.access,
@@ -82,14 +82,18 @@ pub(crate) struct Again {
     pub(crate) clusters: Connectors,
     /// What is to be said first.
     pub(crate) warnings: Vec<String>,
+    /// Its number among the runs of its pipeline.
+    pub(crate) sequence: u64,
 }
 
-/// Makes it: the texts are those of `run`, the copies of working trees those of `trees`.
+/// Makes it: the texts are those of `run`, the copies of working trees those of `trees`. One that is a
+/// run of its own gets its number from `home`.
 pub(crate) fn again(
     meta: &Meta,
     run: &RunDir,
     trees: &RunDir,
     args: &SecretArgs,
+    home: Option<&Home>,
 ) -> Result<Again, Problem> {
     let given = Given::read(&meta.set, &[], &meta.input_sets)?;
     let documents = documents(meta, run, &given)?;
@@ -104,6 +108,10 @@ pub(crate) fn again(
         &documents.entities,
         &secrets,
     )?;
+    let sequence = match home {
+        Some(home) => home.next_number(pipeline)?,
+        None => meta.sequence,
+    };
     let options = Options {
         entities: documents.entities.clone(),
         sources: documents.sources.clone(),
@@ -117,6 +125,7 @@ pub(crate) fn again(
             .collect(),
         git_image: meta.git_image.clone(),
         agent_image: meta.backend.agent_image(),
+        sequence,
         user: file_store::user(),
         files: file_store::read(meta.file_store.as_deref())?,
         outputs: given.outputs.clone(),
@@ -129,6 +138,7 @@ pub(crate) fn again(
         secrets: secrets.values(),
         clusters,
         warnings,
+        sequence,
     })
 }
 

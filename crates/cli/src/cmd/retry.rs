@@ -50,9 +50,11 @@ pub(crate) fn run(args: &Retry, output: Output) -> Result<Exit, Problem> {
     let mut meta = Meta::read(&before)?;
     let run = home.create()?;
     // A directory without its meta is of a command that began nothing; one that is empty is not even worth that.
-    let again = resume::again(&meta, &before, &run, &args.secrets).inspect_err(|_| {
-        let _ = fs::remove_dir(run.path());
-    })?;
+    let again =
+        resume::again(&meta, &before, &run, &args.secrets, Some(&home)).inspect_err(|_| {
+            let _ = fs::remove_dir(run.path());
+        })?;
+    meta.sequence = again.sequence;
     keep(&mut meta, &before, &run, args)?;
     let mut warnings = again.warnings;
     warnings.extend(ended.lost(&view, &carry));

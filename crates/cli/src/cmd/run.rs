@@ -71,7 +71,8 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
 
     let home = Home::find()?;
     let run = home.create()?;
-    let meta = keep(args, &documents, &given, pipeline, &locals, &run)?;
+    let sequence = home.next_number(pipeline)?;
+    let meta = keep(args, &documents, &given, pipeline, sequence, &locals, &run)?;
     let options = options(&meta, &documents, given.outputs.clone(), &locals, &run)?;
     let planner = Written::new(pipeline.clone(), secrets.clone(), options);
     let planner = Select::new(planner, part);
@@ -283,6 +284,7 @@ fn keep(
     documents: &Documents,
     given: &Given,
     pipeline: &Pipeline,
+    sequence: u64,
     locals: &[Local],
     run: &RunDir,
 ) -> Result<Meta, Problem> {
@@ -312,6 +314,7 @@ fn keep(
     let meta = Meta {
         version: meta::VERSION,
         created_ms: now_ms(),
+        sequence,
         name: pipeline.title().to_owned(),
         pipeline: absolute(&args.source.pipeline),
         entities: args.source.entities.iter().map(absolute).collect(),
@@ -355,6 +358,7 @@ fn options(
         local: copies,
         git_image: meta.git_image.clone(),
         agent_image: meta.backend.agent_image(),
+        sequence: meta.sequence,
         user: file_store::user(),
         files: file_store::read(meta.file_store.as_deref())?,
         outputs,

@@ -60,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) git_image: String,
     /// The image that brings the agent into a cluster, whatever the pipeline says.
     pub(crate) agent_image: Option<String>,
+    /// Its number among the runs of its pipeline.
+    pub(crate) sequence: u64,
     /// Who runs it.
     pub(crate) user: Option<String>,
     /// The files of `--file-store`, by their paths in the store.
@@ -130,7 +132,7 @@ impl Written {
     ) -> Result<T, Failure> {
         let known = Known {
             run: facts.run.clone(),
-            sequence: Some(1),
+            sequence: Some(self.options.sequence),
             created_ms: Some(facts.created_ms).filter(|ms| *ms > 0),
             account: Some(ACCOUNT.to_owned()),
             user: self.options.user.clone(),
