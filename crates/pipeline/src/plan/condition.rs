@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use syntax::expr;
 use syntax::{Diagnostic, Span, Spanned};
 
-use crate::model::{self, Param};
+use crate::model::{self, Element, Param, StageEntry};
 use crate::resolve::{At, Fact, Nodes, Values, World};
 
-use super::{Iteration, NodeId, Place};
+use super::{Body, Iteration, NodeId, Place, What};
 
 /// `when`, resolved as far as it can be before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,14 @@ pub enum WhenStatus {
 
 /// The `when` at a place: its own, and for an iteration that of its loop's `strategy`.
 pub(super) fn when(place: &Place<'_>, values: &Values<'_, '_>) -> Option<When> {
+    if place.is_parallel() {
+        // What is in it decides for itself: it is entered after a failure, too, where anything in it may be.
+        let status = runs_after_failure(place.what).then_some(WhenStatus::All);
+        return status.map(|_| When {
+            status,
+            condition: None,
+        });
+    }
     let own = values.get(place.when(), "when");
     let status =
         own.as_ref().map(
@@ -60,6 +68,32 @@ pub(super) fn when(place: &Place<'_>, values: &Values<'_, '_>) -> Option<When> {
         (own, other) => own.or(other),
     };
     (status.is_some() || condition.is_some()).then_some(When { status, condition })
+}
+
+/// Whether anything in a block or a loop says that it runs after a failure.
+fn runs_after_failure(what: What<'_>) -> bool {
+    let says = |when: &Option<Param<model::When>>| {
+        let own = when.as_ref().and_then(Param::literal);
+        let status = own.and_then(|own| own.status.as_ref());
+        status.is_some_and(|own| own.value != model::Status::Success)
+    };
+    match what {
+        What::Loop(Body::Stage(stage)) => says(&stage.common.when),
+        What::Loop(Body::Group(group)) => says(&group.when),
+        What::Loop(Body::Step(step)) => says(&step.when),
+        What::Stages(entries) => entries.iter().any(|entry| match entry {
+            StageEntry::Stage(stage) => says(&stage.common.when),
+            StageEntry::Parallel(block) => runs_after_failure(What::Stages(&block.stages)),
+            StageEntry::Insert(_) => false,
+        }),
+        What::Elements(elements) => elements.iter().any(|element| match element {
+            Element::Step(step) => says(&step.when),
+            Element::Group(group) => says(&group.when),
+            Element::Parallel(block) => runs_after_failure(What::Elements(&block.elements)),
+            Element::Insert(_) => false,
+        }),
+        _ => false,
+    }
 }
 
 /// Whether an expression holds at a node, by what is known. What is not known is null here, as in every condition

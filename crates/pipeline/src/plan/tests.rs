@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use syntax::expr::Value;
 
-use super::{Iteration, Kind, Node, NodeId, Place, expand, judge};
+use super::{Iteration, Kind, Node, NodeId, Place, WhenStatus, expand, judge};
 use crate::pod;
 use crate::resolve::tests::{made, messages};
 use crate::resolve::{Fact, Nodes, World};
@@ -542,4 +542,41 @@ fn conditions_and_strategies_are_resolved_with_their_node() {
     let children = expand(&made.world(), &GROUP.into()).expect("children");
     let own = children.iter().find(|node| node.id.0 == WORK).expect("it");
     insta::assert_json_snapshot!((&own.when, &own.strategies));
+}
+
+/// What a loop or a block says of failures before it is what is in it says, so that it is asked at all.
+#[test]
+fn a_loop_and_a_block_are_entered_after_failures_where_what_is_in_them_is() {
+    for (when, expected) in [
+        ("", None),
+        ("when: {stageStatus: Success},", None),
+        (
+            "when: {stageStatus: Success, condition: <+repeat.item> == 1},",
+            None,
+        ),
+        ("when: {stageStatus: Failure},", Some(WhenStatus::All)),
+        (
+            "when: {stageStatus: All, condition: <+repeat.item> == 1},",
+            Some(WhenStatus::All),
+        ),
+    ] {
+        let looped = pipeline(&format!("{when} strategy: {{repeat: {{times: 2}}}},"));
+        let block = pipeline(when).replace(
+            "- step: {identifier: work",
+            "- parallel:\n                        - step: {identifier: beside, name: beside, type: Run, spec: {image: a, command: x}}\n                        - step: {identifier: work",
+        );
+        for text in [looped, block] {
+            let made = made(&text);
+            let children = expand(&made.world(), &GROUP.into()).expect("children");
+            let own = children.last().expect("it");
+            assert!(
+                matches!(own.kind, Kind::Loop | Kind::Parallel),
+                "{:?}",
+                own.kind
+            );
+            let found = own.when.as_ref().map(|own| (own.status, &own.condition));
+            let expected = expected.map(|own| (Some(own), &None));
+            assert_eq!(found, expected, "{text}");
+        }
+    }
 }
