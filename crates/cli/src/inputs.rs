@@ -4,19 +4,20 @@
 //! They are put into the document before it is read as a pipeline, at the place where they are asked for. So a value that
 //! is of the wrong kind is told with that place, and nothing further in knows where a value came from.
 
+mod finish;
 mod paths;
+mod rules;
 mod sets;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
+use pipeline::model::Input;
 use pipeline::model::tree::{asks, get, get_mut};
-use pipeline::model::{Input, can_be_asked_later};
 use syntax::yaml::{Kind, Node, Scalar, Style, Value};
-use syntax::{Diagnostic, Sources, Span, code};
+use syntax::{Diagnostic, Sources, Span};
 
 use crate::problem::Problem;
-use paths::{Asked, find, is_variable, variable, walk};
+use paths::{Asked, find, is_variable, variable};
 
 /// What is given for one run.
 #[derive(Debug, Default)]
@@ -81,6 +82,7 @@ impl Given {
             return Ok(Vec::new());
         };
         let asked = paths::asked(pipeline);
+        let rules = rules::of(pipeline);
         let mut diagnostics = Vec::new();
         for name in &self.sets {
             sets::named(pipeline, name, all, &mut diagnostics)?;
@@ -95,10 +97,15 @@ impl Given {
         }
         for (name, value) in &self.set {
             let from = format!("--set {name}");
-            let value = scalar(value, pipeline.span);
+            let value = if is_text(pipeline, name) {
+                text_node(value, pipeline.span)
+            } else {
+                scalar(value, pipeline.span)
+            };
             put(pipeline, name, value, &from, &asked, &mut diagnostics)?;
         }
-        finish(pipeline, &asked, &mut diagnostics);
+        rules::hold(pipeline, &rules, &mut diagnostics);
+        finish::finish(pipeline, &asked, &mut diagnostics);
         Ok(diagnostics)
     }
 }
@@ -147,19 +154,32 @@ fn scalar(text: &str, span: Span) -> Node {
             return node;
         }
     }
-    let kind = if text.is_empty() {
-        Kind::Null
-    } else {
-        Kind::String
-    };
+    text_node(text, span)
+}
+
+fn text_node(text: &str, span: Span) -> Node {
     Node {
         span,
         value: Value::Scalar(Scalar {
             text: text.into(),
             style: Style::Double,
-            kind,
+            kind: Kind::String,
         }),
     }
+}
+
+/// A name that leads to a variable whose values are texts, however they look.
+fn is_text(pipeline: &mut Node, name: &str) -> bool {
+    let path = name.strip_prefix("pipeline.").unwrap_or(name);
+    let parts: Vec<_> = path.split('.').collect();
+    let target = match variable(pipeline, path) {
+        Some(found) => Some(&*found),
+        None => find(pipeline, &parts).map(|found| &*found),
+    };
+    target
+        .filter(|node| is_variable(node))
+        .and_then(|node| get(node, "type")?.as_text())
+        .is_some_and(|kind| matches!(kind, "String" | "Secret"))
 }
 
 /// Gives a node and all below it one place.
@@ -247,85 +267,10 @@ fn replace(target: &mut Node, name: &str, mut value: Node, diagnostics: &mut Vec
     if let (Some(input), Some(text)) = (input, value.as_text())
         && let Some(help) = input.refuses(text)
     {
-        let message = format!("`{text}` is not a value that the runtime input `{name}` allows");
-        diagnostics.push(
-            Diagnostic::error(code::BAD_INPUT_VALUE, message)
-                .at(target.span, "")
-                .help(help),
-        );
+        diagnostics.push(rules::not_allowed(text, name, target.span, help));
     }
     place(&mut value, target.span);
     *target = value;
-}
-
-/// Runtime inputs that nothing was given for take their default, or are told.
-fn finish(pipeline: &mut Node, asked: &Asked, diagnostics: &mut Vec<Diagnostic>) {
-    walk(pipeline, &mut String::new(), &mut |path, node| {
-        let Some(text) = node.as_text().filter(|_| asks(node)) else {
-            return;
-        };
-        // What cannot be understood is told by the model.
-        let Ok(input) = Input::parse(text) else {
-            return;
-        };
-        if input.execution && is_asked_later(path) {
-            return;
-        }
-        let span = node.span;
-        let of_variable = path
-            .strip_suffix(".value")
-            .is_some_and(|head| head.contains("variables."));
-        if let Some(default) = &input.default {
-            let mut value = scalar(default, span);
-            if input.many && !of_variable {
-                let items = default.split(',').map(|item| scalar(item.trim(), span));
-                value.value = Value::Sequence(items.collect());
-            }
-            *node = value;
-            return;
-        }
-        if is_of_an_entity(path) {
-            node.value = scalar("", span).value;
-            return;
-        }
-        let name = path.strip_prefix("variables.").unwrap_or(path);
-        let name = name
-            .strip_suffix(".value")
-            .filter(|name| asked.contains_key(*name))
-            .unwrap_or(name);
-        let mut help = format!("give it by `--set {name}=…`, or in a file of `--inputs`");
-        if let Some(allowed) = &input.allowed {
-            let _ = write!(help, "; it is one of {}", allowed.join(", "));
-        }
-        diagnostics.push(
-            Diagnostic::error(
-                code::MISSING_INPUT,
-                format!("the runtime input `{name}` has no value"),
-            )
-            .at(span, "")
-            .help(help),
-        );
-    });
-}
-
-/// All inputs of a service, an environment or an infrastructure at once. Whether that one has any, only its document says: no
-/// answer is none of them, and what it lacks then is told with its own places.
-fn is_of_an_entity(path: &str) -> bool {
-    let (head, key) = path.rsplit_once('.').unwrap_or(("", path));
-    match key {
-        "serviceInputs" | "environmentInputs" | "serviceOverrideInputs" | "infraInputs" => true,
-        "inputs" => head.contains(".infrastructureDefinition"),
-        // Where nothing is left to fill in the chosen artifact.
-        "sources" => head.contains(".serviceInputs."),
-        _ => false,
-    }
-}
-
-/// It is asked for when its step is reached: what stands in the `spec` of a step, but for what its container is made of.
-fn is_asked_later(path: &str) -> bool {
-    path.rsplit_once(".spec.").is_some_and(|(step, below)| {
-        (step.contains(".steps.") || step.contains(".rollbackSteps.")) && can_be_asked_later(below)
-    })
 }
 
 #[cfg(test)]

@@ -168,6 +168,63 @@ fn a_value_that_is_not_allowed_is_told() {
     );
 }
 
+#[test]
+fn what_comes_last_must_be_allowed_too() {
+    let given = |set: &[&str], level: &str| {
+        let mut all = vec!["version=1", "stages.build.variables.target=x"];
+        all.push("stages.build.steps.compile.spec.image=y");
+        all.extend(set);
+        let file = format!("level: {level}\n");
+        apply(&all, &[&file]).expect("applied").1
+    };
+    let refused = |text: &str| {
+        vec![format!(
+            "6: `{text}` is not a value that the runtime input `level` allows"
+        )]
+    };
+    assert_eq!(given(&["level=high"], "low"), Vec::<String>::new());
+    assert_eq!(given(&["level=medium"], "low"), refused("medium"));
+    // It is told once, of what was wrong first.
+    assert_eq!(given(&["level=none"], "medium"), refused("medium"));
+}
+
+#[test]
+fn a_variable_may_have_a_default_beside_its_value_or_none_at_all() {
+    let (_, mut pipeline) = document(
+        "pipeline:
+  variables:
+    - {name: text, type: String, required: false, value: <+input>}
+    - {name: own, type: String, required: true, default: dd, value: <+input>}
+    - {name: both, type: String, default: dd, value: <+input>.default(inner)}
+    - {name: none, type: String, required: true, value: <+input>}
+",
+    );
+    let given = Given::read(&[], &[], &[]).expect("nothing is read");
+    let told = given
+        .apply(&mut pipeline, &[], &[], &Sources::new())
+        .expect("applied");
+    let told: Vec<_> = told.iter().map(|own| &*own.message).collect();
+    assert_eq!(told, ["the runtime input `none` has no value"]);
+    for (name, expected) in [("text", ""), ("own", "dd"), ("both", "inner")] {
+        assert_eq!(
+            value(&mut pipeline, &format!("variables.{name}.value")),
+            expected
+        );
+    }
+}
+
+#[test]
+fn a_text_stays_a_text_however_it_looks() {
+    let set = ["version={\"a\": [1]}", "stages.build.variables.target="];
+    let (mut pipeline, _) = apply(&set, &[]).expect("applied");
+    for (path, expected) in [
+        ("variables.version.value", "{\"a\": [1]}"),
+        ("stages.build.variables.target.value", ""),
+    ] {
+        assert_eq!(value(&mut pipeline, path), expected, "{path}");
+    }
+}
+
 const SETS: &str = "inputSet:
   identifier: base
   pipeline:
