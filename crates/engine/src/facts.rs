@@ -10,7 +10,7 @@ use addon::frame::Output;
 use pipeline::plan::{ACTIVITIES, Approval, Gate, Iteration, NodeId, Wait};
 
 use crate::carry::{Carried, below};
-use crate::event::{Answer, Event, Stamped, Status};
+use crate::event::{Answer, ErrorKind, Event, Stamped, Status};
 use crate::waits;
 
 /// What is known of a run.
@@ -49,6 +49,8 @@ pub struct Fact {
     pub ended: Option<u64>,
     /// Its end; none while it runs.
     pub status: Option<Status>,
+    /// A person, or a script that asks for one, said no.
+    pub rejected: bool,
     /// Attempts that were begun.
     pub attempts: u32,
     /// Its output variables by name, of its last attempt.
@@ -81,7 +83,7 @@ impl std::fmt::Debug for Value {
 }
 
 /// The list with one more answer.
-fn with_activity(before: Option<&Value>, answer: &Answer) -> Option<String> {
+fn with_activity(before: Option<&Value>, answer: &Answer, at_ms: u64) -> Option<String> {
     let mut all: Vec<serde_json::Value> = match before {
         Some(Value::Plain(text)) => serde_json::from_str(text).ok()?,
         _ => Vec::new(),
@@ -90,6 +92,7 @@ fn with_activity(before: Option<&Value>, answer: &Answer) -> Option<String> {
         "user": {"name": answer.by, "email": answer.by},
         "action": if answer.approve { "APPROVE" } else { "REJECT" },
         "comments": answer.comment,
+        "approvedAt": at_ms,
         "approverInputs": answer
             .inputs
             .iter()
@@ -184,7 +187,7 @@ impl Facts {
                     fact.outputs.insert(name, Value::Plain(value));
                 }
                 let activities = fact.outputs.get(ACTIVITIES);
-                let Some(text) = with_activity(activities, answer) else {
+                let Some(text) = with_activity(activities, answer, at) else {
                     return;
                 };
                 fact.outputs
@@ -199,12 +202,18 @@ impl Facts {
                 }
             }
             Event::NodeFinished {
-                node, status, why, ..
+                node,
+                status,
+                why,
+                failure,
             } => {
                 let seen = self.seen;
                 let fact = self.nodes.entry(node.clone()).or_default();
                 fact.why.clone_from(why);
                 fact.status = Some(*status);
+                fact.rejected = failure
+                    .as_ref()
+                    .is_some_and(|own| own.error == ErrorKind::ApprovalRejection);
                 fact.ended_ms = Some(at);
                 fact.ended = Some(seen);
             }
@@ -235,6 +244,7 @@ impl Facts {
             let output = |value: Option<String>| value.map_or(Value::Forgotten, Value::Plain);
             let outputs = carried.outputs.into_iter();
             let fact = Fact {
+                rejected: false,
                 started_ms: carried.started_ms,
                 ended_ms: Some(carried.ended_ms),
                 entered: self.seen,

@@ -269,6 +269,23 @@ fn rollback_steps_read_what_the_forward_run_gave_out() {
         let text = said_with(&command("x"), "", &rollback(&of_group, &of_stage));
         assert_eq!(text, "", "{of_group} {of_stage}");
     }
+    // By their path, those before read each other, too.
+    for path in [
+        "execution.rollbackSteps.restore.status",
+        "pipeline.stages.s.spec.execution.rollbackSteps.restore.output.outputVariables.V",
+    ] {
+        let more = format!(
+            "              - step: {{identifier: end, name: end, type: ShellScript, spec: {{shell: Bash, source: {{type: Inline, spec: {{script: 'echo <+{path}>'}}}}}}}}\n"
+        );
+        let text = said_with(&command("x"), "", &(rollback("x", "x") + &more));
+        assert_eq!(text, "", "{path}");
+        let text = said_with(
+            &command("x"),
+            "",
+            &(rollback("x", "x") + &more.replace("restore", "resto")),
+        );
+        assert!(text.contains("did you mean `restore`?"), "{text}");
+    }
     let text = said_with(
         &command("x"),
         "",

@@ -163,6 +163,27 @@ fn what_is_deployed_is_read_by_its_roots() {
             "Shopping cart in Production",
         ),
         ("<+artifact.tag>", "1.4"),
+        // What another stage deploys, by its place in the text.
+        (
+            "<+pipeline.stages.deploy.spec.service.name> <+pipeline.stages.deploy.spec.serviceConfig.output.identifier> <+stage.spec.deploymentType>",
+            "Shopping cart cart AWS_SAM",
+        ),
+        (
+            "<+pipeline.stages.deploy.spec.infrastructure.output.region> <+pipeline.stages.deploy.spec.env.name> <+stage.spec.environment.type>",
+            "eu-central-1 Production Production",
+        ),
+        (
+            "<+pipeline.stages.deploy.spec.serviceConfig.serviceDefinition.spec.artifacts.primary.output.tag> <+pipeline.stages.deploy.spec.artifacts.primary.tag>",
+            "1.4 1.4",
+        ),
+        (
+            "<+pipeline.stages.deploy.spec.serviceConfig.variables.replicas * 2>",
+            "6",
+        ),
+        (
+            "<+project.tags.isEmpty()> <+empty(pipeline.description)>",
+            "true true",
+        ),
     ] {
         assert_eq!(shown(AGAIN, command), wanted, "{command}");
     }

@@ -14,8 +14,24 @@ const LARGEST: usize = 10 * 1024 * 1024;
 /// What a server has to take a connection.
 const CONNECT: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Sends it.
+/// Sends it. What became of it is an output, too (`reference/entities.md` §9).
 pub(super) async fn send(request: &Request, outputs: &mut Outputs) -> Result<(), Failed> {
+    let end = answered(request, outputs).await;
+    let (status, message) = match &end {
+        Ok(()) => ("SUCCESS", ""),
+        Err(failed) => ("FAILURE", &*failed.message),
+    };
+    for (name, value) in [("status", status), ("errorMsg", message)] {
+        // A variable of the step's own of that name is what its author means.
+        if !outputs.secret.contains_key(name) {
+            let free = outputs.open.entry(name.to_owned());
+            free.or_insert_with(|| value.to_owned());
+        }
+    }
+    end
+}
+
+async fn answered(request: &Request, outputs: &mut Outputs) -> Result<(), Failed> {
     let ready = prepare(request).map_err(|message| Failed {
         code: MISWRITTEN,
         message,

@@ -27,7 +27,9 @@ impl Nodes for Seen<'_> {
             .nodes
             .get(node)
             .map_or_else(Fact::default, |own| Fact {
-                status: own.status.map(|status| word(status).to_owned()),
+                status: own
+                    .status
+                    .map(|status| word(status, own.rejected).to_owned()),
                 begun: true,
                 ran: own.attempts > 0,
                 retries: own.attempts.saturating_sub(1),
@@ -67,8 +69,8 @@ impl Nodes for Seen<'_> {
 
     fn below(&self, node: &NodeId) -> Vec<String> {
         let over = self.facts.iterations(node).filter_map(|(id, _)| {
-            let status = self.facts.nodes.get(id)?.status?;
-            Some(word(status).to_owned())
+            let fact = self.facts.nodes.get(id)?;
+            Some(word(fact.status?, fact.rejected).to_owned())
         });
         over.collect()
     }
@@ -94,8 +96,9 @@ pub(super) fn output_of(secret: &SecretRef) -> Option<(NodeId, &str)> {
 }
 
 /// The engine's spelling, which expressions see.
-fn word(status: Status) -> &'static str {
+fn word(status: Status, rejected: bool) -> &'static str {
     match status {
+        Status::Failed if rejected => "APPROVAL_REJECTED",
         Status::Success => "SUCCEEDED",
         Status::Failed => "FAILED",
         Status::IgnoreFailed => "IGNORE_FAILED",

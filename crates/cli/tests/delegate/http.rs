@@ -63,21 +63,34 @@ fn a_request_its_answer_and_what_is_made_of_it() {
     let (port, serves) = server(2);
     let good = format!(
         "{{identifier: post, name: post, type: Http, spec: {{url: 'http://127.0.0.1:{port}/x?t=<+secrets.getValue(\"token\")>', method: post, \
-         headers: [{{key: Authorization, value: 'Bearer <+secrets.getValue(\"token\")>'}}], requestBody: 'of <+pipeline.name>', \
-         assertion: '<+httpResponseCode> == 201 && <+httpResponseHeaders.get(\"x-number\")> == \"1\" && <+pipeline.name> == \"p\"', \
+         headers: [{{key: Authorization, value: 'Bearer <+secrets.getValue(\"token\")>'}}], requestBody: 'of <+spec.inputVariables.what>', inputVariables: [{{name: what, type: String, value: <+pipeline.name>}}], \
+         assertion: '<+httpResponseCode> == 201 && <+httpResponseHeaders.get(\"x-number\")> == \"1\" && <+spec.inputVariables.what> == \"p\"', \
          outputVariables: [{{name: state, type: String, value: '<+json.select(\"state\", httpResponseBody)>'}}]}}}}"
     );
     let shows = crate::script(
         "shows",
-        "echo it is <+execution.steps.post.output.outputVariables.state> by <+execution.steps.post.output.httpResponseCode>",
+        "echo it is <+execution.steps.post.output.outputVariables.state> by <+execution.steps.post.output.httpResponseCode>, <+execution.steps.post.output.status><+execution.steps.post.output.errorMsg>",
     );
     let bad = format!(
-        "{{identifier: bad, name: bad, type: Http, spec: {{url: 'http://127.0.0.1:{port}/', method: GET, assertion: '<+httpResponseCode> == 200'}}}}"
+        "{{identifier: bad, name: bad, type: Http, failureStrategies: [{{onFailure: {{errors: [AllErrors], action: {{type: Ignore}}}}}}], spec: {{url: 'http://127.0.0.1:{port}/', method: GET, assertion: '<+httpResponseCode> == 200'}}}}"
     );
-    home.write("p.yaml", stage(&[&good, &shows, &bad]));
+    let why = crate::script(
+        "why",
+        "echo it was <+steps.bad.output.status>: '<+steps.bad.output.errorMsg>'",
+    );
+    home.write("p.yaml", stage(&[&good, &shows, &bad, &why]));
     let seen = home.call(&["run", "p.yaml", "--secret", "token=open-door"]);
-    assert_eq!(seen.code, Some(1), "{}{}", seen.out, seen.err);
-    assert!(seen.out.contains("it is up by 201"), "{}", seen.out);
+    assert_eq!(seen.code, Some(0), "{}{}", seen.out, seen.err);
+    assert!(
+        seen.out.contains("it is up by 201, SUCCESS\n"),
+        "{}",
+        seen.out
+    );
+    assert!(
+        seen.out.contains("it was FAILURE: the assertion"),
+        "{}",
+        seen.out
+    );
     assert!(
         seen.out
             .contains("the assertion `<+httpResponseCode> == 200` is false: the answer was 201"),

@@ -13,7 +13,7 @@ fn an_approval_outlives_its_command_and_is_answered_elsewhere() {
     let home = Home::new();
     let then = crate::script(
         "then",
-        "echo to <+execution.steps.ask.output.approverInputs.to> since <+execution.steps.ask.output.approvalActivities[0].comments> by <+execution.steps.ask.output.approvalActivities[0].user.name>",
+        "echo to <+execution.steps.ask.output.approverInputs.to> since <+execution.steps.ask.output.approvalActivities[0].comments> by <+execution.steps.ask.output.approvalActivities[0].user.name> <+approval.approvalActivities[0].user.name == execution.steps.ask.output.approvalActivities[0].user.name && execution.steps.ask.output.approvalActivities[0].approvedAt > 1700000000000>",
     );
     let wait = "{identifier: w, name: w, type: Wait, spec: {duration: 1s}}";
     home.write("p.yaml", stage(&[wait, ASK, &then]));
@@ -52,7 +52,10 @@ fn an_approval_outlives_its_command_and_is_answered_elsewhere() {
     let out = String::from_utf8_lossy(&end.stdout);
     assert!(end.status.success(), "{out}");
     assert!(out.contains(": fine"), "{out}");
-    assert!(out.contains("to west since fine by "), "{out}");
+    let said = out
+        .lines()
+        .find(|line| line.contains("to west since fine by "));
+    assert!(said.is_some_and(|line| line.ends_with(" true")), "{out}");
     let over = home.call(&["approve", "ask"]);
     assert!(
         over.err.contains("asks for no approval now"),
@@ -64,7 +67,11 @@ fn an_approval_outlives_its_command_and_is_answered_elsewhere() {
 #[test]
 fn a_rejection_fails_its_step() {
     let home = Home::new();
-    home.write("p.yaml", stage(&[ASK]));
+    let then = crate::script("then", "echo it is <+steps.ask.status>").replace(
+        "{identifier",
+        "{when: {stageStatus: All, condition: <+steps.ask.status> == \"APPROVAL_REJECTED\"}, identifier",
+    );
+    home.write("p.yaml", stage(&[ASK, &then]));
     let mut run = home
         .command(&["run", "p.yaml"])
         .stdout(Stdio::piped())
@@ -77,6 +84,7 @@ fn a_rejection_fails_its_step() {
     assert_eq!(end.status.code(), Some(1));
     let out = String::from_utf8_lossy(&end.stdout);
     assert!(out.contains("not on a Friday"), "{out}");
+    assert!(out.contains("it is APPROVAL_REJECTED"), "{out}");
 }
 
 /// A ShellScript step that asks when it is reached.

@@ -300,11 +300,17 @@ fn what_goes_on_has_a_status() {
         ..Fact::default()
     };
     let before = NodeId(format!("{GROUP}.steps.before"));
-    for (of_before, status, current) in [
-        (Some("SUCCEEDED"), "RUNNING", "RUNNING"),
-        (Some("FAILED"), "RUNNING", "FAILED"),
-        (Some("IGNORE_FAILED"), "RUNNING", "RUNNING"),
-        (None, "RUNNING", "RUNNING"),
+    for (of_before, current, live) in [
+        (Some("SUCCEEDED"), "SUCCEEDED", "RUNNING"),
+        (Some("SKIPPED"), "SUCCEEDED", "RUNNING"),
+        (Some("FAILED"), "FAILED", "FAILED"),
+        (
+            Some("APPROVAL_REJECTED"),
+            "APPROVAL_REJECTED",
+            "APPROVAL_REJECTED",
+        ),
+        (Some("IGNORE_FAILED"), "IGNORE_FAILED", "RUNNING"),
+        (None, "SUCCEEDED", "RUNNING"),
     ] {
         let mut made = made(&pipeline(""));
         for id in ["pipeline", "stages.s", GROUP, WORK] {
@@ -314,9 +320,9 @@ fn what_goes_on_has_a_status() {
         let world = made.world();
         for of in ["pipeline", "stage", "stepGroup"] {
             for (name, wanted) in [
-                ("status", status),
+                ("status", "RUNNING"),
                 ("currentStatus", current),
-                ("liveStatus", current),
+                ("liveStatus", live),
             ] {
                 let condition = format!("<+{of}.{name}> == '{wanted}'");
                 let found = judge(&world, &NodeId::from(WORK), &condition);

@@ -125,12 +125,13 @@ fn variable(target: &Target, path: &[&str], all: bool) -> Lookup {
 }
 
 fn environment(target: &Target, path: &[&str]) -> Lookup {
-    const MEMBERS: [&str; 10] = [
+    const MEMBERS: [&str; 11] = [
         "name",
         "identifier",
         "description",
         "type",
         "tags",
+        "group",
         "variables",
         "environmentRef",
         "envGroupRef",
@@ -140,7 +141,9 @@ fn environment(target: &Target, path: &[&str]) -> Lookup {
     let member = path.get(1).copied().unwrap_or_default();
     match (member, &target.environment_ref) {
         ("identifier" | "environmentRef", Some(own)) => return found(own.as_str(), 2),
-        ("envGroupRef" | "envGroupName", _) => return optional(target.group_ref.as_deref(), 2),
+        ("envGroupRef" | "envGroupName" | "group", _) => {
+            return optional(target.group_ref.as_deref(), 2);
+        }
         _ => {}
     }
     let Some(own) = &target.environment else {

@@ -466,12 +466,13 @@ impl Walk<'_, '_> {
             self.output(path, expr, node);
             return;
         }
+        let of_another = path.get(part) == Some(&"spec") && known.is_empty();
         let entity = deployed::ROOTS.contains(&root);
         if let Some(missing) = undeployed {
             self.missing(missing, path, expr, node, safe);
             return;
         }
-        if entity && (part == 0 || many) {
+        if of_another || entity && (part == 0 || many) {
             // The entity is not here, or which one it is differs by iteration: nothing can be said of it.
             return;
         }

@@ -7,7 +7,7 @@ use syntax::expr::{Lookup, Value};
 
 use crate::plan::{Iteration, Level, NodeId};
 
-use super::scope::At;
+use super::scope::{At, is_bad};
 
 /// The roots of loops; none for a path that is none of theirs.
 pub(super) fn lookup(at: &At<'_, '_>, path: &[&str]) -> Option<Lookup> {
@@ -176,9 +176,6 @@ fn status(at: &At<'_, '_>, id: &NodeId) -> Value {
     if let Some(status) = nodes.fact(id).and_then(|fact| fact.status) {
         return status.into();
     }
-    let bad = nodes
-        .below(id)
-        .into_iter()
-        .find(|status| matches!(status.as_str(), "FAILED" | "ABORTED" | "EXPIRED"));
+    let bad = nodes.below(id).into_iter().find(|status| is_bad(status));
     bad.unwrap_or_else(|| "RUNNING".to_owned()).into()
 }

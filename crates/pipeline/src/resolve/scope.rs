@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use syntax::expr::{Lookup, Scope, SecretRef, Template, Value};
+use syntax::expr::{Lookup, Map, Scope, SecretRef, Template, Value};
 
-use crate::model::{Param, Ref, StepGroup, Variable, VariableType, Variables};
-use crate::plan::{ACTIVITIES, Place, ROLLBACK, What};
+use crate::model::{Param, Ref, StepGroup, StepSpec, Variable, VariableType, Variables};
+use crate::plan::{Place, ROLLBACK, What};
 
 use super::known::World;
-use super::{deployed, functions, looped};
+use super::{deployed, functions, given_out, looped, stage_spec};
 
 /// The roots that a run knows.
 const ROOTS: [&str; 14] = [
@@ -133,9 +133,15 @@ impl At<'_, '_> {
             "project" => {
                 let own = pipeline.project.as_ref();
                 let own = own.map(|project| project.value.as_str());
-                member(path, &[("identifier", own), ("name", own)])
+                match path.get(1) {
+                    // They are on a server; here it has none.
+                    Some(&"tags") => found(Map::new(), 2),
+                    _ => member(path, &[("identifier", own), ("name", own), ("tags", None)]),
+                }
             }
             "variable" => self.global(path),
+            "approval" => given_out::approval(self, path),
+            "spec" => self.input_variable(path),
             root if deployed::ROOTS.contains(&root) => deployed::lookup(self, path),
             _ => unknown(0, ROOTS.into_iter().chain(deployed::ROOTS)),
         }
@@ -194,6 +200,30 @@ fn member(path: &[&str], members: &[(&str, Option<&str>)]) -> Lookup {
 }
 
 impl<'m> At<'_, 'm> {
+    /// `spec.inputVariables.X` of the very step, which only an Http step has.
+    fn input_variable(&self, path: &[&str]) -> Lookup {
+        let What::Step(step) = self.place.what else {
+            return unknown(0, ROOTS);
+        };
+        let StepSpec::Http(own) = &step.spec else {
+            return unknown(0, ROOTS);
+        };
+        let list = own.inputs.as_ref().and_then(Param::literal);
+        let all = || list.into_iter().flatten();
+        let named = |own: &&Variable| {
+            let name = own.name.as_ref().map(|name| name.value.as_str());
+            name.is_some() && name == path.get(2).copied()
+        };
+        match (path.get(1), all().find(named)) {
+            (Some(&"inputVariables"), Some(own)) => value(own, 3),
+            (Some(&"inputVariables"), None) => unknown(
+                2.min(path.len() - 1),
+                all().filter_map(|own| Some(own.name.as_ref()?.value.as_str())),
+            ),
+            _ => unknown(1.min(path.len() - 1), ["inputVariables"]),
+        }
+    }
+
     /// `variable.X`, `variable.org.X`, `variable.account.X`: of the project, the organization, the account.
     fn global(&self, path: &[&str]) -> Lookup {
         let at = match path.get(1) {
@@ -243,6 +273,7 @@ impl<'m> At<'_, 'm> {
                 optional(pipeline.project.as_ref().map(|own| own.value.as_str()), 2)
             }
             Some(&"variables") => variables(pipeline.variables.as_ref(), path, 2),
+            Some(&"description") => optional(pipeline.description.as_ref().map(Param::text), 2),
             Some(&"tags") => tags(&pipeline.tags, path, 2),
             Some(&"triggerType") => found("MANUAL", 2),
             Some(&"triggeredBy") => match path.get(2) {
@@ -267,6 +298,7 @@ impl<'m> At<'_, 'm> {
                 [
                     "name",
                     "identifier",
+                    "description",
                     "executionId",
                     "sequenceId",
                     "startTs",
@@ -328,11 +360,7 @@ impl<'m> At<'_, 'm> {
             // Of a run that is on no server.
             Some(&"executionUrl") => found(Value::Null, at + 1),
             Some(&"delegateSelectors") => selectors(stage.common.delegate_selectors.as_ref()),
-            Some(&"spec")
-                if path.get(at + 1) == Some(&"execution") && path.get(at + 2) == Some(&"steps") =>
-            {
-                self.step_in(place, path, at + 3)
-            }
+            Some(&"spec") => stage_spec::lookup(self, place, path, at + 1),
             _ => unknown(
                 at.min(path.len() - 1),
                 [
@@ -360,28 +388,30 @@ impl<'m> At<'_, 'm> {
         let Some(fact) = fact.filter(|own| own.begun || own.status.is_some()) else {
             return found(Value::Null, used);
         };
-        let so_far = || {
-            (name != "status")
-                .then(|| self.bad_below(place))
-                .flatten()
-                .unwrap_or_else(|| "RUNNING".to_owned())
+        let so_far = || match name {
+            "status" => "RUNNING".to_owned(),
+            _ if let Some(bad) = self.below(place, &is_bad) => bad,
+            "liveStatus" => "RUNNING".to_owned(),
+            // It is asked in conditions: is all well until now?
+            _ => self
+                .below(place, &|own| own == "IGNORE_FAILED")
+                .unwrap_or_else(|| "SUCCEEDED".to_owned()),
         };
         found(fact.status.unwrap_or_else(so_far), used)
     }
 
-    /// The end of something in a node, of those that make it fail.
-    fn bad_below(&self, place: &Place<'m>) -> Option<String> {
+    /// The end of something in a node, of those that are wanted.
+    fn below(&self, place: &Place<'m>, wanted: &dyn Fn(&str) -> bool) -> Option<String> {
         let nodes = self.world.nodes;
-        let bad = |own: &String| matches!(own.as_str(), "FAILED" | "ABORTED" | "EXPIRED");
         if matches!(place.what, What::Loop(_)) {
-            return nodes.below(&place.id).into_iter().find(bad);
+            return nodes.below(&place.id).into_iter().find(|own| wanted(own));
         }
         place.children().iter().find_map(|child| {
             let inside = matches!(child.what, What::Elements(_) | What::Stages(_));
             match nodes.fact(&child.id) {
-                Some(fact) if fact.status.is_some() => fact.status.filter(bad),
-                Some(_) => self.bad_below(child),
-                None => inside.then(|| self.bad_below(child)).flatten(),
+                Some(fact) if fact.status.is_some() => fact.status.filter(|own| wanted(own)),
+                Some(_) => self.below(child, wanted),
+                None => inside.then(|| self.below(child, wanted)).flatten(),
             }
         })
     }
@@ -452,9 +482,18 @@ impl<'m> At<'_, 'm> {
             .stage
             .as_ref()
             .and_then(|(_, id)| Place::of(self.world, id));
-        match (stage, path.get(1)) {
-            (Some(stage), Some(&"steps")) => self.step_in(&stage, path, 2),
-            _ => unknown(1.min(path.len() - 1), ["steps"]),
+        match stage {
+            Some(stage) => self.steps_of(&stage, path, 1),
+            None => unknown(1.min(path.len() - 1), ["steps", ROLLBACK]),
+        }
+    }
+
+    /// `steps.S…` and `rollbackSteps.S…` of a stage.
+    pub(super) fn steps_of(&self, stage: &Place<'m>, path: &[&str], at: usize) -> Lookup {
+        match (path.get(at), stage.rollback()) {
+            (Some(&"steps"), _) => self.step_in(stage, path, at + 1),
+            (Some(&ROLLBACK), Some(rollback)) => self.step_in(&rollback, path, at + 1),
+            _ => unknown(at.min(path.len() - 1), ["steps", ROLLBACK]),
         }
     }
 
@@ -466,6 +505,9 @@ impl<'m> At<'_, 'm> {
         let fact = self.world.nodes.fact(&place.id);
         let fact = fact.as_ref();
         let at = at + 1;
+        if let Some(own) = given_out::lookup(&place, fact, path, at) {
+            return own;
+        }
         match path.get(at) {
             Some(&"identifier") => found(place.identifier(), at + 1),
             Some(&"name") => found(place.title(), at + 1),
@@ -476,30 +518,10 @@ impl<'m> At<'_, 'm> {
             Some(&"steps") if matches!(place.what, What::Group(_)) => {
                 self.step_in(&place, path, at + 1)
             }
-            // What steps without a script give out stands beside their variables.
-            Some(&"output") if gives_out(&place, path.get(at + 1).copied()) => {
-                let outputs = fact.map(|fact| &fact.outputs);
-                let (skip, name) = match path.get(at + 1) {
-                    Some(&"approverInputs") => (3, path.get(at + 2)),
-                    name => (2, name),
-                };
-                match name.and_then(|name| outputs?.get(*name)) {
-                    // A list, which the engine keeps as its JSON.
-                    Some(Value::Text(text)) if skip == 2 && name == Some(&ACTIVITIES) => {
-                        let list = serde_json::from_str(text).unwrap_or_default();
-                        found(Value::from_json(&list), at + skip)
-                    }
-                    Some(value) => found(value.clone(), at + skip),
-                    None => unknown(
-                        (at + skip - 1).min(path.len() - 1),
-                        outputs.into_iter().flatten().map(|(name, _)| name.as_str()),
-                    ),
-                }
-            }
             Some(&"output") if path.get(at + 1) == Some(&"outputVariables") => {
                 let outputs = fact.map(|fact| &fact.outputs);
                 let Some(name) = path.get(at + 2) else {
-                    let map: syntax::expr::Map = outputs
+                    let map: Map = outputs
                         .into_iter()
                         .flatten()
                         .map(|(name, value)| (Arc::from(name.as_str()), value.clone()))
@@ -526,18 +548,6 @@ impl<'m> At<'_, 'm> {
                 ],
             ),
         }
-    }
-}
-
-/// Whether a step of this place gives out something of this name beside output variables.
-fn gives_out(place: &Place<'_>, name: Option<&str>) -> bool {
-    let What::Step(step) = place.what else {
-        return false;
-    };
-    match step.step_type() {
-        "HarnessApproval" => name.is_some_and(|name| matches!(name, "approverInputs" | ACTIVITIES)),
-        "Http" => name.is_some_and(|name| name != "outputVariables"),
-        _ => false,
     }
 }
 
@@ -620,4 +630,12 @@ pub(super) fn text(written: &Param<String>, used: usize) -> Lookup {
             Err(_) => unknown(used - 1, []),
         },
     }
+}
+
+/// An end that makes what is around fail.
+pub(super) fn is_bad(status: &str) -> bool {
+    matches!(
+        status,
+        "FAILED" | "ABORTED" | "EXPIRED" | "APPROVAL_REJECTED"
+    )
 }

@@ -237,10 +237,14 @@ impl<'w, 'm> Values<'w, 'm> {
     pub(crate) fn failed(&self, text: &Spanned<String>, name: &str, error: &expr::Error) {
         use expr::Problem;
         let (code, help) = match &error.problem {
-            Problem::Unknown { path, .. } if super::deployed::ROOTS.contains(&path.as_str()) => (
-                code::UNKNOWN_EXPRESSION,
-                "give the documents of the service, environment and infrastructure that the stage names, by `--entities`",
-            ),
+            Problem::Unknown { path, .. }
+                if super::deployed::ROOTS.contains(&path.as_str()) || path.ends_with(".spec") =>
+            {
+                (
+                    code::UNKNOWN_EXPRESSION,
+                    "give the documents of the service, environment and infrastructure that the stage names, by `--entities`",
+                )
+            }
             Problem::Unknown { .. } | Problem::NoMember { .. } => (
                 code::UNKNOWN_EXPRESSION,
                 "name what is written in the pipeline, or what a step that ran before gives out",
