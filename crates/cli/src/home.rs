@@ -239,7 +239,8 @@ impl Home {
         }
     }
 
-    /// The run and the step that two optional words mean: `RUN STEP`, `RUN`, `STEP` of the last run, nothing.
+    /// The run and the step that two optional words mean: `RUN STEP`, `RUN`, `STEP` of the last run, nothing. A word that is both,
+    /// the beginning of an id and something in the last run, means the latter: ids can be given whole.
     pub(crate) fn run_and_step(
         &self,
         run: Option<&str>,
@@ -247,7 +248,12 @@ impl Home {
     ) -> Result<(RunDir, Option<String>), Problem> {
         match (run, step) {
             (Some(word), None) => match self.run(Some(word)) {
-                Ok(run) => Ok((run, None)),
+                Ok(run) => Ok(match self.run(None) {
+                    Ok(last) if word.len() < ID && past::holds(&last, word) => {
+                        (last, Some(word.to_owned()))
+                    }
+                    _ => (run, None),
+                }),
                 // An id has no vowels and is never longer; most steps' names are told apart by that alone.
                 Err(problem) => match self.run(None) {
                     Ok(last) if !looks_like_id(word) || past::holds(&last, word) => {

@@ -146,6 +146,24 @@ fn exit_codes_lines_and_history() {
 }
 
 #[test]
+fn a_step_of_the_last_run_is_meant_before_a_run_whose_id_begins_like_it() {
+    let home = tempfile::tempdir().expect("a directory");
+    fs::create_dir_all(home.path().join("state/runs/bcd1111111")).expect("a directory");
+    pipeline(home.path(), &[("bcd", "echo of the step")]);
+    let run = stepyard(home.path(), &["run", "p.yaml"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let seen = stepyard(home.path(), &["logs", "bcd"]);
+    assert!(
+        text(&seen.stdout).contains("of the step"),
+        "{}",
+        text(&seen.stderr)
+    );
+    // Whole, an id is one.
+    let seen = stepyard(home.path(), &["logs", "bcd1111111"]);
+    assert!(!text(&seen.stdout).contains("of the step"));
+}
+
+#[test]
 fn a_secret_is_used_and_stored_nowhere() {
     let home = tempfile::tempdir().expect("a directory");
     pipeline(
