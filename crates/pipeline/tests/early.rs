@@ -242,6 +242,34 @@ fn an_image_may_come_from_a_group_of_another_stage() {
     assert!(errors.is_empty(), "{errors:?}");
 }
 
+#[test]
+fn of_steps_with_conditions_several_may_export_under_one_alias() {
+    let alias = "outputAlias: {key: k, scope: Stage}, outputVariables: [{name: V}]";
+    let last = |when: &str| {
+        format!(
+            "                    - step: {{identifier: z, name: z, type: Run, {when} spec: {{image: a, command: x, {alias}}}}}\n"
+        )
+    };
+    let first = |when: &str| step(&format!("{when}spec: {{image: a, command: x, {alias}}}"));
+    let (own, other) = (
+        "when: {stageStatus: Success, condition: <+pipeline.name> == \"a\"}",
+        "when: {stageStatus: Failure}",
+    );
+    for (before, after) in [
+        (format!("{own}\n"), format!("{own},")),
+        (String::new(), format!("{own},")),
+        (String::new(), format!("{other},")),
+    ] {
+        let text = said_with(&first(&before), "", &last(&after));
+        assert_eq!(text, "", "{before} {after}");
+    }
+    let text = said_with(&first(""), "", &last("when: {stageStatus: All},"));
+    assert!(
+        text.contains("the alias `k` is there twice in its Stage"),
+        "{text}"
+    );
+}
+
 /// What undoes a group or a stage runs after all of it, and in its own order.
 #[test]
 fn rollback_steps_read_what_the_forward_run_gave_out() {

@@ -1,9 +1,11 @@
-//! Output aliases: each is written once in its scope.
+//! Output aliases: each is written once in its scope. Of steps that run by a condition only one may: that is told when the alias is
+//! read.
 
 use std::collections::HashMap;
 
 use syntax::{Diagnostic, Span, code};
 
+use super::super::condition::{Status, When};
 use super::super::execution::Element;
 use super::super::lower::Cx;
 use super::super::param::Param;
@@ -18,10 +20,25 @@ pub(super) fn pipeline<'m>(pipeline: &'m Pipeline, cx: &mut Cx) {
     let mut seen: HashMap<Key<'m>, Span> = HashMap::new();
     for stage in pipeline.all_stages() {
         let id = stage.identifier().as_str();
+        if is_conditional(stage.common.when.as_ref()) {
+            continue;
+        }
         if let Some(execution) = stage.execution() {
             elements(&execution.steps, id, "", &mut seen, cx);
             elements(&execution.rollback_steps, id, "", &mut seen, cx);
         }
+    }
+}
+
+/// It runs by a condition, or only after a failure.
+fn is_conditional(when: Option<&Param<When>>) -> bool {
+    match when {
+        None => false,
+        Some(Param::Literal(own)) => {
+            let status = own.value.status.as_ref().map(|own| own.value);
+            own.value.condition.is_some() || status == Some(Status::Failure)
+        }
+        Some(_) => true,
     }
 }
 
@@ -37,6 +54,14 @@ fn elements<'m>(
             Element::Group(own) => own.identifier.as_str(),
             _ => group,
         };
+        let when = match element {
+            Element::Step(own) => own.when.as_ref(),
+            Element::Group(own) => own.when.as_ref(),
+            _ => None,
+        };
+        if is_conditional(when) {
+            continue;
+        }
         elements(element.children(), stage, group, seen, cx);
         let Element::Step(step) = element else {
             continue;
