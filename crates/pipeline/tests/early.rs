@@ -87,9 +87,15 @@ fn what_the_run_will_answer_is_not_judged() {
     ] {
         assert_eq!(said(&command(text), ""), "", "{text}");
     }
+    // When a retry is decided, what failed is over.
+    let retry = "failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Retry, spec: {retryCount: 2, retryIntervals: [1s], \
+                 condition: <+execution.steps.g.steps.mid.retryCount> < 2 && <+steps.mid.output.outputVariables.V> == 1, onRetryFailure: {action: {type: Ignore}}}}}}]";
+    let text = step(&format!(
+        "{retry}\nspec: {{image: a, command: x, outputVariables: [{{name: V}}]}}"
+    ));
+    assert_eq!(said(&text, ""), "");
 }
 
-/// What its loop gives, a step may ask for, wherever it stands in it.
 /// What is said of a text in a stage that deploys, with the documents beside it.
 fn said_of_deployed(service: &str, environment: &str, text: &str, documents: &str) -> String {
     let mut sources = Sources::new();
@@ -190,6 +196,7 @@ environment: {identifier: dev, name: dev, type: Production}
     );
 }
 
+/// What its loop gives, a step may ask for, wherever it stands in it.
 #[test]
 fn what_loops_around_give_is_not_judged() {
     let looped = |strategy: &str, text: &str| {

@@ -112,6 +112,7 @@ pub(crate) fn early(
         condition: false,
         open: None,
         lazy: false,
+        failed: false,
         planned: None,
         broken,
         diagnostics: Vec::new(),
@@ -137,6 +138,8 @@ struct Walk<'w, 'm> {
     open: Option<&'static str>,
     /// It is evaluated where it is read, not where it stands.
     lazy: bool,
+    /// It is read after something here failed.
+    failed: bool,
     /// The key whose value is needed when the containerized group around is entered.
     planned: Option<&'static str>,
     /// Not all that is written was understood: what a name leads to is not known.
@@ -157,6 +160,7 @@ impl Walk<'_, '_> {
                         self.open,
                         self.condition,
                         self.lazy,
+                        self.failed,
                         self.planned,
                     );
                     match key {
@@ -178,12 +182,14 @@ impl Walk<'_, '_> {
                     }
                     self.condition |= key == "condition";
                     self.lazy |= key == "variables";
+                    self.failed |= key == "failureStrategies";
                     self.node(&entry.value);
                     (
                         self.here,
                         self.open,
                         self.condition,
                         self.lazy,
+                        self.failed,
                         self.planned,
                     ) = before;
                 }
@@ -561,6 +567,10 @@ impl Walk<'_, '_> {
             );
             self.push(diagnostic.at(place, "").help(help));
             return true;
+        }
+        // What failed is over, be it this or something in it, when what is to be done is decided.
+        if self.failed && self.condition && self.order.way(other).contains(&self.here) {
+            return false;
         }
         let when = self.order.when(self.here, other);
         let (says, help) = match when {
