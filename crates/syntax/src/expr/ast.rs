@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::functors::is_functor;
 use super::template::Part;
 use super::value::Value;
 
@@ -260,6 +261,22 @@ impl Expr {
                     return false;
                 };
                 if !of.path_into(path) {
+                    return false;
+                }
+                path.push(key);
+            }
+            // `steps.get("a-b").output`: the key is a part of the path.
+            Kind::Call(Some(of), name, arguments) if &**name == "get" => {
+                let [
+                    Expr {
+                        kind: Kind::Literal(Value::Text(key)),
+                        ..
+                    },
+                ] = arguments.as_slice()
+                else {
+                    return false;
+                };
+                if matches!(&of.kind, Kind::Name(root) if is_functor(root)) || !of.path_into(path) {
                     return false;
                 }
                 path.push(key);

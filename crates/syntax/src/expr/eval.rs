@@ -164,8 +164,8 @@ impl<'s> Evaluation<'s> {
             }
             Kind::Safe(of) => return self.known(of),
             Kind::Elvis(value, other) => {
-                // A secret that is there is taken; its text is not looked at.
-                let value = self.expr(value)?;
+                // A secret that is there is taken; its text is not looked at. What is unknown is not there.
+                let value = self.known(value)?;
                 return if value.holds() {
                     Ok(value)
                 } else {

@@ -267,6 +267,8 @@ fn values() {
         ("<+3..1>", Value::from(vec![3.into(), 2.into(), 1.into()])),
         ("<+pipeline.variables.unknown ?? \"x\">", "x".into()),
         ("<+nothing ?? \"x\">", "x".into()),
+        ("<+pipeline.variables.unknown ?: \"x\">", "x".into()),
+        ("<+pipeline.get(\"variables\").get(\"tag\").length()>", 6.into()),
         ("<+\"\" ?? \"x\">", "".into()),
         ("<+pipeline.variables.unknown?.a.b>", Value::Null),
         ("<+nothing?.trim()>", Value::Null),
