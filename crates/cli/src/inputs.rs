@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use pipeline::model::Input;
 use pipeline::model::tree::{asks, get, get_mut};
+use pipeline::resolve::EVENT;
 use syntax::yaml::{Kind, Node, Scalar, Style, Value};
 use syntax::{Diagnostic, Sources, Span};
 
@@ -28,6 +29,8 @@ pub(crate) struct Given {
     pub(crate) paths: Vec<std::path::PathBuf>,
     /// `--set`: names and values, the later wins; they win over the files.
     pub(crate) set: Vec<(String, String)>,
+    /// Of `--set`: what would have begun the run, by path (`trigger.branch`).
+    pub(crate) event: BTreeMap<String, String>,
     /// Of `--set`: outputs of steps that do not run, by step and name.
     pub(crate) outputs: BTreeMap<(String, String), String>,
 }
@@ -62,6 +65,12 @@ impl Given {
                     given
                         .outputs
                         .insert((step.to_owned(), output.to_owned()), value.to_owned());
+                }
+                None if EVENT
+                    .iter()
+                    .any(|root| name.split_once('.').is_some_and(|(own, _)| own == *root)) =>
+                {
+                    given.event.insert(name.to_owned(), value.to_owned());
                 }
                 None => given.set.push((name.to_owned(), value.to_owned())),
             }

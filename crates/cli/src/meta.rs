@@ -25,6 +25,9 @@ pub(crate) struct Meta {
     /// Its number among the runs of its pipeline.
     #[serde(default = "first")]
     pub(crate) sequence: u64,
+    /// The run that it is a retry of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resumed: Option<String>,
     /// The pipeline's name.
     pub(crate) name: String,
     /// Its file, absolute; `-` for standard input.

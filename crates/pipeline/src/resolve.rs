@@ -40,7 +40,7 @@ pub(crate) use git::stand_in;
 pub use git::{clone_names, is_url};
 pub use image::{needs_privileges, pull_of, reference};
 pub(crate) use known::AsOf;
-pub use known::{Fact, Known, Nodes, Tree, World};
+pub use known::{EVENT, Fact, Known, Nodes, Tree, World};
 pub use members::{known_value, members};
 pub use scope::At;
 pub use step::{Output, Prepared, Probe, Program, Readiness, prepare, reports_of};

@@ -30,6 +30,7 @@ fn shown(step: &str, command: &str) -> String {
         run: "r1".into(),
         account: Some("local".into()),
         user: Some("ann".into()),
+        event: BTreeMap::from([("trigger.branch".to_owned(), "main".to_owned())]),
         files: Arc::new(BTreeMap::from([
             ("/settings.txt".to_owned(), text("set")),
             ("org:/x".to_owned(), text("of the org")),
@@ -145,6 +146,12 @@ fn what_is_deployed_is_read_by_its_roots() {
         ("<+INFRA_KEY.length()> <+INFRA_KEY_SHORT_ID>", "40 null"),
         // Outputs by an alias.
         ("<+exportedVariables.getValue(\"stage.made.TAG\")>", "t7"),
+        // What would have begun the run.
+        ("<+trigger.branch> <+trigger.type ?: \"none\">", "main none"),
+        (
+            "<+codebase.commitSha>",
+            "`command`: unknown: `codebase.commitSha`",
+        ),
         // The world around.
         (
             "<+variable.domain> <+variable.org.domain> <+variable.account.domain>",

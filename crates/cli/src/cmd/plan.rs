@@ -188,6 +188,7 @@ fn planner(source: &Source, target: &Target) -> Result<(Written, Documents), Pro
         sequence: Home::find().map_or(1, |home| home.coming_number(&pipeline)),
         user: file_store::user(),
         files: file_store::read(source.file_store.as_deref())?,
+        event: given.event,
         outputs: given.outputs,
         ..Options::default()
     };

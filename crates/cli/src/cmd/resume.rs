@@ -126,9 +126,11 @@ pub(crate) fn again(
         git_image: meta.git_image.clone(),
         agent_image: meta.backend.agent_image(),
         sequence,
+        resumed: home.map_or_else(|| meta.resumed.clone(), |_| Some(run.id.clone())),
         user: file_store::user(),
         files: file_store::read(meta.file_store.as_deref())?,
-        outputs: given.outputs.clone(),
+        event: given.event,
+        outputs: given.outputs,
     };
     let planner = Written::new(pipeline.clone(), secrets.clone(), options);
     let part = Part::of(pipeline, meta.only.as_deref(), meta.from.as_deref())?;

@@ -55,6 +55,7 @@ pub(crate) fn run(args: &Retry, output: Output) -> Result<Exit, Problem> {
             let _ = fs::remove_dir(run.path());
         })?;
     meta.sequence = again.sequence;
+    meta.resumed = Some(before.id.clone());
     keep(&mut meta, &before, &run, args)?;
     let mut warnings = again.warnings;
     warnings.extend(ended.lost(&view, &carry));

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
     let run = home.create()?;
     let sequence = home.next_number(pipeline)?;
     let meta = keep(args, &documents, &given, pipeline, sequence, &locals, &run)?;
-    let options = options(&meta, &documents, given.outputs.clone(), &locals, &run)?;
+    let options = options(&meta, &documents, &given, &locals, &run)?;
     let planner = Written::new(pipeline.clone(), secrets.clone(), options);
     let planner = Select::new(planner, part);
     let drive = Drive {
@@ -315,6 +315,7 @@ fn keep(
         version: meta::VERSION,
         created_ms: now_ms(),
         sequence,
+        resumed: None,
         name: pipeline.title().to_owned(),
         pipeline: absolute(&args.source.pipeline),
         entities: args.source.entities.iter().map(absolute).collect(),
@@ -340,7 +341,7 @@ fn keep(
 fn options(
     meta: &Meta,
     documents: &Documents,
-    outputs: std::collections::BTreeMap<(String, String), String>,
+    given: &Given,
     locals: &[Local],
     run: &RunDir,
 ) -> Result<Options, Problem> {
@@ -359,8 +360,10 @@ fn options(
         git_image: meta.git_image.clone(),
         agent_image: meta.backend.agent_image(),
         sequence: meta.sequence,
+        resumed: None,
         user: file_store::user(),
         files: file_store::read(meta.file_store.as_deref())?,
-        outputs,
+        event: given.event.clone(),
+        outputs: given.outputs.clone(),
     })
 }

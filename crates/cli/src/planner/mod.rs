@@ -62,10 +62,14 @@ pub(crate) struct Options {
     pub(crate) agent_image: Option<String>,
     /// Its number among the runs of its pipeline.
     pub(crate) sequence: u64,
+    /// The run that it is a retry of.
+    pub(crate) resumed: Option<String>,
     /// Who runs it.
     pub(crate) user: Option<String>,
     /// The files of `--file-store`, by their paths in the store.
     pub(crate) files: Arc<BTreeMap<String, Arc<[u8]>>>,
+    /// `--set` of what would have begun the run, by path.
+    pub(crate) event: BTreeMap<String, String>,
     /// `--set` of outputs of steps that do not run, by step and name.
     pub(crate) outputs: BTreeMap<(String, String), String>,
 }
@@ -133,9 +137,11 @@ impl Written {
         let known = Known {
             run: facts.run.clone(),
             sequence: Some(self.options.sequence),
+            resumed: self.options.resumed.clone(),
             created_ms: Some(facts.created_ms).filter(|ms| *ms > 0),
             account: Some(ACCOUNT.to_owned()),
             user: self.options.user.clone(),
+            event: self.options.event.clone(),
             trees: self.trees.clone(),
             files: self.options.files.clone(),
         };

@@ -87,6 +87,9 @@ impl Nodes for BTreeMap<NodeId, Fact> {
     }
 }
 
+/// Roots of what began a run: a trigger, what it brought with it, the code that it is about.
+pub const EVENT: [&str; 3] = ["trigger", "eventPayload", "codebase"];
+
 /// What is known of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known {
@@ -94,12 +97,16 @@ pub struct Known {
     pub run: String,
     /// Its number: `<+pipeline.sequenceId>`.
     pub sequence: Option<u64>,
+    /// The run that it is a retry of: `<+pipeline.resumedExecutionId>`.
+    pub resumed: Option<String>,
     /// When it was created, milliseconds since the Unix epoch: `<+pipeline.startTs>`, and the clock of `datetime`.
     pub created_ms: Option<u64>,
     /// The account's id.
     pub account: Option<String>,
     /// Who began it.
     pub user: Option<String>,
+    /// What whoever began it says of an event that did not happen, by path: `trigger.branch`. See [`EVENT`].
+    pub event: BTreeMap<String, String>,
     /// Working trees that stand in for clones.
     pub trees: Vec<Tree>,
     /// The file store, by path: `/p`, `org:/p`, `account:/p`.

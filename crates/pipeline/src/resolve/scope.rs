@@ -7,7 +7,7 @@ use syntax::expr::{Lookup, Map, Scope, SecretRef, Template, Value};
 use crate::model::{Param, Ref, StepGroup, StepSpec, Variable, VariableType, Variables};
 use crate::plan::{Place, ROLLBACK, What};
 
-use super::known::World;
+use super::known::{EVENT, World};
 use super::{deployed, functions, given_out, looped, stage_spec};
 
 /// The roots that a run knows.
@@ -142,6 +142,7 @@ impl At<'_, '_> {
             "variable" => self.global(path),
             "approval" => given_out::approval(self, path),
             "spec" => self.input_variable(path),
+            root if EVENT.contains(&root) => self.event(path),
             root if deployed::ROOTS.contains(&root) => deployed::lookup(self, path),
             _ => unknown(0, ROOTS.into_iter().chain(deployed::ROOTS)),
         }
@@ -200,6 +201,24 @@ fn member(path: &[&str], members: &[(&str, Option<&str>)]) -> Lookup {
 }
 
 impl<'m> At<'_, 'm> {
+    /// What is said of the event that would have begun the run; the longest path that is known.
+    fn event(&self, path: &[&str]) -> Lookup {
+        let known = &self.world.known.event;
+        let longest = (2..=path.len()).rev().find_map(|used| {
+            let value = known.get(&path[..used].join("."))?;
+            Some(found(value.as_str(), used))
+        });
+        longest.unwrap_or_else(|| {
+            let below = known.keys().filter_map(|own| {
+                own.strip_prefix(path[0])?
+                    .strip_prefix('.')?
+                    .split('.')
+                    .next()
+            });
+            unknown(1.min(path.len() - 1), below)
+        })
+    }
+
     /// `spec.inputVariables.X` of the very step, which only an Http step has.
     fn input_variable(&self, path: &[&str]) -> Lookup {
         let What::Step(step) = self.place.what else {
@@ -281,9 +300,8 @@ impl<'m> At<'_, 'm> {
                 _ => unknown(2.min(path.len() - 1), ["name", "email"]),
             },
             // A pipeline of this machine is in no store, and has no page.
-            Some(&("executionUrl" | "storeType" | "repo" | "branch" | "resumedExecutionId")) => {
-                found(Value::Null, 2)
-            }
+            Some(&("executionUrl" | "storeType" | "repo" | "branch")) => found(Value::Null, 2),
+            Some(&"resumedExecutionId") => optional(known.resumed.as_deref(), 2),
             Some(&"selectedStages") => found(Vec::new(), 2),
             Some(&"delegateSelectors") => selectors(pipeline.delegate_selectors.as_ref()),
             Some(&"stages") => {

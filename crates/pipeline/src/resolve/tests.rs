@@ -255,7 +255,7 @@ fn what_cannot_be_resolved_is_told_by_name() {
     let table = [
         (
             "command: <+steps.compile.output.outputVariables.VERSIN>",
-            "SY0502 `command`: unknown: `steps.compile.output.outputVariables.VERSIN`; did you mean `VERSION`? (in `steps.compile.output.outputVariables.VERSIN`)",
+            "SY0502 `command`: unknown: `steps.compile.output.outputVariables.VERSIN`; did you mean `VERSION`?",
         ),
         (
             "command: <+pipeline.name.toUpercase()>",

@@ -13,7 +13,7 @@ use crate::model::{Input, Param, TextMap};
 use crate::plan::{Place, What};
 
 use super::Text;
-use super::known::World;
+use super::known::{EVENT, World};
 use super::scope::At;
 
 /// The values of what is written at one place.
@@ -238,11 +238,22 @@ impl<'w, 'm> Values<'w, 'm> {
         use expr::Problem;
         let (code, help) = match &error.problem {
             Problem::Unknown { path, .. }
-                if super::deployed::ROOTS.contains(&path.as_str()) || path.ends_with(".spec") =>
+                if super::deployed::ROOTS.contains(&path.as_str())
+                    || path.rsplit('.').next() == Some("spec") =>
             {
                 (
                     code::UNKNOWN_EXPRESSION,
                     "give the documents of the service, environment and infrastructure that the stage names, by `--entities`",
+                )
+            }
+            Problem::Unknown { path, .. }
+                if EVENT
+                    .iter()
+                    .any(|root| path.split('.').next() == Some(root)) =>
+            {
+                (
+                    code::UNKNOWN_EXPRESSION,
+                    "no event began this run: give it by `--set trigger.branch=…` and the like",
                 )
             }
             Problem::Unknown { .. } | Problem::NoMember { .. } => (
@@ -284,8 +295,11 @@ impl<'w, 'm> Values<'w, 'm> {
             .get(range)
             .filter(|part| !part.is_empty() && part.len() <= 80);
         let message = match place {
-            Some(part) => format!("`{name}`: {error} (in `{part}`)"),
-            None => format!("`{name}`: {error}"),
+            // What is unknown is named already.
+            Some(part) if !error.to_string().contains(&format!("`{part}`")) => {
+                format!("`{name}`: {error} (in `{part}`)")
+            }
+            _ => format!("`{name}`: {error}"),
         };
         self.push(
             Diagnostic::error(code, message)

@@ -268,7 +268,10 @@ fn values() {
         ("<+pipeline.variables.unknown ?? \"x\">", "x".into()),
         ("<+nothing ?? \"x\">", "x".into()),
         ("<+pipeline.variables.unknown ?: \"x\">", "x".into()),
-        ("<+pipeline.get(\"variables\").get(\"tag\").length()>", 6.into()),
+        (
+            "<+pipeline.get(\"variables\").get(\"tag\").length()>",
+            6.into(),
+        ),
         ("<+\"\" ?? \"x\">", "".into()),
         ("<+pipeline.variables.unknown?.a.b>", Value::Null),
         ("<+nothing?.trim()>", Value::Null),
