@@ -389,6 +389,16 @@ fn what_can_be_known_before_is_told_before() {
         ("nearly a functor", command("<+jsn.select(\"a\", \"{}\")>"), ""),
         ("no function", command("<+emtpy(stage.name)>"), ""),
         (
+            "an export that nothing makes, and one that is none",
+            command("<+exportedVariables.getValue(\"stage.made.TAG\")> <+exportedVariables.getValue(\"made\")>"),
+            "",
+        ),
+        (
+            "a member of a text",
+            command("<+pipeline.name.length> <+stage.variables.own.x>"),
+            "",
+        ),
+        (
             "loops where there is none",
             command("<+matrix.os> <+repeat.item> <+step.strategy.iteration>"),
             "",

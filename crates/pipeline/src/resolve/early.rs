@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use syntax::expr::{
-    Binary, Expr, Kind, Lookup, Scope as _, Template, is_functor, near_functor, parse_condition,
+    Binary, Expr, Kind, Lookup, Problem, Scope as _, Template, Value, is_functor, near_functor,
+    parse_condition,
 };
 use syntax::yaml::{self, Node};
 use syntax::{Diagnostic, code};
@@ -20,6 +21,7 @@ use crate::plan::{Body, NodeId, ROLLBACK, What, several};
 use super::around::{self, Missing};
 use super::constant;
 use super::deployed;
+use super::functions;
 use super::known::{Known, World};
 use super::manifests;
 use super::order::{Order, When};
@@ -308,6 +310,8 @@ impl Walk<'_, '_> {
                 };
                 if functor == Some("secrets") {
                     self.secret(expr, node);
+                } else if functor == Some("exportedVariables") {
+                    self.exported(arguments, expr, node, safe);
                 } else if let Some(receiver) = receiver {
                     self.looked_into(receiver, node, name);
                     // A functor is no path, and `.get("a")` ends one.
@@ -321,6 +325,59 @@ impl Walk<'_, '_> {
                 }
             }
         }
+    }
+
+    /// A member of what has none.
+    fn not_deeper(&mut self, expr: &Expr, node: &Node, safe: bool) {
+        let at = At {
+            world: self.world,
+            place: &self.order.places[self.here],
+        };
+        let Err(error) = expr.value(&at) else { return };
+        if !matches!(error.problem, Problem::NoMember { .. }) {
+            return;
+        }
+        let place = node.place(expr.span.clone()).unwrap_or(node.span);
+        let (code, message) = (code::UNKNOWN_EXPRESSION, error.problem.to_string());
+        self.push(if safe || self.condition {
+            Diagnostic::warning(code, message).at(place, "it is null here")
+        } else {
+            let help = "a text has nothing in it; its methods are written with parentheses";
+            Diagnostic::error(code, message).at(place, "").help(help)
+        });
+    }
+
+    /// An export that nothing here makes. A key that is put together is known only when it runs.
+    fn exported(&mut self, arguments: &[Expr], expr: &Expr, node: &Node, safe: bool) {
+        let [argument] = arguments else { return };
+        let Kind::Literal(Value::Text(name)) = &argument.kind else {
+            return;
+        };
+        let at = At {
+            world: self.world,
+            place: &self.order.places[self.here],
+        };
+        let computed = self.order.places.iter().any(|place| match place.what {
+            What::Step(step) => step
+                .output_alias()
+                .is_some_and(|own| own.key.as_ref().is_some_and(|key| key.literal().is_none())),
+            _ => false,
+        });
+        if self.lazy || self.broken || computed {
+            return;
+        }
+        let Err(why) = functions::is_exported(&at, name) else {
+            return;
+        };
+        let place = node.place(expr.span.clone()).unwrap_or(node.span);
+        let diagnostic = if safe || self.condition {
+            Diagnostic::warning(code::UNKNOWN_EXPRESSION, why)
+        } else {
+            Diagnostic::error(code::UNKNOWN_EXPRESSION, why)
+        };
+        self.push(diagnostic.at(place, "").help(
+            "a step exports by `outputAlias: {key: …, scope: …}`; it is read as `scope.key.variable`, where the scope reaches",
+        ));
     }
 
     fn push(&mut self, diagnostic: Diagnostic) {
@@ -446,11 +503,15 @@ impl Walk<'_, '_> {
         };
         let (part, known) = match at.lookup(path) {
             Lookup::Unknown { part, known } => (part.min(path.len() - 1), known),
-            Lookup::Found { value, .. } => {
+            Lookup::Found { value, used } => {
                 if value.has_secret() {
                     self.secret(expr, node);
                 }
-                self.when_read(path, expr, node, safe);
+                let early = self.when_read(path, expr, node, safe);
+                let plain = matches!(value, Value::Text(_) | Value::Int(_) | Value::Bool(_));
+                if plain && used < path.len() && !early {
+                    self.not_deeper(expr, node, safe);
+                }
                 return;
             }
             Lookup::Template { .. } | Lookup::Later { .. } => return,

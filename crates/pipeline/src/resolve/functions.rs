@@ -73,8 +73,8 @@ fn config_file(at: &At<'_, '_>, identifier: &str) -> Result<String, String> {
     })
 }
 
-/// `scope.key.variable`: an output variable of the step that exports it under an alias.
-fn exported(at: &At<'_, '_>, argument: &str) -> Result<Value, String> {
+/// What an export names: its scope, its key, its variable.
+fn alias(argument: &str) -> Result<(AliasScope, &str, &str), String> {
     let wrong = || {
         format!(
             "`{argument}` is not `scope.key.variable`, with a scope of `pipeline`, `stage` or `stepGroup`"
@@ -88,6 +88,29 @@ fn exported(at: &At<'_, '_>, argument: &str) -> Result<Value, String> {
         "stepGroup" => AliasScope::StepGroup,
         _ => return Err(wrong()),
     };
+    Ok((scope, key, name))
+}
+
+/// Whether anything that is seen from here exports it, whatever will run.
+pub(super) fn is_exported(at: &At<'_, '_>, argument: &str) -> Result<(), String> {
+    let (scope, key, _) = alias(argument)?;
+    let all = Place::all(at.world.pipeline);
+    let mut here = all
+        .iter()
+        .filter(|place| exports(place, scope, key) && reaches(place, at.place, scope));
+    here.next().map(|_| ()).ok_or_else(|| no_export(scope, key))
+}
+
+fn no_export(scope: AliasScope, key: &str) -> String {
+    format!(
+        "no step here exports under the alias `{key}` in the scope `{}`",
+        scope.as_str()
+    )
+}
+
+/// `scope.key.variable`: an output variable of the step that exports it under an alias.
+fn exported(at: &At<'_, '_>, argument: &str) -> Result<Value, String> {
+    let (scope, key, name) = alias(argument)?;
     let world = at.world;
     let mut exporters = Vec::new();
     for place in Place::all(world.pipeline) {
@@ -96,10 +119,7 @@ fn exported(at: &At<'_, '_>, argument: &str) -> Result<Value, String> {
         }
     }
     if exporters.is_empty() {
-        return Err(format!(
-            "no step here exports under the alias `{key}` in the scope `{}`",
-            scope.as_str()
-        ));
+        return Err(no_export(scope, key));
     }
     let mut values = exporters.iter().filter_map(|id| {
         let fact = world.nodes.fact(id)?;
