@@ -14,13 +14,24 @@ use crate::support::{Home, root};
 use crate::world::{Cluster, IMAGE};
 
 /// Pipelines of `examples/`: failures and what becomes of them, loops, rollback, outputs, a service.
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 17] = [
     "failures",
     "loops",
     "pipeline-rollback",
     "exports",
     "background",
     "fail-fast",
+    "conditions",
+    "errors",
+    "expressions",
+    "junit",
+    "matrix-pods",
+    "nested",
+    "retry",
+    "secret-outputs",
+    "several",
+    "stages",
+    "timeouts",
 ];
 
 /// Keys whose values say when, where or with how much, not what.
