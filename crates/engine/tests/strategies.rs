@@ -482,6 +482,42 @@ fn a_pipeline_is_rolled_back_last_stage_first() {
 }
 
 #[test]
+fn a_rollback_step_that_asks_for_success_runs_where_what_it_undoes_had_it() {
+    let undone = |name: &str, steps: Vec<calm::Tree>| {
+        let name = |part: &str| format!("{part}_{name}");
+        let undo = vec![
+            good(&name("success")).when(WhenStatus::Success, None),
+            good(&name("failure")).when(WhenStatus::Failure, None),
+            good(&name("all")).when(WhenStatus::All, None),
+            good(&name("silent")),
+        ];
+        stage(&name("s"), vec![group(&name("g"), steps)]).undone_by(vec![group(&name("u"), undo)])
+    };
+    let ran = run(vec![
+        undone("one", vec![good("a")]),
+        undone("two", vec![bad("b")]).on(ALL, Action::PipelineRollback),
+    ]);
+    assert_eq!(
+        ran.began(),
+        [
+            "a",
+            "b",
+            "failure_two",
+            "all_two",
+            "silent_two",
+            "success_one",
+            "failure_one",
+            "all_one",
+            "silent_one"
+        ]
+    );
+    assert_eq!(
+        ran.why("success_two"),
+        "runs only where nothing failed before"
+    );
+}
+
+#[test]
 fn a_rollback_step_asks_for_no_rollback() {
     let ran = run(vec![
         stage("s", vec![group("g", vec![bad("a")])])

@@ -139,6 +139,10 @@ fn by_status(state: &State, parent: &Place, child: &Place) -> Option<Turn> {
     let before = before(state, parent, status.is_none());
     match status.unwrap_or(WhenStatus::Success) {
         WhenStatus::All => None,
+        // Said in so many words it holds for what undoes a failure, too; what says nothing there runs.
+        WhenStatus::Success if status.is_some() && before.undone => Some(Turn::Skip(Some(
+            "runs only where nothing failed before".to_owned(),
+        ))),
         WhenStatus::Success => before.bad.map(|failure| Turn::Cut(not_started(&failure))),
         WhenStatus::Failure if before.unmended || before.undoing => None,
         WhenStatus::Failure => Some(Turn::Skip(Some(if before.bad.is_some() {
@@ -157,6 +161,8 @@ struct Before {
     unmended: bool,
     /// It is a rollback step: something failed, else it would not run.
     undoing: bool,
+    /// What it undoes failed itself, and not only something else in the pipeline.
+    undone: bool,
 }
 
 /// What became of what is before the children of a node. Where a child says nothing itself, what was before a group that is
@@ -176,6 +182,9 @@ fn before(state: &State, parent: &Place, silent: bool) -> Before {
             Kind::Stage(_) => break,
             Kind::Rollback => {
                 before.undoing = true;
+                let undone = place.node.id.undone();
+                let undone = undone.and_then(|id| state.nodes.get(&id));
+                before.undone = undone.is_some_and(|own| own.bad.is_some());
                 break;
             }
             Kind::StepGroup { .. } if silent => {
