@@ -21,8 +21,9 @@ pub(crate) enum State {
 
 impl State {
     /// For people and for JSON.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn word(self, view: &View) -> &'static str {
         match self {
+            Self::Running if view.paused => "paused",
             Self::Running => "running",
             Self::Lost => "lost",
             Self::Over(Status::Success) => "succeeded",

@@ -28,6 +28,18 @@ pub(crate) fn carried(view: &View, word: &str) -> Option<String> {
         .map(|(_, own)| own.run.clone())
 }
 
+/// What [`find`] takes for this step and for no other: its identifier, or its path where others have that too.
+pub(crate) fn called(view: &View, item: &Item) -> String {
+    let own = &item.node.identifier;
+    let leaves = view.items.values().filter(|other| other.is_leaf());
+    let same = leaves.filter(|other| other.node.identifier == *own);
+    if same.take(2).count() < 2 {
+        own.clone()
+    } else {
+        view.path(&item.node.id)
+    }
+}
+
 /// The leaf that `word` means: its whole id, its path (`build/compile_group/unit`), the end of its path, or its identifier.
 pub(crate) fn find(view: &View, word: &str) -> Result<NodeId, Problem> {
     // In the order in which they are written, for the message that lists them.

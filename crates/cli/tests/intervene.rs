@@ -151,6 +151,11 @@ fn a_second_terminal_decides() {
         let says = says.replace("s/g/then has", "stages.s.steps.g.steps.then has");
         seen.says(&words.join(" "), 2, &[&says]);
     }
+    run.ask(&["pause"]).says("pause", 0, &["done\n"]);
+    run.until("paused: nothing more begins", 1);
+    home.call(&["runs"]).says("runs", 0, &["  paused  "]);
+    home.call(&["inspect"]).says("inspect", 0, &["p is paused"]);
+    run.ask(&["resume"]).says("resume", 0, &["done\n"]);
     // It fails again, and asks again.
     run.ask(&["bad", "retry"]).says("retry", 0, &["done\n"]);
     run.until("decide with: stepyard intervene", 2);

@@ -110,7 +110,7 @@ fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value 
     let meta = Meta::read(dir).ok();
     json!({
         "run": dir.id,
-        "state": state.word(),
+        "state": state.word(view),
         "name": meta.as_ref().map(|m| m.name.clone()),
         "pipeline": meta.as_ref().map(|m| m.pipeline.clone()),
         "began_ms": view.began_ms,

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Runs, output: Output) -> Result<Exit, Problem> {
         // One that cannot be read hides none of the others.
         let (view, state) = match past::view(&dir) {
             Ok(view) => {
-                let state = past::state(&dir, &view).word();
+                let state = past::state(&dir, &view).word(&view);
                 (view, state)
             }
             Err(problem) => {

@@ -15,6 +15,7 @@ use super::tree;
 use super::view::{Seen, View};
 use super::waits;
 use super::words;
+use crate::steps;
 
 /// The text that `seen` leaves above the tree; `view` has already seen it. Lines are ready to print.
 pub(crate) fn block(view: &View, seen: &Seen, columns: usize, colour: bool) -> Vec<String> {
@@ -99,7 +100,7 @@ fn finished(
     }
     out.push(head.cut(columns).render(colour));
     if total > KEPT as u64 {
-        let step = &item.node.identifier;
+        let step = steps::called(view, item);
         let missing = words::count(total - KEPT as u64, "earlier line");
         let hint = format!("  … {missing}: stepyard logs {} {step}", view.run);
         out.push(Line::of(Tone::Dim, hint).cut(columns).render(colour));

@@ -12,6 +12,7 @@ use super::tree;
 use super::view::{Item, View};
 use super::waterfall::{self, CREATE, PULL, QUEUED, RUN};
 use super::words;
+use crate::steps;
 
 /// Wider than this, names and figures are too far apart.
 const WIDEST: usize = 120;
@@ -80,7 +81,14 @@ fn verdict(view: &View) -> Line {
     let Some((status, at)) = view.end else {
         return Line::of(Tone::Busy, "●")
             .with(Tone::Strong, format!(" {name}"))
-            .with(Tone::Plain, " is not over")
+            .with(
+                Tone::Plain,
+                if view.paused {
+                    " is paused"
+                } else {
+                    " is not over"
+                },
+            )
             .with(Tone::Dim, format!("  run {}", view.run));
     };
     let (glyph, tone) = match status {
@@ -421,10 +429,8 @@ fn failures(view: &View, columns: usize, out: &mut Vec<Line>) {
         }
         let written = item.tail.total() > 0 || item.record().is_some_and(|r| r.output_bytes > 0);
         if item.step().is_some() && written {
-            let text = format!(
-                "  log:  stepyard logs {} {}",
-                view.run, item.node.identifier
-            );
+            let step = steps::called(view, item);
+            let text = format!("  log:  stepyard logs {} {step}", view.run);
             out.push(Line::of(Tone::Dim, text));
         }
     }
