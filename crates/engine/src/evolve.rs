@@ -580,12 +580,25 @@ fn passed(state: &mut State, node: &NodeId) {
     }
 }
 
+/// What rolled a node back did not fail itself.
+fn is_undone_well(state: &State, place: &Place) -> bool {
+    let children = place.children.iter().flatten().rev();
+    children
+        .filter_map(|id| state.nodes.get(id))
+        .find(|child| child.node.kind == Kind::Rollback)
+        .and_then(Place::status)
+        .is_none_or(Status::is_positive)
+}
+
 /// Tells the surroundings how a node ended.
 fn blame(state: &mut State, node: &NodeId, status: Status, because: bool) {
     let Some(place) = state.nodes.get(node) else {
         return;
     };
-    let (parent, mended) = (place.parent.clone(), place.is_mended());
+    let (parent, mended) = (
+        place.parent.clone(),
+        place.is_mended() && is_undone_well(state, place),
+    );
     let group = place.is_background().then(|| place.group.clone()).flatten();
     for id in [parent.clone(), group].into_iter().flatten() {
         if let Some(around) = state.nodes.get_mut(&id) {

@@ -6,7 +6,8 @@ use engine::event::{ErrorKind, Intervention, Status};
 use pipeline::plan::{Action, Errors, WhenStatus};
 
 use calm::{
-    End, bad, good, group, initialized, looped, parallel, retry, run, run_asking, stage, step,
+    End, Ran, Tree, bad, good, group, initialized, looped, parallel, retry, run, run_asking, stage,
+    step,
 };
 
 const ALL: Errors = Errors::All;
@@ -199,7 +200,7 @@ fn the_first_entry_that_holds_at_the_innermost_level_wins() {
             Status::Failed,
         ),
     ] {
-        let on = |mut tree: calm::Tree, entries: Vec<(Errors, Action)>| {
+        let on = |mut tree: Tree, entries: Vec<(Errors, Action)>| {
             for (errors, action) in entries {
                 tree = tree.on(errors, action);
             }
@@ -409,9 +410,9 @@ fn a_step_group_begins_again_with_a_new_pod() {
     );
 }
 
-#[test]
-fn a_stage_is_rolled_back_in_groups_of_its_own() {
-    let ran = run(vec![
+/// A stage that fails and is rolled back, one of whose rollback steps may fail; then stages by what became of it.
+fn rolled_back(last: Tree) -> Ran {
+    run(vec![
         stage(
             "s",
             vec![group(
@@ -422,25 +423,62 @@ fn a_stage_is_rolled_back_in_groups_of_its_own() {
         .on(ALL, Action::StageRollback)
         .undone_by(vec![
             group("undo1", vec![good("u")]),
-            group("undo2", vec![bad("v"), good("w")]),
+            group("undo2", vec![last, good("w")]),
         ]),
         stage("after", vec![group("h1", vec![good("x")])]),
         stage("failed", vec![group("h2", vec![good("y")])]).when(WhenStatus::Failure, None),
         stage("always", vec![group("h3", vec![good("z")])]).when(WhenStatus::All, None),
-    ]);
+    ])
+}
+
+#[test]
+fn a_stage_is_rolled_back_in_groups_of_its_own() {
+    let ran = rolled_back(good("v"));
     // A stage that was rolled back has not failed for the `pipelineStatus: Failure` of what follows.
-    assert_eq!(ran.began(), ["a", "b", "u", "v", "z"]);
+    assert_eq!(ran.began(), ["a", "b", "u", "v", "w", "z"]);
     assert_eq!(
         (ran.status("s"), ran.status("p")),
         (Status::Failed, Status::Failed)
     );
     assert_eq!(
+        ran.why("failed"),
+        "runs only after a failure; what failed was rolled back"
+    );
+    assert_eq!(ran.why("s"), "exit code 1");
+}
+
+#[test]
+fn a_stage_whose_rollback_fails_has_failed() {
+    let ran = rolled_back(bad("v"));
+    assert_eq!(ran.began(), ["a", "b", "u", "v", "y", "z"]);
+    assert_eq!(
         (ran.status("rollbackSteps"), ran.status("w")),
         (Status::Failed, Status::Skipped)
     );
+    assert_eq!(ran.why("s"), "exit code 1");
+}
+
+#[test]
+fn what_a_rollback_beside_it_cuts_off_is_no_success() {
+    let block = parallel(
+        "both",
+        vec![
+            group("g", vec![bad("a")]).on(ALL, Action::StageRollback),
+            group("h", vec![good("b"), good("c")]),
+        ],
+    );
+    let ran = run(vec![
+        stage("s", vec![block]).undone_by(vec![group("undo", vec![good("u")])]),
+    ]);
     assert_eq!(
-        ran.why("failed"),
-        "runs only after a failure; what failed was rolled back"
+        ["b", "c", "h", "both", "s"].map(|own| ran.status(own)),
+        [
+            Status::Skipped,
+            Status::Skipped,
+            Status::Skipped,
+            Status::Failed,
+            Status::Failed
+        ]
     );
     assert_eq!(ran.why("s"), "exit code 1");
 }
@@ -462,7 +500,7 @@ fn a_step_group_is_rolled_back_in_its_pod() {
 
 #[test]
 fn a_pipeline_is_rolled_back_last_stage_first() {
-    let undone = |name: &str, steps: Vec<calm::Tree>| {
+    let undone = |name: &str, steps: Vec<Tree>| {
         let undo = format!("undo_{name}");
         let step = format!("u_{name}");
         stage(name, vec![group(&format!("g_{name}"), steps)])
@@ -483,7 +521,7 @@ fn a_pipeline_is_rolled_back_last_stage_first() {
 
 #[test]
 fn a_rollback_step_that_asks_for_success_runs_where_what_it_undoes_had_it() {
-    let undone = |name: &str, steps: Vec<calm::Tree>| {
+    let undone = |name: &str, steps: Vec<Tree>| {
         let name = |part: &str| format!("{part}_{name}");
         let undo = vec![
             good(&name("success")).when(WhenStatus::Success, None),
@@ -826,7 +864,7 @@ fn what_runs_beside_a_failure_is_not_after_it() {
 
 #[test]
 fn iterations_go_on_unless_those_that_wait_are_skipped() {
-    let three = |tree: fn(calm::Tree) -> calm::Tree| {
+    let three = |tree: fn(Tree) -> Tree| {
         run(vec![stage(
             "s",
             vec![group(
@@ -844,7 +882,7 @@ fn iterations_go_on_unless_those_that_wait_are_skipped() {
         (ran.status("l"), ran.status("after")),
         (Status::Failed, Status::Skipped)
     );
-    let ran = three(calm::Tree::skip_queued);
+    let ran = three(Tree::skip_queued);
     assert_eq!(ran.began(), ["l_0"]);
     assert_eq!(
         (ran.status("l_1"), ran.status("l")),

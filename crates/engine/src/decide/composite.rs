@@ -2,7 +2,7 @@
 
 use pipeline::plan::{Kind, NodeId};
 
-use super::halt::{halted, outside};
+use super::halt::{closed, halted, outside};
 use super::{fail, finished, left, turn};
 use crate::event::{ErrorKind, Event, Failure, Status};
 use crate::gate;
@@ -180,6 +180,10 @@ fn over(state: &State, id: &NodeId, place: &Place, now: u64) -> Vec<Event> {
             let status = failed.status().unwrap_or(Status::Failed);
             vec![finished(id, status, Some(failure))]
         }
-        None => vec![finished(id, Status::Success, None)],
+        // Some of it was left out, because what it is in is rolled back: that is no success, nor why what is around failed.
+        None => match closed(state, id) {
+            Some(halt) => vec![finished(id, Status::Skipped, Some(halt.failure))],
+            None => vec![finished(id, Status::Success, None)],
+        },
     }
 }
