@@ -215,3 +215,24 @@ fn a_retry_whose_command_was_killed_is_resumed() {
     );
     assert_eq!(seen.times("made it"), 0, "{}", seen.out);
 }
+
+#[test]
+fn a_stage_behind_one_that_failed_is_no_beginning() {
+    let home = Home::new();
+    let stage = |id: &str, command: &str| {
+        format!(
+            "    - stage: {{identifier: {id}, name: {id}, type: Custom, spec: {{execution: {{steps: [{{step: {{identifier: do, name: do, type: ShellScript, \
+             spec: {{shell: Sh, onDelegate: true, source: {{type: Inline, spec: {{script: {command}}}}}}}}}}}]}}}}}}\n"
+        )
+    };
+    let stages = stage("one", "exit 1") + &stage("two", "echo two");
+    home.run(&format!(
+        "pipeline:\n  identifier: p\n  name: p\n  stages:\n{stages}"
+    ))
+    .says("the run", 1, &["[two] skipped"]);
+    home.call(&["retry", "--from", "two"]).says(
+        "from what comes after",
+        2,
+        &["one is before it, and did not succeed", "`--from one`"],
+    );
+}

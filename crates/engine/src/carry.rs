@@ -152,7 +152,8 @@ impl Planning<'_> {
                 }
             } else {
                 // Where `from` is in what is in order here, it comes after this: else all had been said by now.
-                if in_order && !way && below(id, self.from) {
+                let around = || state.upwards(self.from).any(|(own, _)| own == id);
+                if in_order && !way && around() {
                     return Err(Refusal::Behind(child.clone()));
                 }
                 // Of what was undone nothing is left that could be carried.
