@@ -140,11 +140,15 @@ impl Planning<'_> {
                 _ => {}
             }
             let way = below(child, self.from);
+            // Left out because an iteration failed, not because it was not to run.
+            let queued = place.node.skip_queued
+                && place.bad.is_some()
+                && own.status() == Some(Status::Skipped);
             if child == self.from {
                 again = true;
             } else if effects(own, pod) {
                 // It runs again however it ended.
-            } else if succeeded(own) && !way {
+            } else if succeeded(own) && !way && !queued {
                 if self.whole(child, own, pod) {
                     self.carry(child);
                 } else {

@@ -504,12 +504,20 @@ fn group_retried(state: &mut State, group: &NodeId) -> Result<(), Illegal> {
     }
     let mut open = vec![(group.clone(), false)];
     while let Some((id, gone)) = open.pop() {
-        state
-            .queues
-            .retain(|step, queued| *step != id && (id == *group || queued.until != id));
+        // A place that is held beyond the group is held while it begins again, too.
+        state.queues.retain(|step, queued| {
+            let inside = queued.until == *group || below(group, &queued.until);
+            (*step != id || (queued.admitted && !inside)) && (id == *group || queued.until != id)
+        });
         state.workspaces.remove(&id);
         let place = get(state, &id)?;
-        let below = place.children.clone().unwrap_or_default();
+        // What a loop goes over may be another thing by the time that it is entered again.
+        let loops = !gone && place.node.kind == Kind::Loop;
+        let inside = if loops {
+            place.children.take()
+        } else {
+            place.children.clone()
+        };
         if gone {
             let gone = state.nodes.remove(&id);
             if let Some(gone) = gone.filter(|own| own.attempts > 0) {
@@ -518,7 +526,7 @@ fn group_retried(state: &mut State, group: &NodeId) -> Result<(), Illegal> {
         } else if id != *group {
             place.reset();
         }
-        for child in below {
+        for child in inside.unwrap_or_default() {
             // What undid it the last time is no part of it.
             let undoes = get(state, &child)?.node.kind == Kind::Rollback;
             if undoes
@@ -526,7 +534,7 @@ fn group_retried(state: &mut State, group: &NodeId) -> Result<(), Illegal> {
             {
                 children.retain(|own| *own != child);
             }
-            open.push((child, gone || undoes));
+            open.push((child, gone || undoes || loops));
         }
     }
     // It begins as a whole.

@@ -224,6 +224,7 @@ impl Facts {
             Event::GroupRetried { group } => {
                 // It is as if nothing in it had been entered.
                 self.nodes.retain(|id, _| !below(group, id));
+                self.iterations.retain(|id, _| !below(group, id));
                 self.carried.retain(|id, _| !below(group, id));
             }
             _ => {}

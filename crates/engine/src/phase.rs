@@ -98,9 +98,13 @@ impl Phase {
                 P::Lost
             }
             // What succeeded by itself has nothing to be handled: a record may be one of a failure.
-            (_, P::Recorded | P::Lost | P::Asking, C::Handle)
+            (_, P::Recorded | P::Lost | P::Pausing | P::Asking, C::Handle)
             | (Composite, P::Entered, C::Handle) => P::Handled,
-            (Initialize | Step | Wait, P::Recorded | P::Lost | P::Asking, C::Pause) => P::Pausing,
+            (
+                Initialize | Step | Wait,
+                P::Recorded | P::Lost | P::Pausing | P::Asking,
+                C::Pause,
+            ) => P::Pausing,
             (Initialize | Step | Wait, P::Recorded | P::Lost | P::Asking, C::Ask) => P::Asking,
             // Nothing is green without its record or its pod, unless somebody decided so and the journal says it.
             (Composite | Wait, P::Entered, C::Finish(status))

@@ -180,6 +180,11 @@ fn standing(state: &State, party: &NodeId) -> Standing {
         }
     };
     let itself = known == *party;
+    let is_over = matches!(place.phase, Phase::Finished(_));
+    if is_over && state.upwards(&known).any(|(_, own)| own.again.is_some()) {
+        // The step group that it is in begins again, and it with it.
+        return Standing::Coming;
+    }
     match place.phase {
         Phase::Finished(Status::Skipped) if place.failure.is_none() => Standing::Left,
         Phase::Finished(status) if status.is_positive() && status != Status::Skipped => {
@@ -327,11 +332,16 @@ pub(crate) fn evolve(state: &mut State, event: &Event) -> Result<(), Illegal> {
                 answers: Vec::new(),
             });
             if let Wait::Queue { key, until } = wait {
+                let before = state.queues.get(node);
                 let queued = Queued {
                     key: key.clone(),
                     until: until.clone(),
-                    admitted: false,
+                    // Its step group begins again, and it holds the place that it had.
+                    admitted: before.is_some_and(|own| own.admitted && own.key == *key),
                 };
+                if let Some(waiting) = &mut place.waiting {
+                    waiting.admitted = queued.admitted;
+                }
                 state.queues.insert(node.clone(), queued);
             }
             Ok(())

@@ -247,3 +247,18 @@ fn a_retry_of_a_retry_knows_where_all_of_it_ran() {
     });
     assert_eq!(from.collect::<Vec<_>>(), ["first", "r"]);
 }
+
+/// They were left out because of the failure that the retry mends.
+#[test]
+fn iterations_that_a_failure_kept_in_their_queue_run() {
+    let stages = |second: fn(&str) -> Tree| {
+        let steps = vec![good("l_0"), second("l_1"), good("l_2")];
+        let loops = looped("l", steps).limit(1).skip_queued();
+        vec![stage("s", vec![group("g", vec![loops])])]
+    };
+    for from in [None, Some("l_1"), Some("s")] {
+        let ran = retried(stages(bad), from, stages(good));
+        assert!(ran.began().contains(&"l_2".to_owned()), "{from:?}");
+        assert_eq!(ran.status("p"), Status::Success);
+    }
+}

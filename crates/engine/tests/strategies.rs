@@ -628,6 +628,37 @@ fn a_person_is_asked_and_time_decides_where_nobody_answers() {
     }
 }
 
+/// Between two tries it is decided about, too, and at once.
+#[test]
+fn a_step_that_waits_for_its_next_try_is_decided_about() {
+    let tree = || {
+        let again = Action::Retry(retry(3, &[60_000]));
+        let steps = vec![bad("a").on(ALL, again), good("b")];
+        vec![stage("s", vec![group("g", steps)])]
+    };
+    for (action, of_a, of_all) in [
+        (
+            Intervention::MarkAsSuccess,
+            Status::Success,
+            Status::Success,
+        ),
+        (Intervention::Ignore, Status::IgnoreFailed, Status::Success),
+        (Intervention::MarkAsFailure, Status::Failed, Status::Failed),
+        (Intervention::Abort, Status::Aborted, Status::Aborted),
+    ] {
+        let ran = run_asking(tree(), &[("a", "Pausing", action)]);
+        assert_eq!(
+            (ran.status("a"), ran.status("p")),
+            (of_a, of_all),
+            "{action:?}"
+        );
+        assert!(ran.state.at_ms < 60_000, "{action:?}");
+    }
+    // Now, not when its time is there.
+    let ran = run_asking(tree(), &[("a", "Pausing", Intervention::Retry)]);
+    assert_eq!(ran.waits("a")[0], 0);
+}
+
 /// It is ended, and what the person said becomes of it, whatever a strategy says.
 #[test]
 fn a_running_step_is_decided_about() {
@@ -901,4 +932,26 @@ fn iterations_go_on_unless_those_that_wait_are_skipped() {
         (ran.status("l"), ran.began()),
         (Status::Skipped, vec!["a".to_owned()])
     );
+}
+
+/// What a loop goes over may have changed with what ran before it: it is asked for again.
+#[test]
+fn a_group_that_begins_again_expands_its_loops_again() {
+    let again = Action::RetryStepGroup(retry(1, &[0]));
+    let loops = looped(
+        "l",
+        vec![step("l_0", &[End::Code(1), End::Code(0)]), good("l_1")],
+    );
+    let ran = run(vec![stage(
+        "s",
+        vec![group("g", vec![good("a"), loops]).on(ALL, again)],
+    )]);
+    let expanded = ran.journal.iter().filter(
+        |own| matches!(&own.event, engine::event::Event::Expanded { node, .. } if node.0.rsplit('.').next() == Some("l")),
+    );
+    assert_eq!(expanded.count(), 2);
+    // The number of a try goes on: a pod's files are called by it.
+    assert_eq!(ran.began()[..2], ["a", "l_0"]);
+    assert!(ran.began().contains(&"l_0#1".to_owned()));
+    assert_eq!(ran.status("p"), Status::Success);
 }

@@ -252,3 +252,38 @@ fn an_approval_is_given_by_itself_at_its_deadline_unless_somebody_was_faster() {
         "{out}"
     );
 }
+
+/// It waits neither for its own place in a queue, nor is it taken for one that will never come to a barrier.
+#[test]
+fn a_group_that_begins_again_keeps_its_place() {
+    let home = Home::new();
+    // The script has a user of its own.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(home.path(), open).expect("it is ours");
+    let mark = home.path().join("mended");
+    let fails_once = crate::script(
+        "once",
+        &format!(
+            "[ -e {0} ] || {{ touch {0}; exit 1; }}; echo mended",
+            mark.display()
+        ),
+    );
+    let stage = |id: &str, steps: &str| {
+        format!(
+            "        - stage: {{identifier: {id}, name: {id}, type: Custom, spec: {{execution: {{steps: [{steps}]}}}}}}\n"
+        )
+    };
+    let meet =
+        "step: {identifier: meet, name: meet, type: Barrier, timeout: 30s, spec: {barrierRef: b}}";
+    let turn = "step: {identifier: turn, name: turn, type: Queue, timeout: 30s, spec: {key: k, scope: Stage}}";
+    let again = "[{onFailure: {errors: [AllErrors], action: {type: RetryStepGroup, spec: {retryCount: 1, retryIntervals: [1s]}}}}]";
+    let group = format!(
+        "stepGroup: {{identifier: g, name: g, failureStrategies: {again}, steps: [{{{turn}}}, {{step: {fails_once}}}, {{{meet}}}]}}"
+    );
+    let seen = home.run(&format!(
+        "pipeline:\n  identifier: p\n  name: p\n  flowControl: {{barriers: [{{identifier: b, name: b}}]}}\n  stages:\n    - parallel:\n{}{}",
+        stage("one", &format!("{{{group}}}")),
+        stage("two", &format!("{{{meet}}}"))
+    ));
+    seen.says("the run", 0, &["begins again", "mended", "✓ p succeeded"]);
+}

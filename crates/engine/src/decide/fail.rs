@@ -322,6 +322,9 @@ pub(super) fn follows(state: &State, id: &NodeId, place: &Place, now: u64) -> Ve
     if let Some(halt) = outside(state, id) {
         return vec![finished(id, halt.status, Some(halt.failure))];
     }
+    if matches!(place.order, Some((Intervention::Abort, _))) {
+        return vec![finished(id, Status::Aborted, Some(classify::aborted()))];
+    }
     match &handled.handling {
         Handling::Retry { at_ms, .. } => {
             // A new pod is made only when the one before it is gone.

@@ -14,7 +14,7 @@ pub(super) fn interrupted(state: &State, interrupt: Interrupt, now: u64) -> Vec<
     }
     if let Interrupt::Node { node, action } = &interrupt
         && let Some(place) = state.nodes.get(node)
-        && place.phase == Phase::Asking
+        && (place.phase == Phase::Asking || pauses(place, *action))
     {
         let now = now.max(state.at_ms);
         return fail::by_person(state, node, place, *action, now)
@@ -48,6 +48,7 @@ pub fn refusal(state: &State, interrupt: &Interrupt) -> Option<String> {
                 Phase::Waiting => Some(format!("{node} has not begun")),
                 Phase::Finished(_) => Some(format!("{node} is over")),
                 Phase::Asking => impossible(state, node, place, *action),
+                _ if pauses(place, *action) => impossible(state, node, place, *action),
                 _ if place.order.is_some() => Some(format!("{node} ends already")),
                 _ => match (action, place.sort()) {
                     (Intervention::Abort, _)
@@ -65,6 +66,11 @@ pub fn refusal(state: &State, interrupt: &Interrupt) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// It failed and waits for its next try: what a person decides by then is done at once. An abort ends it as it does a step that runs.
+fn pauses(place: &Place, action: Intervention) -> bool {
+    place.phase == Phase::Pausing && place.order.is_none() && action != Intervention::Abort
 }
 
 /// Why a decision about a step cannot be carried out.
