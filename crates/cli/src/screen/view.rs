@@ -160,6 +160,7 @@ impl Item {
         self.why = None;
         self.carried = None;
         self.handling = None;
+        self.waits = None;
         self.ready = false;
     }
 
