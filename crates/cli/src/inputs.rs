@@ -12,13 +12,13 @@ mod sets;
 use std::collections::BTreeMap;
 
 use pipeline::model::Input;
-use pipeline::model::tree::{asks, get, get_mut};
+use pipeline::model::tree::{asks, get, get_mut, is_variable};
 use pipeline::resolve::EVENT;
 use syntax::yaml::{Kind, Node, Scalar, Style, Value};
 use syntax::{Diagnostic, Sources, Span};
 
 use crate::problem::Problem;
-use paths::{Asked, find, is_variable, variable};
+use paths::{Asked, find, variable};
 
 /// What is given for one run.
 #[derive(Debug, Default)]

@@ -189,6 +189,29 @@ environment: {identifier: dev, name: dev, type: Production}
         said_of_deployed("{serviceRef: svc}", dev, "echo", &(two + HERE)),
         "service `svc` asks for `serviceDefinition.spec.artifacts.primary.primaryArtifactRef`, which is not given\n"
     );
+    // A variable may have a default of its own, or need none.
+    let variables = "---
+service:
+  identifier: svc
+  name: svc
+  serviceDefinition:
+    type: Kubernetes
+    spec:
+      variables:
+        - {name: x, type: String, required: false, value: <+input>}
+        - {name: y, type: String, default: d, value: <+input>}
+        - {name: z, type: Number, required: true, value: <+input>}
+      artifacts: {primary: {primaryArtifactRef: one, sources: [{identifier: one, type: DockerRegistry, spec: {connectorRef: c, imagePath: a, tag: '<+input>.default(1)'}}]}}
+";
+    assert_eq!(
+        said_of_deployed(
+            "{serviceRef: svc}",
+            dev,
+            "<+serviceVariables.x> <+serviceVariables.y>",
+            &(variables.to_owned() + HERE)
+        ),
+        "service `svc` asks for `serviceDefinition.spec.variables.z.value`, which is not given\n"
+    );
     let wrong = SERVICE.replace("CHOSEN", "three");
     assert_eq!(
         said_of_deployed(named, dev, "echo", &(wrong + HERE)),

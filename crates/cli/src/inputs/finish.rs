@@ -2,19 +2,19 @@
 
 use std::fmt::Write as _;
 
-use pipeline::model::tree::{asks, get, get_mut};
+use pipeline::model::tree::{asks, is_variable, put_own_default};
 use pipeline::model::{Input, can_be_asked_later};
-use syntax::yaml::{Kind, Node, Value};
+use syntax::yaml::{Node, Value};
 use syntax::{Diagnostic, code};
 
-use super::paths::{Asked, is_variable, walk};
-use super::{place, scalar, text_node};
+use super::paths::{Asked, walk};
+use super::scalar;
 
 /// Runtime inputs that nothing was given for take their default, or are told.
 pub(super) fn finish(pipeline: &mut Node, asked: &Asked, diagnostics: &mut Vec<Diagnostic>) {
     walk(pipeline, &mut String::new(), &mut |path, node| {
         if is_variable(node) {
-            by_its_variable(node);
+            put_own_default(node);
             return;
         }
         let Some(text) = node.as_text().filter(|_| asks(node)) else {
@@ -62,40 +62,6 @@ pub(super) fn finish(pipeline: &mut Node, asked: &Asked, diagnostics: &mut Vec<D
             .help(help),
         );
     });
-}
-
-/// A variable that nothing was given for, and whose input has no default of its own: it takes its `default`, or is empty where
-/// it is not `required`.
-fn by_its_variable(variable: &mut Node) {
-    let asked = get(variable, "value")
-        .filter(|own| asks(own))
-        .and_then(|own| Input::parse(own.as_text()?).ok());
-    if asked.is_none_or(|own| own.default.is_some() || own.execution) {
-        return;
-    }
-    let default = get(variable, "default").filter(|own| !own.is_null() && !asks(own));
-    let optional = get(variable, "required").and_then(Node::as_text) == Some("false");
-    let answer = match default {
-        Some(own) => own.clone(),
-        None if optional => empty(variable),
-        None => return,
-    };
-    if let Some(value) = get_mut(variable, "value") {
-        let span = value.span;
-        *value = answer;
-        place(value, span);
-    }
-}
-
-/// The value of a variable without one.
-fn empty(variable: &Node) -> Node {
-    let mut node = text_node("", variable.span);
-    if get(variable, "type").and_then(Node::as_text) == Some("Number")
-        && let Value::Scalar(scalar) = &mut node.value
-    {
-        scalar.kind = Kind::Null;
-    }
-    node
 }
 
 /// All inputs of a service, an environment or an infrastructure at once. Whether that one has any, only its document says: no

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::model::tree::{WRAPPERS, asks, called, element_mut, get, get_mut, unwrapped};
+use pipeline::model::tree::{
+    WRAPPERS, asks, called, element_mut, get, get_mut, is_variable, unwrapped,
+};
 use syntax::yaml::{Node, Value};
 
 /// What is asked for, by path: whether it is a runtime input.
@@ -30,12 +32,6 @@ pub(super) fn asked(pipeline: &mut Node) -> Asked {
 pub(super) fn variable<'n>(pipeline: &'n mut Node, path: &str) -> Option<&'n mut Node> {
     let name = path.strip_prefix("variables.").unwrap_or(path);
     element_mut(get_mut(pipeline, "variables")?, name)
-}
-
-/// One of `variables`.
-pub(super) fn is_variable(node: &Node) -> bool {
-    let has = |key| node.as_mapping().is_some_and(|m| m.entry(key).is_some());
-    has("name") && has("type") && !has("identifier") && !has("spec")
 }
 
 /// The node at the end of a path; lists are entered by an element's identifier or name.

@@ -149,6 +149,7 @@ impl<T> Entity<T> {
         if let Some(given) = given {
             Fill::strict(what, code::TEMPLATE_INPUT).put(&mut node, given);
         }
+        tree::put_defaults(&mut node);
         tree::missing(&node, self.node.span)
             .into_iter()
             .filter(|(path, _)| !is_free(path, &node))

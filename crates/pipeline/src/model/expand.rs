@@ -220,7 +220,9 @@ impl<'d> Expansion<'d> {
             self.diagnostics.append(&mut fill.diagnostics);
         }
         let place = link.inputs.as_ref().map_or(at, |own| own.span.head(1));
-        for (path, asked) in tree::missing(&spec, within) {
+        let mut answered = spec.clone();
+        tree::put_defaults(&mut answered);
+        for (path, asked) in tree::missing(&answered, within) {
             self.diagnostics.push(
                 Diagnostic::error(
                     code::TEMPLATE_INPUT,

@@ -4,7 +4,7 @@
 //! what is asked for (`<+input>`): mappings are followed by their keys, lists by the identifiers or names of their
 //! elements. A value that is put in has the place where it is written, so that whatever is said of it later points there.
 
-use syntax::yaml::{Mapping, Node, Value};
+use syntax::yaml::{Kind, Mapping, Node, Scalar, Style, Value};
 use syntax::{Diagnostic, Span, code};
 
 use super::lower::nearest;
@@ -337,25 +337,70 @@ pub fn missing(node: &Node, within: Span) -> Vec<(String, Span)> {
     found
 }
 
+/// One of `variables`.
+pub fn is_variable(node: &Node) -> bool {
+    let has = |key| node.as_mapping().is_some_and(|m| m.entry(key).is_some());
+    has("name") && has("type") && !has("identifier") && !has("spec")
+}
+
+/// A variable that nothing was given for, and whose input has no default of its own: it takes its `default`, or is empty where
+/// it is not `required`. Whether it did.
+pub fn put_own_default(variable: &mut Node) -> bool {
+    if !is_variable(variable) {
+        return false;
+    }
+    let asked = get(variable, "value")
+        .filter(|own| asks(own))
+        .and_then(|own| Input::parse(own.as_text()?).ok());
+    if asked.is_none_or(|own| own.default.is_some() || own.execution) {
+        return false;
+    }
+    let default = get(variable, "default").filter(|own| !own.is_null() && !asks(own));
+    let optional = get(variable, "required").and_then(Node::as_text) == Some("false");
+    let answer = match default {
+        Some(own) => own.value.clone(),
+        None if optional => {
+            let number = get(variable, "type").and_then(Node::as_text) == Some("Number");
+            text("", if number { Kind::Null } else { Kind::String })
+        }
+        None => return false,
+    };
+    if let Some(own) = get_mut(variable, "value") {
+        own.value = answer;
+    }
+    true
+}
+
+fn text(text: &str, kind: Kind) -> Value {
+    Value::Scalar(Scalar {
+        text: text.into(),
+        style: Style::Double,
+        kind,
+    })
+}
+
 /// Puts the defaults in the places that ask for a value and have one; whether there was any.
 pub fn put_defaults(node: &mut Node) -> bool {
-    let mut any = false;
-    each_scalar_mut(node, &mut |node| {
-        let input = node
-            .as_text()
-            .filter(|text| text.starts_with(INPUT))
-            .and_then(|text| Input::parse(text).ok());
-        if let Some(default) = input
-            .filter(|own| !own.execution)
-            .and_then(|own| own.default)
-        {
-            node.value = Value::Scalar(syntax::yaml::Scalar {
-                text: default.into(),
-                style: syntax::yaml::Style::Double,
-                kind: syntax::yaml::Kind::String,
-            });
-            any = true;
+    let mut any = put_own_default(node);
+    match &mut node.value {
+        Value::Sequence(items) => {
+            for item in items {
+                any |= put_defaults(item);
+            }
         }
-    });
+        Value::Mapping(mapping) => {
+            for entry in &mut mapping.entries {
+                any |= put_defaults(&mut entry.value);
+            }
+        }
+        Value::Scalar(own) if own.text.starts_with(INPUT) => {
+            let input = Input::parse(&own.text).ok().filter(|own| !own.execution);
+            if let Some(default) = input.and_then(|own| own.default) {
+                node.value = text(&default, Kind::String);
+                any = true;
+            }
+        }
+        Value::Scalar(_) => {}
+    }
     any
 }
