@@ -184,9 +184,20 @@ fn nodes_of_another_architecture_need_an_image_of_the_agent() {
         "amd64" => "arm64",
         _ => "amd64",
     };
-    label(other);
-    let seen = cluster.run(&group, &[]);
+    // The kubelet may put its own label back at any time: then it was no node of another architecture.
+    let mut seen = None;
+    for _ in 0..5 {
+        label(other);
+        let run = cluster.run(&group, &[]);
+        let path = "jsonpath={.items[*].metadata.labels.kubernetes\\.io/arch}";
+        let still = cluster.kubectl(&["get", "nodes", "-o", path]);
+        if still == other {
+            seen = Some(run);
+            break;
+        }
+    }
     label(agent_arch());
+    let seen = seen.expect("a run while the label stood");
     let words = format!(
         "the nodes of this cluster are {other}, and the agent that this stepyard brings is for"
     );
