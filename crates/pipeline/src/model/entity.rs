@@ -154,15 +154,9 @@ impl<T> Entity<T> {
             .into_iter()
             .filter(|(path, _)| !is_free(path, &node))
             .map(|(path, asked)| {
-                Diagnostic::error(
-                    code::TEMPLATE_INPUT,
-                    format!("{what} asks for `{path}`, which is not given"),
-                )
-                .at(place, "missing here")
-                .at(asked, "asked for here")
-                .help(format!(
-                    "add it below `{below}` of the stage, with a value or `<+input>`"
-                ))
+                let help =
+                    format!("add it below `{below}` of the stage, with a value or `<+input>`");
+                tree::not_given(what, (&path, asked), place, help)
             })
             .collect()
     }

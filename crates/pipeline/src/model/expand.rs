@@ -223,17 +223,9 @@ impl<'d> Expansion<'d> {
         let mut answered = spec.clone();
         tree::put_defaults(&mut answered);
         for (path, asked) in tree::missing(&answered, within) {
-            self.diagnostics.push(
-                Diagnostic::error(
-                    code::TEMPLATE_INPUT,
-                    format!("{what} asks for `{path}`, which is not given"),
-                )
-                .at(place, "missing here")
-                .at(asked, "asked for here")
-                .help(format!(
-                    "add `{path}` below `templateInputs`, with a value or `<+input>`"
-                )),
-            );
+            let help = format!("add `{path}` below `templateInputs`, with a value or `<+input>`");
+            let missing = tree::not_given(&what, (&path, asked), place, help);
+            self.diagnostics.push(missing);
         }
         if let Some(overrides) = &link.overrides {
             self.overrides(&mut spec, overrides, found, &what);

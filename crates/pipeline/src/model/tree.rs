@@ -337,6 +337,22 @@ pub fn missing(node: &Node, within: Span) -> Vec<(String, Span)> {
     found
 }
 
+/// That `what` asks for the value of a path, which is not given at the place where it could be.
+pub(crate) fn not_given(
+    what: &str,
+    (path, asked): (&str, Span),
+    place: Span,
+    help: String,
+) -> Diagnostic {
+    Diagnostic::error(
+        code::TEMPLATE_INPUT,
+        format!("{what} asks for `{path}`, which is not given"),
+    )
+    .at(place, "missing here")
+    .at(asked, "asked for here")
+    .help(help)
+}
+
 /// One of `variables`.
 pub fn is_variable(node: &Node) -> bool {
     let has = |key| node.as_mapping().is_some_and(|m| m.entry(key).is_some());

@@ -6,7 +6,7 @@ use syntax::yaml::{self, Kind, Node};
 use crate::model::{ArtifactSource, Artifacts, EnvironmentKind, Manifest, Param, Ref, Service};
 
 use super::image::reference;
-use super::scope::{At, found, optional, tags, text, unknown, value};
+use super::scope::{At, found, further, optional, tags, text, unknown, value};
 use super::target::Target;
 
 /// What is answered here.
@@ -196,18 +196,7 @@ fn infrastructure(target: &Target, path: &[&str]) -> Lookup {
             let inner: Vec<&str> = std::iter::once("env")
                 .chain(path.iter().skip(2).copied())
                 .collect();
-            match environment(target, &inner) {
-                Lookup::Found { value, used } => found(value, used + 1),
-                Lookup::Template { template, used } => Lookup::Template {
-                    template,
-                    used: used + 1,
-                },
-                Lookup::Later { part } => Lookup::Later { part: part + 1 },
-                Lookup::Unknown { part, known } => Lookup::Unknown {
-                    part: (part + 1).min(path.len() - 1),
-                    known,
-                },
-            }
+            further(environment(target, &inner), 1, path.len())
         }
         "connector" if path.get(2) == Some(&"name") => optional(
             own.spec

@@ -52,6 +52,22 @@ pub(super) fn unknown<'a>(part: usize, known: impl IntoIterator<Item = &'a str>)
     }
 }
 
+/// What was found by a path that is written `by` parts shorter than the one that is asked for, of `len` parts.
+pub(super) fn further(lookup: Lookup, by: usize, len: usize) -> Lookup {
+    match lookup {
+        Lookup::Found { value, used } => found(value, used + by),
+        Lookup::Template { template, used } => Lookup::Template {
+            template,
+            used: used + by,
+        },
+        Lookup::Later { part } => Lookup::Later { part: part + by },
+        Lookup::Unknown { part, known } => Lookup::Unknown {
+            part: (part + by).min(len - 1),
+            known,
+        },
+    }
+}
+
 pub(super) fn optional(value: Option<impl Into<Value>>, used: usize) -> Lookup {
     found(value.map_or(Value::Null, Into::into), used)
 }

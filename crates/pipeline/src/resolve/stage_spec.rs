@@ -7,7 +7,7 @@ use crate::model::StageSpec;
 use crate::plan::{Place, What};
 
 use super::deployed;
-use super::scope::{At, optional, unknown};
+use super::scope::{At, further, optional, unknown};
 
 /// Where what is deployed stands in a stage's spec, and the short root of each; the longer way first.
 const PARTS: [(&[&str], &[&str]); 14] = [
@@ -66,25 +66,9 @@ pub(super) fn lookup<'m>(own: &At<'_, 'm>, stage: &Place<'m>, path: &[&str], at:
         world: own.world,
         place: stage,
     };
-    // Both count the parts that were used: they differ by how much shorter the root is.
-    let (more, less) = (at + way.len(), root.len());
     match deployed::lookup(&there, &short) {
-        Lookup::Found { value, used } => Lookup::Found {
-            value,
-            used: used + more - less,
-        },
-        Lookup::Template { template, used } => Lookup::Template {
-            template,
-            used: used + more - less,
-        },
-        Lookup::Later { part } => Lookup::Later {
-            part: (part + more).saturating_sub(less),
-        },
         // Its document is not here: nothing can be said.
         Lookup::Unknown { part: 0, .. } => unknown(at - 1, []),
-        Lookup::Unknown { part, known } => Lookup::Unknown {
-            part: (part + more - less).min(path.len() - 1),
-            known,
-        },
+        known => further(known, at + way.len() - root.len(), path.len()),
     }
 }
