@@ -109,6 +109,9 @@ fn random_group(random: &mut Random, number: &mut u32) -> Leaf {
             _ => random_step(random, number),
         });
     }
+    if random.chance(250) {
+        children = taking_turns(children);
+    }
     *number += 1;
     let group = decorated(group(&format!("g{number}"), children), random, 200);
     if random.chance(200) {
@@ -116,6 +119,24 @@ fn random_group(random: &mut Random, number: &mut u32) -> Leaf {
     } else {
         group
     }
+}
+
+/// Steps that run one after the other, all in the container of the first of them.
+fn taking_turns(children: Vec<Leaf>) -> Vec<Leaf> {
+    let mut container: Option<String> = None;
+    children
+        .into_iter()
+        .map(|child| match &child.node.kind {
+            Kind::Step(step) if step.r#type == "Run" => match (&container, &step.container) {
+                (Some(first), _) => child.in_container(first),
+                (None, own) => {
+                    container.clone_from(own);
+                    child
+                }
+            },
+            _ => child,
+        })
+        .collect()
 }
 
 fn parallel_of(children: Vec<Leaf>, number: &mut u32) -> Leaf {
@@ -126,7 +147,7 @@ fn parallel_of(children: Vec<Leaf>, number: &mut u32) -> Leaf {
 /// A few iterations of a step, perhaps not all at once.
 fn looped(random: &mut Random, number: &mut u32) -> Leaf {
     let total = random.below(4) as u32;
-    let children = (0..total)
+    let mut children: Vec<Leaf> = (0..total)
         .map(|index| {
             let mut step = random_step(random, number);
             step.node.iteration = Some(Box::new(Iteration {
@@ -138,13 +159,17 @@ fn looped(random: &mut Random, number: &mut u32) -> Leaf {
             step
         })
         .collect();
+    let limit = random.chance(600).then(|| 1 + random.below(2) as u32);
+    if limit == Some(1) && random.chance(500) {
+        children = taking_turns(children);
+    }
     *number += 1;
     let mut looped = node(&format!("l{number}"), Kind::Loop, Order::Parallel, children);
     looped.node.skip_queued = random.chance(300);
-    if random.chance(600) {
-        looped = looped.limit(1 + random.below(2) as u32);
+    match limit {
+        Some(most) => looped.limit(most),
+        None => looped,
     }
-    looped
 }
 
 fn random_step(random: &mut Random, number: &mut u32) -> Leaf {

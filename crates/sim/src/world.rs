@@ -371,6 +371,8 @@ impl World {
             What::Container(life, group, spec, container) => {
                 let fate = self.pods.get_mut(&spec.name).filter(|fate| fate.there);
                 let there = fate.is_some_and(|fate| fate.pod.container(&container));
+                // Who waits for its addon hears of it at once.
+                self.pumped(&spec.name);
                 self.answer(life, || Event::Container {
                     group: group.clone(),
                     pod: spec.name.clone(),

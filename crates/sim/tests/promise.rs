@@ -132,6 +132,30 @@ fn story() -> Arc<Script> {
     ]))
 }
 
+/// Where nothing goes wrong, nothing waits for a sign of life or for a deadline: what a message could wake goes on with it.
+#[test]
+fn a_run_without_faults_never_stands_still() {
+    /// Longer than any step of a story works, any retry waits, or any deadline of one is.
+    const LONG_MS: u64 = 2_000;
+    let turns = (0..20).map(|n| step(&format!("x{n}"), "echo:fine").in_container("step-x"));
+    let many = (0..20).map(|n| step(&format!("x{n}"), "echo:fine"));
+    let of = |steps| Arc::new(Script::new(vec![group("g", steps)]));
+    let (turns, many) = (of(turns.collect()), of(many.collect()));
+    for seed in 0..1_000 {
+        let script = match seed {
+            0..20 => turns.clone(),
+            20..40 => many.clone(),
+            _ => Arc::new(sim::story::random(&mut Random::new(seed))),
+        };
+        let planted = Planted::default();
+        let ended = World::new(seed, script, Faults::default(), planted).run();
+        keeps(&ended, &format!("seed {seed}"));
+        let times: Vec<u64> = ended.disk.journal.iter().map(|own| own.at_ms).collect();
+        let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(longest < Some(LONG_MS), "seed {seed}: {}", told(&ended));
+    }
+}
+
 #[test]
 fn a_connection_that_is_gone_on_one_side_changes_no_outcome() {
     let calm = World::new(1, story(), Faults::default(), Planted::default()).run();

@@ -645,6 +645,8 @@ impl Core {
         if let Some(status) = self.state.finished {
             return self.finish(status);
         }
+        // First: a container whose record is settled is free for the next step, which may be wanted by now.
+        self.settle_committed();
         let mut timer: Option<u64> = None;
         let mut queues = BTreeMap::new();
         for effect in engine::wanted(&self.state) {

@@ -9,21 +9,18 @@ use super::{Action, Core};
 
 /// Bytes of report files that one attempt may hand over.
 const COLLECT_MAX: u64 = 64 * 1024 * 1024;
-/// How long an addon may take to hand its report files over before the step's end is recorded without them.
-const COLLECT_MS: u64 = 60_000;
+/// How long an addon may take to hand its report files over before the step's end is recorded without them: less than a step that is told
+/// to end may take to leave its record, and counted from the first time that they are asked for, however often the connection breaks.
+const COLLECT_MS: u64 = 20_000;
 
 /// A record that was received and is not applied yet.
 pub(super) struct Pending {
     pub(super) record: Box<Record>,
     /// The files of its reports are here, or given up.
     pub(super) collected: bool,
+    /// When they are given up, once they were asked for.
+    pub(super) collect_until_ms: Option<u64>,
     pub(super) flushed: bool,
-}
-
-/// Files that are asked for.
-pub(super) struct Collecting {
-    pub(super) id: u32,
-    pub(super) until_ms: u64,
 }
 
 impl Core {
@@ -65,6 +62,7 @@ impl Core {
             session.pending = Some(Pending {
                 record,
                 collected: false,
+                collect_until_ms: None,
                 flushed: false,
             });
         }
@@ -117,7 +115,21 @@ impl Core {
         }
     }
 
-    pub(super) fn settle(&mut self, group: &NodeId, container: &str) {
+    /// Settles what the journal has, in every group.
+    pub(super) fn settle_committed(&mut self) {
+        let due: Vec<(NodeId, String)> = self
+            .groups
+            .iter()
+            .flat_map(|(group, entry)| entry.attended().map(move |own| (group, own)))
+            .filter(|(_, (_, container))| !container.session.settle.is_empty())
+            .map(|(group, (name, _))| (group.clone(), name.clone()))
+            .collect();
+        for (group, container) in due {
+            self.settle(&group, &container);
+        }
+    }
+
+    fn settle(&mut self, group: &NodeId, container: &str) {
         let Some(session) = self.session(group, container).filter(|s| s.welcomed) else {
             return;
         };
@@ -217,32 +229,30 @@ impl Core {
         let Some(session) = self.session(group, container) else {
             return true;
         };
+        let until_ms = session.pending.as_ref().and_then(|p| p.collect_until_ms);
+        if until_ms.is_some_and(|at| now_ms >= at) {
+            self.out.push_back(Action::Warn(format!(
+                "the report files of {step} did not come within {} s",
+                COLLECT_MS / 1000
+            )));
+            return true;
+        }
         if !session.welcomed {
             return false;
         }
-        match &session.collecting {
-            Some(collecting) if now_ms >= collecting.until_ms => {
-                self.out.push_back(Action::Warn(format!(
-                    "the report files of {step} did not come within {} s",
-                    COLLECT_MS / 1000
-                )));
-                true
+        if session.collecting.is_none() {
+            session.collecting = Some(id);
+            if let Some(pending) = &mut session.pending {
+                pending.collect_until_ms.get_or_insert(now_ms + COLLECT_MS);
             }
-            Some(_) => false,
-            None => {
-                session.collecting = Some(Collecting {
-                    id,
-                    until_ms: now_ms + COLLECT_MS,
-                });
-                self.collections = id;
-                let collect = Request::Collect {
-                    id,
-                    globs,
-                    max_bytes: COLLECT_MAX,
-                };
-                self.request(group, container, &collect);
-                false
-            }
+            self.collections = id;
+            let collect = Request::Collect {
+                id,
+                globs,
+                max_bytes: COLLECT_MAX,
+            };
+            self.request(group, container, &collect);
         }
+        false
     }
 }

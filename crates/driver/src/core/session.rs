@@ -11,7 +11,7 @@ use engine::event::Failure;
 use engine::{Input, classify};
 use pipeline::plan::NodeId;
 
-use super::records::{Collecting, Pending};
+use super::records::Pending;
 use super::workspace::Moving;
 use super::{Action, Core, hurries};
 
@@ -29,7 +29,7 @@ pub(super) struct Session {
     pub(super) stop: Option<(StopReason, u64)>,
     /// Bytes of messages since credit was granted last.
     pub(super) owed: u64,
-    pub(super) collecting: Option<Collecting>,
+    pub(super) collecting: Option<u32>,
     /// A workspace on its way from or to this container.
     pub(super) moving: Option<Moving>,
     /// Resolved for the attempt that is to start next. Kept over connections.
@@ -69,7 +69,8 @@ impl Session {
     }
 
     pub(super) fn deadline(&self) -> Option<u64> {
-        let collecting = self.collecting.as_ref().map(|own| own.until_ms);
+        let pending = self.pending.as_ref().filter(|own| !own.collected);
+        let collecting = pending.and_then(|own| own.collect_until_ms);
         let moving = self.moving.as_ref().map(|own| own.until_ms);
         collecting.into_iter().chain(moving).min()
     }
@@ -226,7 +227,7 @@ impl Core {
                 let Some(session) = self.session(group, container) else {
                     return;
                 };
-                let ours = session.collecting.as_ref().is_some_and(|c| c.id == id);
+                let ours = session.collecting == Some(id);
                 if let Some(pending) = session.pending.as_ref().filter(|_| ours) {
                     let attempt = &pending.record.attempt;
                     let (step, attempt) = (NodeId(attempt.step.clone()), attempt.number);
@@ -243,7 +244,7 @@ impl Core {
                 let Some(session) = self.session(group, container) else {
                     return;
                 };
-                if session.collecting.as_ref().is_some_and(|c| c.id == id) {
+                if session.collecting == Some(id) {
                     session.collecting = None;
                     let mut step = String::new();
                     if let Some(pending) = &mut session.pending {

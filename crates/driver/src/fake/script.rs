@@ -101,6 +101,15 @@ pub fn sequence(name: &str, children: Vec<Leaf>) -> Leaf {
 }
 
 impl Leaf {
+    /// In a container that it shares with the other steps that name it, which take turns there.
+    #[must_use]
+    pub fn in_container(mut self, name: &str) -> Self {
+        if let Kind::Step(step) = &mut self.node.kind {
+            step.container = Some(name.to_owned());
+        }
+        self
+    }
+
     /// As a Background step.
     #[must_use]
     pub fn background(mut self) -> Self {
@@ -247,6 +256,11 @@ impl Script {
         if let Kind::Step(step) = &leaf.node.kind
             && let Some(name) = &step.container
         {
+            let known = into.iter_mut().find(|own| own.name == *name);
+            if let Some(shared) = known {
+                shared.steps.push(leaf.node.id.0.clone());
+                return;
+            }
             into.push(pod::Container {
                 name: name.clone(),
                 steps: vec![leaf.node.id.0.clone()],
