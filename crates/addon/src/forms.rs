@@ -26,7 +26,11 @@ pub(crate) fn of(secret: &str) -> Vec<Vec<u8>> {
         }
         for inside in [json(text), json_of_ascii(text)] {
             forms.push(json(&inside).into_bytes());
+            forms.push(inside.replace('/', r"\/").into_bytes());
             forms.push(inside.into_bytes());
+        }
+        for quotes in ENTITIES {
+            forms.push(xml(text, quotes));
         }
         forms.push(shell(text, r"'\''"));
         forms.push(shell(text, r#"'"'"'"#));
@@ -113,6 +117,26 @@ fn json_of_ascii(text: &str) -> String {
     out
 }
 
+/// How writers of XML and HTML write `"` and `'`: as they are between tags, by name, and by number as Go, Python and others do.
+const ENTITIES: [[&str; 2]; 6] = [
+    ["\"", "'"],
+    ["&quot;", "'"],
+    ["&quot;", "&apos;"],
+    ["&quot;", "&#39;"],
+    ["&quot;", "&#x27;"],
+    ["&#34;", "&#39;"],
+];
+
+/// The text of an XML element or attribute, as the reports of tests are.
+fn xml(text: &str, [double, single]: [&str; 2]) -> Vec<u8> {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', double)
+        .replace('\'', single)
+        .into_bytes()
+}
+
 /// The inside of a single-quoted shell word, a quote in it written so.
 fn shell(text: &str, quote: &str) -> Vec<u8> {
     text.replace('\'', quote).into_bytes()
@@ -186,6 +210,10 @@ mod tests {
             r#"p@ss wörd/it'"'"'s "$1"!"#,
             r#"p@ss wörd/it's \"\$1\"!"#,
             r#"p@ss w\303\266rd/it\'s "$1"!"#,
+            r#"p@ss wörd\/it's \"$1\"!"#,
+            r#"p@ss wörd/it's &quot;$1&quot;!"#,
+            r#"p@ss wörd/it&#39;s &#34;$1&#34;!"#,
+            r#"p@ss wörd/it&#x27;s &quot;$1&quot;!"#,
         ] {
             assert!(forms.contains(&written.as_bytes().to_vec()), "{written}");
         }

@@ -20,7 +20,7 @@ use crate::core::{Action, Core, Event, Limits};
 use crate::job::{Error, Job, Notice, OBSERVER_DEPTH, Observer, Outcome};
 use crate::journal::{self, Journal};
 use crate::queue::{self, Ticket};
-use crate::reports;
+use crate::reports::Reports;
 use crate::store::{Logs, Written};
 use crate::told::Told;
 use crate::wire;
@@ -87,12 +87,14 @@ pub async fn run(
     let listener = control::listen(&job.dir, calls);
     let executor = std::fs::metadata(&job.dir).ok().map(|dir| dir.uid());
     let told = Told::new(job.resume);
+    let reports = Reports::new(job.dir.join("reports"), job.secrets.clone());
     let mut shell = Shell {
         job,
         core,
         clock,
         journal,
         logs,
+        reports,
         observer,
         backlog: VecDeque::new(),
         tasks: JoinSet::new(),
@@ -135,6 +137,7 @@ struct Shell {
     clock: Clock,
     journal: Journal,
     logs: Logs,
+    reports: Reports,
     observer: Observer,
     /// Notices that the owner has no room for.
     backlog: VecDeque<Notice>,
@@ -369,6 +372,7 @@ impl Shell {
                     self.stored(step, attempt, self.clock.now(), written)?;
                 }
                 Action::Mask(values) => {
+                    self.reports.mask(&values);
                     self.logs.mask(values).map_err(|source| Error::Store {
                         path: self.job.dir.join("logs"),
                         source,
@@ -381,12 +385,12 @@ impl Shell {
                     offset,
                     bytes,
                 } => {
-                    let dir = self.job.dir.join("reports");
-                    let kept = reports::path(&dir, &step, attempt, &path);
-                    if let Err(error) = reports::write(&kept, offset, &bytes) {
-                        let text = format!("cannot keep the report {}: {error}", kept.display());
-                        self.tell(Notice::Warning(text));
-                    }
+                    let kept = self.reports.piece(&step, attempt, &path, offset, &bytes);
+                    kept.unwrap_or_else(|why| self.tell(Notice::Warning(why)));
+                }
+                Action::Filed { step, attempt } => {
+                    let kept = self.reports.end(&step, attempt);
+                    kept.unwrap_or_else(|why| self.tell(Notice::Warning(why)));
                 }
                 Action::Keep {
                     group,

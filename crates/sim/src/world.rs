@@ -671,6 +671,7 @@ impl World {
             Action::Bug(illegal) => self.broken.push(illegal.to_string()),
             Action::Mask(_)
             | Action::File { .. }
+            | Action::Filed { .. }
             | Action::Warn(_)
             | Action::Tell { .. }
             | Action::Reply { .. }

@@ -413,7 +413,17 @@ impl Running {
     pub(super) fn record(&self, left: &Left, usage: Usage) -> Record {
         let started = self.spawned.unwrap_or(self.begun);
         let ended = self.ended.unwrap_or(started);
-        let (outputs, warnings) = outputs::collect(&self.start, left);
+        let (mut outputs, mut warnings) = outputs::collect(&self.start, left);
+        // What a journal or a screen would show of it is a secret, whatever type was declared.
+        for output in outputs.iter_mut().filter(|output| !output.secret) {
+            output.secret = self.masker.text(&output.value) != output.value;
+            if output.secret {
+                warnings.push(format!(
+                    "output variable {} holds a secret: it counts as one of `type: Secret`, and its value is not kept with the run",
+                    output.name
+                ));
+            }
+        }
         Record {
             attempt: self.attempt.clone(),
             exit: self.exit.clone().unwrap_or(Exit::Code(-1)),

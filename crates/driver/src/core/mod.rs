@@ -295,6 +295,13 @@ pub enum Action {
         /// The bytes.
         bytes: Vec<u8>,
     },
+    /// No more pieces of an attempt's files come.
+    Filed {
+        /// The step.
+        step: NodeId,
+        /// Which attempt.
+        attempt: u32,
+    },
     /// A piece of the archive of a group's workspace; offset 0 begins it anew.
     Keep {
         /// The group.

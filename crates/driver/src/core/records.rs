@@ -204,6 +204,10 @@ impl Core {
         if !collected && !self.collect(group, container, &step, now_ms) {
             return;
         }
+        self.out.push_back(Action::Filed {
+            step: step.clone(),
+            attempt: attempt.number,
+        });
         if let Some(pending) = self.session(group, container).and_then(|s| {
             s.collecting = None;
             s.settle.push(attempt);
