@@ -403,6 +403,15 @@ fn groups_and_steps() {
             ),
         ),
         case(
+            "names and labels that no cluster takes",
+            group(
+                "",
+                "serviceAccountName: Builder\npriorityClassName: very high\nlabels: {team: my team, 'a b': x, ok: '', when: <+pipeline.name>}\nannotations: {example.com/note: any text at all, /x: y}\nnodeSelector: {disk: -ssd}\nhostNames: [db_1, db.local]\ntolerations:\n  - {key: 'a b', operator: Exists}\n  - {key: a, value: b c, effect: NoSchedule, tolerationSeconds: 5}\n",
+                &run(""),
+            )
+            .replace("namespace: ns", "namespace: Team_A"),
+        ),
+        case(
             "reserved shared paths",
             group(
                 "sharedPaths: [/harness, /addon/, /addon/bin, relative, /]\n",

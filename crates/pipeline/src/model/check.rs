@@ -7,6 +7,7 @@ mod duplicates;
 mod groups;
 mod loops;
 mod mounts;
+mod objects;
 mod portable;
 pub(super) mod references;
 mod settings;

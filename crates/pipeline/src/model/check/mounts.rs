@@ -9,7 +9,7 @@ use super::super::infra::StepGroupInfra;
 use super::super::lower::Cx;
 use super::super::param::Param;
 use super::super::units::User;
-use super::settings;
+use super::{objects, settings};
 use crate::pod::{ADDON, RESERVED_PATHS};
 
 /// The shared paths, volumes and security context of a group.
@@ -48,6 +48,9 @@ pub(super) fn group(group: &StepGroup, cx: &mut Cx) {
         }
         _ => (None, None, None),
     };
+    if let Some(StepGroupInfra::KubernetesDirect(spec)) = group.infra() {
+        objects::pod(spec, cx);
+    }
     for volume in volumes.and_then(Param::literal).into_iter().flatten() {
         settings::volume(volume, cx);
         if let Some(Param::Literal(path)) = &volume.mount_path {

@@ -5,14 +5,16 @@ use syntax::{Diagnostic, Span, Spanned, code};
 use super::super::infra::{ContainerSecurityContext, Volume, VolumeSource};
 use super::super::lower::{Cx, nearest};
 use super::super::param::Param;
+use super::objects::{self, is_object_name};
 use crate::pod::CAPABILITIES;
 
-fn refuse(at: Span, message: String, help: String, cx: &mut Cx) {
+pub(super) fn refuse(at: Span, message: String, help: String, cx: &mut Cx) {
     let diagnostic = Diagnostic::error(code::BAD_SETTING, message);
     cx.push(diagnostic.at(at, "").help(help));
 }
 
-fn written(setting: Option<&Param<String>>) -> Option<&Spanned<String>> {
+/// A text that is written out.
+pub(super) fn written(setting: Option<&Param<String>>) -> Option<&Spanned<String>> {
     match setting? {
         Param::Literal(own) => Some(own),
         _ => None,
@@ -44,21 +46,10 @@ pub(super) fn volume(volume: &Volume, cx: &mut Cx) {
         refuse(
             name.span,
             format!("`{}` is no name of {what}", name.value),
-            "names in a cluster have small letters, digits, `-` and `.`, and begin and end with a letter or a digit"
-                .to_owned(),
+            objects::NAMES.to_owned(),
             cx,
         );
     }
-}
-
-/// A DNS subdomain (RFC 1123), as Kubernetes wants names of objects.
-fn is_object_name(name: &str) -> bool {
-    let part = |part: &str| {
-        let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let edges = !part.starts_with('-') && !part.ends_with('-');
-        !part.is_empty() && edges && part.bytes().all(inside)
-    };
-    name.len() <= 253 && name.split('.').all(part)
 }
 
 /// The capabilities of a security context.
@@ -102,20 +93,5 @@ pub(super) fn image(image: Option<&Param<String>>, cx: &mut Cx) {
             "write [registry[:port]/]repository[:tag][@sha256:…]".to_owned(),
             cx,
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_object_name;
-
-    #[test]
-    fn names_of_objects_are_dns_subdomains() {
-        for name in ["cache", "team-a.cache", "0", "a.b-c.d"] {
-            assert!(is_object_name(name), "{name}");
-        }
-        for name in ["", "Cache", "a_b", "-a", "a-", "a..b", ".a", "a/b", "../a"] {
-            assert!(!is_object_name(name), "{name}");
-        }
     }
 }
