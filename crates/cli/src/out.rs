@@ -1,4 +1,5 @@
-//! Standard output: data, and nothing else. A reader that closes it early ends the command in peace.
+//! Standard output: data, and nothing else. A reader that closes it early ends the command in peace; one that closes standard error ends
+//! nothing.
 
 use std::io::{self, Write};
 
@@ -28,4 +29,9 @@ pub(crate) fn json(value: &impl Serialize) -> Result<Exit, Problem> {
         serde_json::to_vec_pretty(value).map_err(|e| Problem::system("write JSON", &e))?;
     text.push(b'\n');
     bytes(&text)
+}
+
+/// A line on standard error, for whoever reads it.
+pub(crate) fn tell(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

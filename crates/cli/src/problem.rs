@@ -8,6 +8,7 @@ use serde_json::json;
 use syntax::diagnostic::Report;
 
 use crate::args::Output;
+use crate::out;
 
 /// The command's end as its caller's script sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl Problem {
 
     /// Says it on standard error; to machines also on standard output, as one line of JSON like those of a run.
     pub(crate) fn say(&self, output: Output) {
-        eprintln!("{self}");
+        out::tell(self);
         if output == Output::Json {
             let told = json!({
                 "kind": "error",

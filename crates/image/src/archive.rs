@@ -325,10 +325,7 @@ fn layout(
                 .filter(|d| named(d).as_deref() == Some(tag))
                 .collect();
             if mine.is_empty() {
-                return Err(broken(format!(
-                    "it has no tag `{tag}`, only {}",
-                    words(&has)
-                )));
+                return Err(broken(format!("it has no tag `{tag}`, {}", only(&has))));
             }
             mine
         }
@@ -404,7 +401,7 @@ fn saved(
                     .flatten()
                     .any(|t| t == tag || full(t) == full(tag))
             })
-            .ok_or_else(|| broken(format!("it has no tag `{tag}`, only {}", words(&has))))?,
+            .ok_or_else(|| broken(format!("it has no tag `{tag}`, {}", only(&has))))?,
         None if all.len() > 1 => {
             return Err(broken(format!(
                 "it holds {} images: name one of the tags {}",
@@ -455,5 +452,13 @@ fn words(tags: &[String]) -> String {
         "none".into()
     } else {
         tags.join(", ")
+    }
+}
+
+/// What there is in place of a tag that is not.
+fn only(tags: &[String]) -> String {
+    match tags {
+        [] => "and names none: leave the tag out".to_owned(),
+        tags => format!("only {}", tags.join(", ")),
     }
 }

@@ -158,7 +158,7 @@ fn reports(dir: &RunDir, output: Output) -> Result<Exit, Problem> {
         return out::json(&list);
     }
     if files.is_empty() {
-        eprintln!("run {} has no reports", dir.id);
+        out::tell(format_args!("run {} has no reports", dir.id));
         return Ok(Exit::Success);
     }
     let mut text = String::new();

@@ -90,7 +90,7 @@ pub(crate) fn pod(args: &Pod, output: Output) -> Result<Exit, Problem> {
         }
     }
     if groups.is_empty() {
-        eprintln!("the pipeline has no containerized step group");
+        out::tell("the pipeline has no containerized step group");
     }
     let specs = groups
         .iter()

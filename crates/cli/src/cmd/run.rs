@@ -23,6 +23,7 @@ use crate::home::{Home, RunDir};
 use crate::inputs::Given;
 use crate::local::Local;
 use crate::meta::{self, Meta, Role, Snapshot};
+use crate::out;
 use crate::planner::{Delegate, Options, Part, Select, Written};
 use crate::problem::{Exit, Problem};
 use crate::screen::show::now_ms;
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         now_ms(),
     )?;
     if let Some(note) = note(&part, pipeline, &documents, &given)? {
-        eprintln!("note: {note}");
+        out::tell(format_args!("note: {note}"));
     }
     let target = Target::of(args.backend, &args.cluster, args.agent_image.as_deref());
     let clusters = clusters::connectors(pipeline, &documents.entities, &secrets, &target)?;

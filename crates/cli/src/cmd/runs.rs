@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Runs, output: Output) -> Result<Exit, Problem> {
                 (view, state)
             }
             Err(problem) => {
-                eprintln!("warning: {problem}");
+                out::tell(format_args!("warning: {problem}"));
                 (View::default(), "damaged")
             }
         };
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Runs, output: Output) -> Result<Exit, Problem> {
         return out::json(&list);
     }
     if list.is_empty() {
-        eprintln!("there is no run yet; `stepyard run PIPELINE` makes one");
+        out::tell("there is no run yet; `stepyard run PIPELINE` makes one");
         return Ok(Exit::Success);
     }
     let now = now_ms();

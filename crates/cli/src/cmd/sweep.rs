@@ -128,7 +128,7 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
         .concat();
         out::text(&format!("{pods}{objects}{history}{images} removed{kept}\n"))?;
         for text in &removed.failed {
-            eprintln!("{text}");
+            out::tell(text);
         }
     }
     Ok(if failed { Exit::Failed } else { Exit::Success })

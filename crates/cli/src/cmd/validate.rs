@@ -131,7 +131,10 @@ pub(crate) fn run(args: &Validate, output: Output) -> Result<Exit, Problem> {
         if errors == 0 {
             out::text(&format!("{what} valid{warned}\n"))?;
         } else {
-            eprintln!("{}{warned} in {what}", words::count(errors as u64, "error"));
+            out::tell(format_args!(
+                "{}{warned} in {what}",
+                words::count(errors as u64, "error")
+            ));
         }
         // Of one file its own diagnostics say it.
         if judged.len() > 1 || judged.iter().any(|own| !own.runs && own.errors == 0) {

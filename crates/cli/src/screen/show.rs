@@ -15,6 +15,7 @@ use super::plain::Plain;
 use super::summary::{self, Extras};
 use super::view::{Seen, View};
 use super::{question, scroll, tree, words};
+use crate::out;
 
 /// The shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(50);
@@ -104,7 +105,7 @@ impl Voice {
         // A screen that is over shows nothing more.
         let text = text.into();
         if self.0.send(Said::Line(text.clone())).is_err() {
-            eprintln!("{text}");
+            out::tell(text);
         }
     }
 
@@ -276,7 +277,7 @@ async fn plain(
             }
             Message::Say(text) => {
                 out.flush()?;
-                eprintln!("{text}");
+                out::tell(text);
             }
             // The terminal itself has shown it.
             Message::Typed(_) => {}
@@ -307,7 +308,7 @@ async fn json(ears: &mut Ears) -> io::Result<View> {
                 view.see(&seen);
                 json.write(&seen, &mut out)?;
             }
-            Message::Say(text) => eprintln!("{text}"),
+            Message::Say(text) => out::tell(text),
             Message::Typed(_) => {}
         }
     }

@@ -262,9 +262,7 @@ pub(crate) fn note(item: &Item) -> String {
         None if item.is_running() && matches!(item.node.kind, Kind::Step(_)) => {
             let started = item.attempts.last().is_some_and(|a| a.started_ms.is_some());
             let between = item.attempts.last().is_some_and(|a| a.ended_ms.is_some());
-            if between {
-                notes.push("waiting to try again".to_owned());
-            } else if !started {
+            if !started && !between {
                 notes.push(
                     if item.container.pulling {
                         "pulling its image"

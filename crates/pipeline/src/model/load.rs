@@ -209,9 +209,10 @@ fn root(document: &Node, loaded: &mut Loaded, cx: &mut Cx) {
                         .help(format!("did you mean `{near}`?"))
                         .fix(entry.key.span, near),
                     None if step_like => diagnostic.help("put it below `pipeline:` and indent it"),
-                    None => {
-                        diagnostic.help("a document's root is `pipeline`, `connector` or `secret`")
-                    }
+                    None => diagnostic.help(format!(
+                        "a document's root is one of {}",
+                        READ.map(|root| format!("`{root}`")).join(", ")
+                    )),
                 });
                 if step_like {
                     return;

@@ -420,13 +420,17 @@ fn an_iteration_has_a_container_of_its_own_up_to_fifty() {
     );
     assert_eq!(
         notes,
-        ["1000 iterations of work take turns in 3 containers"]
+        [
+            "1000 iterations of work take turns in 3 containers: each finds the files that the one before it left"
+        ]
     );
     let (names, notes) = containers(&pipeline("strategy: {repeat: {times: 1000}},"));
     assert_eq!(names.len(), 50);
     assert_eq!(
         notes,
-        ["1000 iterations of work take turns in 49 containers"]
+        [
+            "1000 iterations of work take turns in 49 containers: each finds the files that the one before it left"
+        ]
     );
 }
 

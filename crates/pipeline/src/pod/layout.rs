@@ -133,8 +133,11 @@ pub fn layout<'m>(world: &World<'m>, group: &Place<'m>) -> Result<Layout<'m>, Ve
             at.push(turn.slot);
             if made.slots.insert(turn.address, turn.slots).is_none() {
                 made.notes.push(format!(
-                    "{} iterations of {} take turns in {} containers",
-                    turn.total, turn.identifier, turn.slots
+                    "{} iterations of {} take turns in {} container{}: each finds the files that the one before it left",
+                    turn.total,
+                    turn.identifier,
+                    turn.slots,
+                    if turn.slots == 1 { "" } else { "s" }
                 ));
             }
         }

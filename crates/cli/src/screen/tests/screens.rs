@@ -230,12 +230,31 @@ fn a_retry_and_a_lost_pod_are_told() {
     s.record("stages.a.steps.g.steps.x", |r| {
         r.exit = addon::frame::Exit::Code(1);
     });
+    let ended = fitted(&s, 80, 20);
+    s.event(Event::FailureHandled {
+        node: id("stages.a.steps.g.steps.x"),
+        failure: Failure {
+            error: ErrorKind::Unknown,
+            message: "the step failed with exit code 1".to_owned(),
+            help: None,
+        },
+        status: Status::Failed,
+        handling: Handling::Retry {
+            number: 1,
+            of: Some(2),
+            at_ms: 60_000,
+        },
+        by: By::Strategy(id("stages.a")),
+    });
     let waiting = fitted(&s, 80, 20);
+    s.event(Event::RetryBegun {
+        node: id("stages.a.steps.g.steps.x"),
+    });
     s.event(Event::AttemptStarting {
         step: id("stages.a.steps.g.steps.x"),
         attempt: 1,
     });
-    assert_snapshot!(format!("{waiting}\n\n{}", fitted(&s, 80, 20)));
+    assert_snapshot!(format!("{ended}\n\n{waiting}\n\n{}", fitted(&s, 80, 20)));
 }
 
 #[test]

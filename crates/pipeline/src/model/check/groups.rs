@@ -152,7 +152,11 @@ fn in_pod(step: &Step, group: &StepGroup, cx: &mut Cx) {
         cx.push(
             Diagnostic::error(
                 code::NEEDS_IMAGE,
-                format!("the step `{}` has no image", step.identifier),
+                match step.identifier.as_str() {
+                    // That it has none is told of itself.
+                    "" => "a step has no image".to_owned(),
+                    id => format!("the step `{id}` has no image"),
+                },
             )
             .at(place, "a step in a pod runs in an image")
             .help("add `image: alpine:3.20` to its spec; locally `host:/` is this machine"),
