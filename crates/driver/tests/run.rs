@@ -183,6 +183,21 @@ async fn background_steps_end_with_their_group_and_turn_red_when_they_end_early(
 }
 
 #[tokio::test]
+async fn a_background_step_that_nothing_follows_begins_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::new();
+    let steps = vec![
+        step("a", "exit:0"),
+        step("db", "echo:up serve").background(),
+    ];
+    let (outcome, notices) = drive(job(dir.path(), &fake, vec![group("g", steps)])).await;
+    assert_eq!(outcome.status, Status::Success);
+    let db = ("db".to_owned(), Status::Success);
+    assert!(statuses(&notices).contains(&db), "{notices:?}");
+    assert_eq!(log(dir.path(), "pipeline.g.db"), "up\n");
+}
+
+#[tokio::test]
 async fn all_bad_images_are_told_together_and_no_step_starts() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::new().bad_image("step-one").bad_image("step-two");

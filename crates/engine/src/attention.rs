@@ -167,10 +167,13 @@ fn concerned(state: &State, event: &Event, attention: &mut Attention) {
         | Event::Waiting { node, .. }
         | Event::Admitted { node }
         | Event::Answered { node, .. } => attention.on(Some(node)),
-        Event::AttemptStarting { step, .. }
-        | Event::AttemptStarted { step, .. }
+        Event::AttemptStarting { step, .. } => attention.on(Some(step)),
+        Event::AttemptStarted { step, .. }
         | Event::AttemptFinished { step, .. }
-        | Event::AttemptLost { step, .. } => attention.on(Some(step)),
+        | Event::AttemptLost { step, .. } => {
+            attention.on(Some(step));
+            begun(state, step, attention);
+        }
         Event::NodeStarted { node }
         | Event::AttemptReady { step: node, .. }
         | Event::Judged { node, .. }
@@ -178,6 +181,7 @@ fn concerned(state: &State, event: &Event, attention: &mut Attention) {
         | Event::RetryBegun { node } => {
             attention.on(Some(node));
             attention.on(parent(node));
+            begun(state, node, attention);
         }
         Event::NodeFinished { node, .. } => finished(state, node, attention),
         // Of workspaces: what is to be done is another thing from here on, and nothing is decided.
@@ -186,6 +190,12 @@ fn concerned(state: &State, event: &Event, attention: &mut Attention) {
         | Event::WorkspaceGiven { .. }
         | Event::RunFinished { .. } => {}
     }
+}
+
+/// A group ends when its Background steps have begun, whatever is between it and them.
+fn begun(state: &State, step: &NodeId, attention: &mut Attention) {
+    let place = state.nodes.get(step).filter(|own| own.is_background());
+    attention.on(place.and_then(|own| own.group.as_ref()));
 }
 
 /// Those who count a node look again.

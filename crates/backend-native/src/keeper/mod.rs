@@ -78,6 +78,8 @@ fn run(connection: &UnixStream) -> Result<(), Failure> {
 
 /// Makes the namespaces, lets the first process run in them, and cleans up behind it.
 fn hold(connection: &UnixStream, pod: &Pod) -> Result<(), Failure> {
+    // What is made for containers is for their users, whatever the command's own files are.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     // Held for life, by the first process too: who gets this lock knows that no process of the pod is left.
     // Who it is stands in it before: that is for who wants the pod to end while nobody listens yet.
     let mut lock =

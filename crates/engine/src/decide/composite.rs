@@ -80,8 +80,9 @@ fn pod_ending(state: &State, id: &NodeId, place: &Place) -> Option<Vec<Event>> {
         return Some(Vec::new());
     }
     if all > 0 {
-        // Background steps that are not ready yet are not waited for: nobody is left who needs them.
+        // Background steps that are not ready yet are not waited for: nobody is left who needs them. That they begin is.
         return Some(match place.ending {
+            None if begins(state, id, place) => Vec::new(),
             None => vec![Event::GroupEnding { group: id.clone() }],
             Some(_) => Vec::new(),
         });
@@ -90,6 +91,18 @@ fn pod_ending(state: &State, id: &NodeId, place: &Place) -> Option<Vec<Event>> {
         Some(pod) if pod.phase.may_exist() => Some(Vec::new()),
         _ => None,
     }
+}
+
+/// A Background step of a group that goes well was entered, and its process does not run yet.
+fn begins(state: &State, id: &NodeId, place: &Place) -> bool {
+    let asked = place.order.is_some() || place.again.is_some();
+    let well = place.bad.is_none() && place.timed_out.is_none() && !asked;
+    let mut backgrounds = place
+        .backgrounds
+        .iter()
+        .filter_map(|own| state.nodes.get(own));
+    well && outside(state, id).is_none()
+        && backgrounds.any(|own| matches!(own.phase, Phase::Entered | Phase::Starting))
 }
 
 /// A rollback that is asked of this node: it begins when nothing else runs in it. None: there is none, or it is over.
