@@ -194,6 +194,15 @@ fn after(seconds: Option<&u64>) -> String {
     seconds.map_or_else(String::new, |s| format!("; it may be asked again in {s} s"))
 }
 
+fn is_lasting(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as K;
+    let kind = error.kind();
+    matches!(
+        kind,
+        K::NotFound | K::PermissionDenied | K::IsADirectory | K::NotADirectory
+    )
+}
+
 impl Error {
     /// The sort of trouble.
     pub fn kind(&self) -> Kind {
@@ -212,6 +221,8 @@ impl Error {
             }
             Self::TimedOut { .. } => Kind::Timeout,
             Self::NoSpace { .. } => Kind::Resources,
+            // A file that somebody named: it is as little there for the next pod.
+            Self::File { source, .. } if is_lasting(source) => Kind::Image,
             Self::File { .. } => Kind::Infrastructure,
         }
     }

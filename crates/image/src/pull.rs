@@ -356,6 +356,10 @@ impl Client {
             let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
             progress(Progress { done, total });
         };
+        if !missing.is_empty() {
+            // It begins: a whole layer may pass before the first bytes of it are counted.
+            told(0);
+        }
         try_join_all(
             missing
                 .iter()

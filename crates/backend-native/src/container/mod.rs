@@ -138,7 +138,7 @@ fn build(
     let listener = listen(pod, plan).map_err(|e| failed("listen for the driver", &e))?;
     let spool = spool(pod, plan).map_err(|e| failed("make the container's spool", &e))?;
     let top = root::mount(pod, plan, privileged, talk)?;
-    mounts::all(pod, plan, groups, &top, talk)?;
+    mounts::all(pod, plan, groups, &top, talk).map_err(|e| unfit(e, plan))?;
     enter_root(&dir.join("root"))?;
     let who = identity::resolve(plan, talk)?;
     // The first process blocks signals for its descriptor, and Rust ignores SIGPIPE: neither is for a step to inherit.
@@ -242,4 +242,17 @@ fn environment(plan: &Container, who: &identity::Identity, host: &str) -> Vec<CS
         // A zero byte cannot come out of an image's JSON and into an environment.
         .filter_map(|(n, v)| CString::new(format!("{n}={v}")).ok())
         .collect()
+}
+
+/// What cannot be mounted in this image cannot be mounted in another pod either: nothing is gained by one.
+fn unfit(mut failure: Failure, plan: &Container) -> Failure {
+    if failure.kind == FailureKind::Infrastructure {
+        failure.kind = FailureKind::Configuration;
+        failure.container = Some(plan.name.clone());
+        failure.help = Some(
+            "the image has another thing at that path, such as a file where a directory is mounted: take another path or image"
+                .to_owned(),
+        );
+    }
+    failure
 }

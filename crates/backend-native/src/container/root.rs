@@ -113,6 +113,13 @@ fn overlay(dir: &Path, at: &Path, layers: &[PathBuf], flags: MsFlags) -> io::Res
             _ => lower.push(format!("l/{i}")),
         }
     }
+    if lower.is_empty() {
+        // An image may have no layer at all.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .create(names.join("none"))?;
+        lower.push("l/none".to_owned());
+    }
     nix::unistd::chdir(dir)?;
     let done = overlay_here(&lower.join(":"), "upper", "work", at, flags);
     nix::unistd::chdir("/")?;

@@ -12,7 +12,7 @@ use crate::meta::Meta;
 use crate::past;
 use crate::problem::{Exit, Problem};
 use crate::screen::show::{Terminal, now_ms};
-use crate::screen::summary;
+use crate::screen::summary::{self, Extras, Tests};
 use crate::screen::{tree, view::View, waterfall, words};
 use crate::{extras, out};
 
@@ -34,14 +34,9 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<Exit, Problem> {
     let mut extras = extras::of(&dir);
     extras.tests = extras::tests(&dir.join("reports"), &view);
     if output == Output::Json {
-        return out::json(&document(&dir, &view, state));
+        return out::json(&document(&dir, &view, &extras, state));
     }
-    let terminal = Terminal::stdout();
-    let columns = if terminal.live {
-        Terminal::size().0.saturating_sub(1)
-    } else {
-        100
-    };
+    let (terminal, columns) = terminal();
     let mut text = String::new();
     for line in summary::lines(&view, &extras, columns) {
         text.push_str(&line.render(terminal.colour));
@@ -57,7 +52,18 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<Exit, Problem> {
     out::text(&text)
 }
 
-fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value {
+/// Where it is shown, and how many columns there are.
+fn terminal() -> (Terminal, usize) {
+    let terminal = Terminal::stdout();
+    let columns = if terminal.live {
+        Terminal::size().0.saturating_sub(1)
+    } else {
+        100
+    };
+    (terminal, columns)
+}
+
+fn document(dir: &RunDir, view: &View, extras: &Extras, state: past::State) -> serde_json::Value {
     let nodes: Vec<_> = view
         .root
         .iter()
@@ -104,6 +110,7 @@ fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value 
                 "cpu_ms": item.record().map(|r| r.cpu_ms),
                 "out_of_memory": item.record().map(|r| r.oom),
                 "outputs": outputs,
+                "tests": extras.tests.get(&id).map(tests),
             }))
         })
         .collect();
@@ -118,6 +125,20 @@ fn document(dir: &RunDir, view: &View, state: past::State) -> serde_json::Value 
         "retry_of": view.carried.as_ref().map(|carry| &carry.run),
         "directory": dir.path(),
         "nodes": nodes,
+    })
+}
+
+fn tests(own: &Tests) -> serde_json::Value {
+    let failures = own.failures.iter();
+    let failures: Vec<_> = failures
+        .map(|(name, message)| json!({"name": name, "message": message}))
+        .collect();
+    json!({
+        "total": own.total,
+        "failed": own.failed,
+        "skipped": own.skipped,
+        "took_ms": own.took_ms,
+        "failures": failures,
     })
 }
 
@@ -162,6 +183,20 @@ fn reports(dir: &RunDir, output: Output) -> Result<Exit, Problem> {
         return Ok(Exit::Success);
     }
     let mut text = String::new();
+    let view = past::view(dir)?;
+    let mut extras = extras::of(dir);
+    extras.tests = extras::tests(&root, &view);
+    let (terminal, columns) = terminal();
+    for line in summary::all_tests(&view, &extras, columns) {
+        text.push_str(&line.render(terminal.colour));
+        text.push('\n');
+    }
+    let text = text.trim_start_matches('\n');
+    let mut text = if text.is_empty() {
+        String::new()
+    } else {
+        format!("{text}\n")
+    };
     for (path, bytes) in files {
         let _ = writeln!(text, "{:>9}  {}", words::bytes(bytes), path.display());
     }

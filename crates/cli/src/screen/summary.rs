@@ -62,7 +62,7 @@ pub(crate) fn lines(view: &View, extras: &Extras, columns: usize) -> Vec<Line> {
     let mut out = Vec::new();
     let columns = columns.min(WIDEST);
     table(view, columns, &mut out);
-    tests(view, extras, columns, &mut out);
+    tests(view, extras, columns, MOST_HINTS, &mut out);
     failures(view, columns, &mut out);
     hints(view, extras, columns, &mut out);
     out.push(Line::new());
@@ -279,7 +279,15 @@ fn figures(view: &View, item: &Item, mut row: Line, widths: &Widths, whole: (u64
     row
 }
 
-fn tests(view: &View, extras: &Extras, columns: usize, out: &mut Vec<Line>) {
+/// The sums of the tests, with every case that failed.
+pub(crate) fn all_tests(view: &View, extras: &Extras, columns: usize) -> Vec<Line> {
+    let mut out = Vec::new();
+    tests(view, extras, columns, usize::MAX - 1, &mut out);
+    out
+}
+
+/// The sums of the tests, with so many cases and files of each at most.
+fn tests(view: &View, extras: &Extras, columns: usize, most: usize, out: &mut Vec<Line>) {
     for (id, sum) in &extras.tests {
         out.push(Line::new());
         let passed = sum.total.saturating_sub(sum.failed + sum.skipped);
@@ -303,16 +311,16 @@ fn tests(view: &View, extras: &Extras, columns: usize, out: &mut Vec<Line>) {
         }
         head.push(Tone::Dim, format!(", {}", words::took(sum.took_ms)));
         out.push(head);
-        for what in sum.unread.iter().take(MOST_HINTS) {
+        for what in sum.unread.iter().take(most) {
             let line = Line::of(Tone::Warn, "  warning: ")
                 .with(Tone::Plain, ansi::clean(what.as_bytes(), false));
             out.push(line.cut(columns));
         }
-        if let Some(more) = sum.unread.len().checked_sub(MOST_HINTS + 1) {
+        if let Some(more) = sum.unread.len().checked_sub(most + 1) {
             let files = words::count(more as u64 + 1, "file");
             out.push(Line::of(Tone::Dim, format!("  … {files} more")));
         }
-        for (name, message) in sum.failures.iter().take(MOST_HINTS) {
+        for (name, message) in sum.failures.iter().take(most) {
             let message = message.lines().next().unwrap_or("");
             let line = Line::of(Tone::Bad, "  ✗ ")
                 .with(Tone::Plain, ansi::clean(name.as_bytes(), false))
@@ -322,8 +330,8 @@ fn tests(view: &View, extras: &Extras, columns: usize, out: &mut Vec<Line>) {
                 );
             out.push(line.cut(columns));
         }
-        if sum.failures.len() > MOST_HINTS {
-            let more = sum.failures.len() - MOST_HINTS;
+        if sum.failures.len() > most {
+            let more = sum.failures.len() - most;
             let text = format!("  … {more} more: stepyard inspect {} --reports", view.run);
             out.push(Line::of(Tone::Dim, text));
         }

@@ -39,6 +39,8 @@ pub(super) struct Container {
     led: bool,
     wish: Wish,
     pub(super) up: Option<Result<(), Failure>>,
+    /// Its backend has told how it came to be: what it says of that comes before what is decided on it.
+    pub(super) told: bool,
     /// The channel, once it was opened or is being opened.
     pub(super) channel: Option<u32>,
     pub(super) tries: u32,
@@ -54,6 +56,7 @@ impl Container {
             led: false,
             wish: Wish::Ahead,
             up: None,
+            told: false,
             channel: None,
             tries: 0,
             again_ms: 0,
@@ -214,9 +217,10 @@ impl Core {
             return;
         };
         if let Some(container) = entry.containers.get_mut(container) {
+            container.told = true;
             // Whoever has answered is up, whatever is told later of how it came to be; its end shows by its channel.
             if container.session.welcomed {
-                return;
+                return self.maybe_ready(group, pod, now_ms);
             }
             // Tries before it was there say nothing.
             (container.tries, container.again_ms) = (0, now_ms);

@@ -393,7 +393,7 @@ impl Core {
             entry.create == Ask::Done
                 && entry.preflight == Ask::Done
                 && first.all(|container| match &container.up {
-                    Some(Ok(())) => container.session.welcomed,
+                    Some(Ok(())) => container.session.welcomed && container.told,
                     Some(Err(_)) => true,
                     None => false,
                 })
