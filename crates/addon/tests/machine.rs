@@ -449,3 +449,28 @@ fn what_could_not_start_is_a_record_too() {
         .poll_action()
         .map(|action| matches!(action, Action::Keep(_)));
 }
+
+/// However small its pieces are: what lets the rest go must be heard.
+#[test]
+fn credit_is_read_while_many_pieces_wait_for_it() {
+    const PIECE: usize = 1024;
+    let mut world = World::new();
+    world.connect(1, 1, 0);
+    let piece = || Report::Attached {
+        id: 1,
+        bytes: vec![b'x'; PIECE],
+    };
+    let mut sent = 0;
+    for _ in 0..2 * INITIAL_CREDIT as usize / PIECE {
+        if world.machine.wants_reply(1) {
+            world.event(Event::Reply(1, piece()));
+        }
+        while world.machine.poll_transmit(1).is_some() {
+            sent += 1;
+        }
+    }
+    assert!(world.machine.wants_frames(1), "after {sent} pieces");
+    let credit = Frame::Credit(INITIAL_CREDIT);
+    world.event(Event::Frame(1, credit));
+    assert!(world.machine.poll_transmit(1).is_some());
+}

@@ -60,8 +60,8 @@ pub enum Listen<'a> {
     Stdio,
 }
 
-/// Serves until SIGTERM, until the one connection over standard input and output is over, or until no driver was there for
-/// `abandoned`.
+/// Serves until SIGTERM and what the pod's addons have to say then, until the one connection over standard input and output is over, or
+/// until no driver was there for `abandoned`.
 pub fn run(slices: &Path, listen: Listen<'_>, mut abandoned: Abandoned) -> io::Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
@@ -87,10 +87,15 @@ pub fn run(slices: &Path, listen: Listen<'_>, mut abandoned: Abandoned) -> io::R
         }
     };
     let mut buffer = vec![0; READ];
+    let mut ending = false;
     loop {
         engine.act();
         engine.write();
         if listener.is_none() && engine.drivers.is_empty() {
+            return Ok(());
+        }
+        // Every container of a pod is told to end at once: a step may still have its last words, and its record, for a driver.
+        if ending && (engine.drivers.is_empty() || engine.addons.is_empty()) {
             return Ok(());
         }
         let mut waits = Waits::new();
@@ -116,9 +121,7 @@ pub fn run(slices: &Path, listen: Listen<'_>, mut abandoned: Abandoned) -> io::R
             match key {
                 Key::Signal => {
                     while let Ok(Some(signal)) = signals.read_signal() {
-                        if signal.ssi_signo != Signal::SIGCHLD as u32 {
-                            return Ok(());
-                        }
+                        ending |= signal.ssi_signo != Signal::SIGCHLD as u32;
                     }
                     // As the first process of a container it inherits the orphans of exec streams.
                     while let Ok(Some(_)) =

@@ -252,6 +252,32 @@ fn lite_engine_waits_for_a_slice_and_refuses_links_and_names_that_are_none() {
     assert!(matches!(driver.next_frame(), Some((9, Frame::Close(_)))));
 }
 
+/// As the deletion of a pod does it: every process is told at once.
+#[test]
+fn lite_engine_stays_until_the_step_has_said_its_last_words() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut agent = Agent::new();
+    let mut engine = Engine::new(&agent);
+    let mut driver = engine.open(1, "step-a");
+    driver.hello(1, None, 0);
+    driver.say(&Request::Start(Box::new(script(
+        "trap 'sleep 0.3; echo bye; exit 7' TERM; echo up; while :; do sleep 0.05; done",
+    ))));
+    driver.some(3);
+    for child in [&engine.child, &agent.child] {
+        kill_process(Pid::from_child(child), Signal::TERM).expect("it lives");
+    }
+    let record = driver.finished();
+    assert_eq!(record.exit, Exit::Code(7));
+    assert_eq!(driver.text(), "up\nbye\n");
+    driver.say(&Request::Settled {
+        attempt: attempt(0),
+    });
+    assert!(agent.child.wait().expect("it ends").success());
+    // The last that it waits for is gone, although its driver is still there.
+    assert!(engine.child.wait().expect("it ends").success());
+}
+
 #[test]
 fn a_terminal_can_be_attached_beside_the_step() {
     let agent = Agent::new();

@@ -194,7 +194,7 @@ fn after(seconds: Option<&u64>) -> String {
     seconds.map_or_else(String::new, |s| format!("; it may be asked again in {s} s"))
 }
 
-fn is_lasting(error: &std::io::Error) -> bool {
+fn is_lasting(error: &io::Error) -> bool {
     use std::io::ErrorKind as K;
     let kind = error.kind();
     matches!(

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::link::{Frame, INITIAL_CREDIT};
 
-/// Messages waiting before no more requests are read from a connection: each request has a bounded answer, and a peer
-/// that does not take them must not fill memory.
+/// Answers waiting before no more requests are read from a connection: each request has a bounded answer, and a peer
+/// that does not take them must not fill memory. What is sent unasked is bounded by its bytes: it waits for credit, and credit is read.
 const WAITING: usize = 64;
 /// Bytes waiting before attached processes and collections are held up.
 const WAITING_BYTES: usize = 256 * 1024;
@@ -20,7 +20,9 @@ pub(super) struct Connection {
     pub(super) cursor: u64,
     /// The record was sent.
     pub(super) finished: bool,
-    messages: VecDeque<Vec<u8>>,
+    /// What waits, and whether it answers a request.
+    messages: VecDeque<(Vec<u8>, bool)>,
+    answers: usize,
     waiting: usize,
     frames: VecDeque<Frame>,
     closed: Option<String>,
@@ -34,6 +36,7 @@ impl Default for Connection {
             cursor: 0,
             finished: false,
             messages: VecDeque::new(),
+            answers: 0,
             waiting: 0,
             frames: VecDeque::new(),
             closed: None,
@@ -50,10 +53,21 @@ impl Connection {
             .min(i64::MAX / 2);
     }
 
+    /// An answer to a request.
     pub(super) fn say(&mut self, body: Vec<u8>) {
+        self.queue(body, true);
+    }
+
+    /// A piece of what an attached process writes, or of a collected file.
+    pub(super) fn piece(&mut self, body: Vec<u8>) {
+        self.queue(body, false);
+    }
+
+    fn queue(&mut self, body: Vec<u8>, answer: bool) {
         if self.closed.is_none() {
             self.waiting += body.len();
-            self.messages.push_back(body);
+            self.answers += usize::from(answer);
+            self.messages.push_back((body, answer));
         }
     }
 
@@ -66,7 +80,7 @@ impl Connection {
     }
 
     pub(super) fn calm(&self) -> bool {
-        self.closed.is_none() && self.messages.len() + self.frames.len() < WAITING
+        self.closed.is_none() && self.answers + self.frames.len() < WAITING
     }
 
     pub(super) fn roomy(&self) -> bool {
@@ -80,9 +94,10 @@ impl Connection {
         }
         // The last words of a connection that is closed do not wait for credit.
         if (self.credit > 0 || self.closed.is_some())
-            && let Some(body) = self.messages.pop_front()
+            && let Some((body, answer)) = self.messages.pop_front()
         {
             self.waiting -= body.len();
+            self.answers -= usize::from(answer);
             return Some(self.message(body));
         }
         if self.messages.is_empty()

@@ -207,7 +207,11 @@ impl<S: Store> Machine<S> {
             }
             Event::Disconnected(id) => self.disconnect(id),
             Event::Frame(id, frame) => self.frame(id, frame, now),
-            Event::Reply(id, report) => self.say(id, &report),
+            Event::Reply(id, report) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.piece(report.to_bytes());
+                }
+            }
             Event::Terminate => {
                 if matches!(self.leaving, Leaving::No) {
                     self.leaving = Leaving::WhenDone;
