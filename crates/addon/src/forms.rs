@@ -211,9 +211,9 @@ mod tests {
             r#"p@ss wörd/it's \"\$1\"!"#,
             r#"p@ss w\303\266rd/it\'s "$1"!"#,
             r#"p@ss wörd\/it's \"$1\"!"#,
-            r#"p@ss wörd/it's &quot;$1&quot;!"#,
-            r#"p@ss wörd/it&#39;s &#34;$1&#34;!"#,
-            r#"p@ss wörd/it&#x27;s &quot;$1&quot;!"#,
+            "p@ss wörd/it's &quot;$1&quot;!",
+            "p@ss wörd/it&#39;s &#34;$1&#34;!",
+            "p@ss wörd/it&#x27;s &quot;$1&quot;!",
         ] {
             assert!(forms.contains(&written.as_bytes().to_vec()), "{written}");
         }

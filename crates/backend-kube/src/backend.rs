@@ -17,14 +17,14 @@ use tokio::sync::OnceCell;
 
 use crate::agent::Agent;
 use crate::api::{failure, violated};
-use crate::connect::Connection;
+use crate::connect::{Connection, configuration, is_namespace};
 use crate::entered::Entered;
 use crate::patience::{GivenUp, Patience};
 use crate::preflight::Preflight;
-use crate::restricted;
 use crate::unmade::Unmade;
 use crate::watch::{self, Seen, Watch};
 use crate::{arch, carrier, direct, moved, pull_secret};
+use crate::{limit_range, restricted};
 
 /// Pods in one cluster.
 pub struct Kube {
@@ -174,7 +174,8 @@ impl Kube {
         watch.seen()
     }
 
-    /// Gives the pod to the API server. One that a restricted namespace refuses is given again with what nobody wrote set to that.
+    /// Gives the pod to the API server. One that a restricted namespace refuses is given again with what nobody wrote set to that, and one
+    /// that a LimitRange does with the least that it wants.
     async fn post(
         &self,
         spec: &pod::Spec,
@@ -182,28 +183,40 @@ impl Kube {
         namespace: &str,
         events: &Events,
     ) -> Result<Pod, Error> {
-        let known = self.restricted.lock().is_ok_and(|r| r.contains(namespace));
-        if known {
-            let users = self.facts.users(spec).await;
-            restricted::tell(namespace, &users, events);
-            cluster.restricted = Some(users);
+        let known = |names: &HashSet<String>| names.contains(namespace);
+        if self.restricted.lock().is_ok_and(|own| known(&own)) {
+            self.restrict(spec, &mut cluster, namespace, events).await;
         }
-        let made = self
-            .post_once(&pod::manifest(spec, &cluster), namespace)
-            .await;
-        match made {
-            Err(error) if !known && violated(&error) == Some("restricted") => {
+        loop {
+            let pod = pod::manifest(spec, &cluster);
+            let error = match self.post_once(&pod, namespace).await {
+                Err(error) => error,
+                made => return made,
+            };
+            if cluster.restricted.is_none() && violated(&error) == Some("restricted") {
                 if let Ok(mut restricted) = self.restricted.lock() {
                     restricted.insert(namespace.to_owned());
                 }
-                let users = self.facts.users(spec).await;
-                restricted::tell(namespace, &users, events);
-                cluster.restricted = Some(users);
-                self.post_once(&pod::manifest(spec, &cluster), namespace)
-                    .await
+                self.restrict(spec, &mut cluster, namespace, events).await;
+            } else if let Some(least) = limit_range::wants(&error, cluster.least) {
+                limit_range::tell(namespace, events);
+                cluster.least = least;
+            } else {
+                return Err(error);
             }
-            made => made,
         }
+    }
+
+    async fn restrict(
+        &self,
+        spec: &pod::Spec,
+        cluster: &mut Cluster,
+        namespace: &str,
+        events: &Events,
+    ) {
+        let users = self.facts.users(spec).await;
+        restricted::tell(namespace, &users, events);
+        cluster.restricted = Some(users);
     }
 
     /// As JSON and not as a type: what an overlay says may be newer than our types. The server refuses what it does not know.
@@ -397,6 +410,12 @@ impl Backend for Kube {
         events: Events,
     ) -> Result<Created, Failure> {
         let namespace = self.namespace(spec.namespace.as_deref());
+        if !is_namespace(namespace) {
+            return Err(configuration(
+                format!("`{namespace}` is no name of a namespace"),
+                "a namespace has small letters, digits and `-`, 63 at most, and begins and ends with a letter or a digit",
+            ));
+        }
         let limit = Duration::from_millis(spec.init_timeout_ms);
         let stop = self.given_up.of(&spec.name);
         self.unmade.begin(&spec.name);

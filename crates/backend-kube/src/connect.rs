@@ -116,6 +116,13 @@ impl Connection {
 pub async fn connect(target: &Target) -> Result<Connection, Failure> {
     let mut config = config(target).await?;
     config.connect_timeout = Some(CONNECT);
+    let scheme = config.cluster_url.scheme_str();
+    if !matches!(scheme, Some("http" | "https")) || config.cluster_url.host().is_none() {
+        return Err(configuration(
+            format!("`{}` is no address of an API server", config.cluster_url),
+            "write https://HOST:PORT in the connector's masterUrl, or as `server` in the kubeconfig",
+        ));
+    }
     let url = config.cluster_url.to_string();
     let url = url.trim_end_matches('/').to_owned();
     let namespace = Namespace {
@@ -163,7 +170,7 @@ async fn config(target: &Target) -> Result<Config, Failure> {
     if let Some(manual) = &target.manual {
         return from_manual(manual).await;
     }
-    match Kubeconfig::read() {
+    match read() {
         Ok(file) => from_file(file, target.context.as_deref()).await,
         Err(error) => {
             let none = match &error {
@@ -185,6 +192,37 @@ async fn config(target: &Target) -> Result<Config, Failure> {
             Err(unreadable(&error))
         }
     }
+}
+
+/// The kubeconfig as `kubectl` reads it: of several files those that are there, merged.
+fn read() -> Result<Kubeconfig, KubeconfigError> {
+    let files = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let files: Vec<_> = std::env::split_paths(&files)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    let there: Vec<_> = files.iter().filter(|path| path.exists()).collect();
+    if files.len() < 2 || there.is_empty() {
+        return Kubeconfig::read();
+    }
+    let mut merged = Kubeconfig::default();
+    for path in there {
+        merged = merged.merge(Kubeconfig::read_from(path)?)?;
+    }
+    Ok(merged)
+}
+
+/// The context that the kubeconfig says is current; none where there is none, or no kubeconfig that can be read.
+pub fn current_context() -> Option<String> {
+    read().ok()?.current_context.filter(|own| !own.is_empty())
+}
+
+/// Whether a namespace may be called so: a DNS label (RFC 1123).
+pub fn is_namespace(name: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inside)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 /// A kubeconfig that is none. Its text is not shown: it holds tokens.
@@ -334,6 +372,14 @@ pub(crate) fn configuration(message: String, help: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn namespaces_are_dns_labels() {
+        assert!(["a", "team-1", "0"].into_iter().all(is_namespace));
+        let long = "x".repeat(64);
+        let none = ["", "A", "a b", "../nodes", "a/b", "-a", "a-", "a.b", &long];
+        assert!(!none.into_iter().any(is_namespace));
+    }
 
     #[test]
     fn minor_versions_as_vendors_write_them() {

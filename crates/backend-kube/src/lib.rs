@@ -18,6 +18,7 @@ mod client;
 mod connect;
 mod direct;
 mod entered;
+mod limit_range;
 mod moved;
 mod oidc;
 mod patience;
@@ -30,7 +31,10 @@ mod watch;
 
 pub use agent::Agent;
 pub use backend::Kube;
-pub use connect::{Connection, Credentials, Manual, Namespace, OLDEST, Target, connect};
+pub use connect::{
+    Connection, Credentials, Manual, Namespace, OLDEST, Target, connect, current_context,
+    is_namespace,
+};
 pub use oidc::Oidc;
 pub use patience::{GivenUp, Patience, Stop};
 pub use pull_secret::name as pull_secret;

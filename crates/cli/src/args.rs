@@ -137,8 +137,15 @@ pub(crate) struct Cluster {
     #[arg(long, value_name = "CONTEXT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) kube: Option<String>,
     /// The namespace of the pods, in place of the pipeline's.
-    #[arg(long, value_name = "NAMESPACE", requires = "kube")]
+    #[arg(long, value_name = "NAMESPACE", requires = "kube", value_parser = namespace)]
     pub(crate) namespace: Option<String>,
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    if backend_kube::is_namespace(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a namespace has small letters, digits and `-`, 63 at most, and begins and ends with a letter or a digit".to_owned())
 }
 
 impl BackendName {

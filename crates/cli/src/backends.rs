@@ -33,11 +33,9 @@ pub(crate) async fn open(
                 digest,
             ))
         }
-        Target::Kube {
-            context, namespace, ..
-        } => {
+        Target::Kube { namespace, .. } => {
             Clusters::open(
-                context.clone(),
+                target.context().map(str::to_owned),
                 namespace.as_deref(),
                 connectors,
                 home,

@@ -25,9 +25,9 @@ use crate::problem::Problem;
 use crate::secrets::Secrets;
 use crate::target::Target;
 
-/// How long a connector's cluster may take to answer for the first time: longer than an API server takes to start again, and not as
-/// long as `initTimeout`, since its address may be wrong.
-const FIRST_ANSWER: Duration = Duration::from_secs(90);
+/// How long a connector's cluster may take to answer for the first time: as long as an API server takes to start again, and not as long
+/// as `initTimeout`, since its address may be wrong.
+const FIRST_ANSWER: Duration = Duration::from_secs(20);
 
 /// By connector reference as written.
 pub(crate) type Connectors = BTreeMap<String, Manual>;

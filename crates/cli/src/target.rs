@@ -16,6 +16,9 @@ pub(crate) enum Target {
     Kube {
         /// A context of the kubeconfig; none: its current one.
         context: Option<String>,
+        /// The kubeconfig's current context when the run began: another one may be current by the time that somebody looks for its pods.
+        #[serde(default)]
+        current: Option<String>,
         /// Wins over the namespaces of the pipeline.
         namespace: Option<String>,
         /// The image that brings the agent; none: as the pipeline says.
@@ -30,11 +33,36 @@ impl Target {
         match (&cluster.kube, backend) {
             (Some(context), _) => Self::Kube {
                 context: Some(context.clone()).filter(|c| !c.is_empty()),
+                current: None,
                 namespace: cluster.namespace.clone(),
                 agent_image: agent_image.map(str::to_owned),
             },
             (None, BackendName::Native) => Self::Native,
             (None, BackendName::Docker) => Self::Docker,
+        }
+    }
+
+    /// The same, for whoever takes the run over: in the context that is current now.
+    #[must_use]
+    pub(crate) fn pinned(mut self) -> Self {
+        if let Self::Kube {
+            context: None,
+            current,
+            ..
+        } = &mut self
+        {
+            *current = backend_kube::current_context();
+        }
+        self
+    }
+
+    /// The context of the kubeconfig in which pods are; none: its current one.
+    pub(crate) fn context(&self) -> Option<&str> {
+        match self {
+            Self::Kube {
+                context, current, ..
+            } => context.as_deref().or(current.as_deref()),
+            _ => None,
         }
     }
 

@@ -331,7 +331,7 @@ fn keep(
             .map(|l| (l.repo.clone(), l.dir.clone()))
             .collect(),
         secrets_file: args.secrets.secrets_file.as_ref().map(absolute),
-        backend: Target::of(args.backend, &args.cluster, args.agent_image.as_deref()),
+        backend: Target::of(args.backend, &args.cluster, args.agent_image.as_deref()).pinned(),
         host_network: args.network == NetworkName::Host,
         git_image: Options::git_image(),
     };

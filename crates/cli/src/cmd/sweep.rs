@@ -52,11 +52,9 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
     runtime.block_on(async {
         for target in used {
             let swept = match &target {
-                Target::Kube {
-                    context, namespace, ..
-                } => {
+                Target::Kube { namespace, .. } => {
                     let target = backend_kube::Target {
-                        context: context.clone(),
+                        context: target.context().map(str::to_owned),
                         namespace: namespace.clone(),
                         manual: None,
                     };
@@ -151,8 +149,20 @@ fn targets(args: &Sweep, runs: &[RunDir]) -> Vec<Target> {
         // A run whose pods are all in clusters of connectors left nothing in the kubeconfig's, which may not be there.
         (!clusters::elsewhere(&meta, dir)).then_some(meta.backend)
     }) {
-        if let Target::Kube { agent_image, .. } = &mut target {
+        if let Target::Kube {
+            agent_image,
+            namespace,
+            ..
+        } = &mut target
+        {
             *agent_image = None;
+            // Nothing is in a namespace that none can be called.
+            if namespace
+                .as_ref()
+                .is_some_and(|own| !backend_kube::is_namespace(own))
+            {
+                continue;
+            }
         }
         if !used.contains(&target) {
             used.push(target);

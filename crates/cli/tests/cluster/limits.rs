@@ -13,7 +13,7 @@ spec:
       default: {memory: 96Mi, cpu: 500m}
       defaultRequest: {memory: 20Mi, cpu: 20m}
       max: {memory: 128Mi, cpu: 1}
-      min: {memory: 10Mi, cpu: 10m}
+      min: {memory: 20Mi, cpu: 20m}
 ";
 
 #[test]
@@ -36,6 +36,7 @@ fn a_limit_range_gives_and_refuses() {
         &[
             &format!("[s/g/none] {default}"),
             &format!("[s/g/own] {own}"),
+            "has a LimitRange: every container asks for the least that it allows",
         ],
     );
 

@@ -56,6 +56,9 @@ pub struct Cluster {
     /// Its namespace takes only what the restricted Pod Security Standard allows: what nobody wrote is set to that. The users
     /// of containers whose images would run as root, by name.
     pub restricted: Option<BTreeMap<String, u32>>,
+    /// What every container asks for at least, unless its limit is below: its namespace's LimitRange may want more than the little that
+    /// is asked for otherwise.
+    pub least: Amounts,
     /// After so many seconds without a driver the pod ends itself.
     pub abandoned_s: u64,
 }
@@ -79,6 +82,7 @@ impl Cluster {
             pod_resources: true,
             pull_secret: None,
             restricted: None,
+            least: LEAST,
             abandoned_s: ABANDONED_S,
         }
     }
@@ -219,15 +223,16 @@ fn pod_requests(spec: &Spec, cluster: &Cluster) -> Option<Amounts> {
 
 /// What a container asks for: little, or its share where pods cannot ask.
 fn requests(resources: &Resources, share: &Amounts, cluster: &Cluster) -> Amounts {
-    let limits = &resources.limits;
+    let (limits, least) = (&resources.limits, &cluster.least);
     let one = |share: Option<u64>, least: Option<u64>, limit: Option<u64>| {
         share
             .filter(|_| !cluster.pod_resources)
+            .map(|share| share.max(least.unwrap_or(0)))
             .or_else(|| Some(least?.min(limit.unwrap_or(u64::MAX))))
     };
     Amounts {
-        cpu_millis: one(share.cpu_millis, LEAST.cpu_millis, limits.cpu_millis),
-        memory_bytes: one(share.memory_bytes, LEAST.memory_bytes, limits.memory_bytes),
+        cpu_millis: one(share.cpu_millis, least.cpu_millis, limits.cpu_millis),
+        memory_bytes: one(share.memory_bytes, least.memory_bytes, limits.memory_bytes),
     }
 }
 

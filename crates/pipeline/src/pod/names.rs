@@ -27,7 +27,11 @@ pub(super) fn name(identifier: &str, longest: usize, taken: &mut BTreeSet<String
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .collect();
-    let base = format!("step-{id}");
+    // An identifier may be made of `_` alone.
+    let base = match &*id {
+        "" => format!("step-{:08x}", hash(identifier)),
+        id => format!("step-{id}"),
+    };
     let mut number = 1;
     loop {
         let tail = if number == 1 {
@@ -65,7 +69,6 @@ pub(super) fn pod(group: &NodeId, identifier: &str, suffix: &str) -> String {
         .filter(char::is_ascii_alphanumeric)
         .take(15)
         .collect();
-    // An identifier may be made of `_` alone.
     let short = if short.is_empty() {
         format!("{:08x}", hash(&group.0))
     } else {

@@ -28,10 +28,10 @@ pub(super) fn pod(spec: &KubernetesDirect, cx: &mut Cx) {
         (&spec.priority_class_name, "a priority class"),
     ] {
         if let Some(own) = written(setting.as_ref())
-            && !own.value.is_empty()
-            && !is_object_name(&own.value)
+            && !own.value.trim().is_empty()
+            && !is_object_name(own.value.trim())
         {
-            let message = format!("`{}` is no name of {what}", own.value);
+            let message = format!("`{}` is no name of {what}", own.value.trim());
             refuse(own.span, message, NAMES.to_owned(), cx);
         }
     }
