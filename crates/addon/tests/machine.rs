@@ -326,9 +326,9 @@ fn a_probe_is_asked_again_until_its_deadline() {
         start.background = true;
         start.readiness = Some(Readiness {
             probe: Probe::Tcp(5432),
-            period_ms: 100,
+            period_ms: 2_000,
             answer_ms: 50,
-            deadline_ms: 250,
+            deadline_ms: 5_000,
             required,
         });
         world.say(1, &Request::Start(Box::new(start)));
@@ -350,7 +350,7 @@ fn a_probe_is_asked_again_until_its_deadline() {
                 panic!("{reports:?}");
             };
             assert!(
-                record.warnings[0].contains("not ready after 250 ms"),
+                record.warnings[0].contains("not ready after 5000 ms"),
                 "{:?}",
                 record.warnings
             );
@@ -369,6 +369,36 @@ fn a_probe_is_asked_again_until_its_deadline() {
             );
         }
     }
+}
+
+/// Where nobody wants it to be asked rarely: a service that is up at once is not found a second later.
+#[test]
+fn a_probe_is_asked_often_in_the_beginning() {
+    let mut world = World::new();
+    world.connect(1, 1, 0);
+    let mut start = start(0);
+    start.background = true;
+    start.readiness = Some(Readiness {
+        probe: Probe::Tcp(5432),
+        period_ms: 1_000,
+        answer_ms: 50,
+        deadline_ms: 60_000,
+        required: true,
+    });
+    world.say(1, &Request::Start(Box::new(start)));
+    world.event(Event::Spawned);
+    let mut waits = Vec::new();
+    for _ in 0..40 {
+        let asked = world.now;
+        world.event(Event::Probed(Err("connection refused".to_owned())));
+        world.due();
+        waits.push(world.now - asked);
+    }
+    assert_eq!(waits[0], 20);
+    assert!(
+        waits.is_sorted() && waits.last() == Some(&1_000),
+        "{waits:?}"
+    );
 }
 
 #[test]

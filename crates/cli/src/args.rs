@@ -360,6 +360,8 @@ pub(crate) struct Sweep {
     /// Also remove images that no pod uses: all of them, or those unused for longer than this (`7d`, `12h`).
     #[arg(long, value_name = "AGE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) images: Option<String>,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
 }
 
 /// `stepyard exec`.
@@ -374,6 +376,8 @@ pub(crate) struct Exec {
     /// The command; without it, the container's shell.
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
 }
 
 /// `stepyard explain`.

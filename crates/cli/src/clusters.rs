@@ -17,6 +17,7 @@ use syntax::yaml::Node;
 use tokio::sync::OnceCell;
 
 use crate::access::any_scope;
+use crate::args::SecretArgs;
 use crate::backends;
 use crate::cmd::resume;
 use crate::home::{Home, RunDir};
@@ -76,6 +77,20 @@ fn connected<'a>(pipeline: &'a Pipeline, entities: &'a Entities) -> Vec<Connecte
     groups.collect()
 }
 
+/// Connectors that groups name for their cluster and that nobody describes: their pods go where the kubeconfig says.
+pub(crate) fn unknown(pipeline: &Pipeline, entities: &Entities) -> BTreeSet<String> {
+    let groups = Place::all(pipeline).into_iter().filter_map(|place| {
+        let What::Group(group) = place.what else {
+            return None;
+        };
+        let reference = group.kubernetes()?.connector_ref.as_ref()?.literal()?;
+        let known =
+            entities.connector(reference).is_some() || any_scope(entities, reference).is_some();
+        (!known).then(|| reference.to_string())
+    });
+    groups.collect()
+}
+
 /// Every pod of a run is in a cluster that a connector describes by address.
 pub(crate) fn elsewhere(meta: &Meta, run: &RunDir) -> bool {
     if !matches!(meta.backend, Target::Kube { context: None, .. }) {
@@ -105,7 +120,11 @@ pub(crate) fn elsewhere(meta: &Meta, run: &RunDir) -> bool {
 
 /// The clusters and namespaces in which a run may have left something, beside those of the kubeconfig: what its connectors describe
 /// by address. Secrets are read from where the run read them.
-pub(crate) fn places(meta: &Meta, run: &RunDir) -> Result<Vec<backend_kube::Target>, Problem> {
+pub(crate) fn places(
+    meta: &Meta,
+    run: &RunDir,
+    again: &SecretArgs,
+) -> Result<Vec<backend_kube::Target>, Problem> {
     let Target::Kube {
         context: None,
         namespace,
@@ -114,7 +133,7 @@ pub(crate) fn places(meta: &Meta, run: &RunDir) -> Result<Vec<backend_kube::Targ
     else {
         return Ok(Vec::new());
     };
-    let (documents, secrets) = resume::given(meta, run, &[])?;
+    let (documents, secrets) = resume::given(meta, run, again)?;
     let mut found: Vec<backend_kube::Target> = Vec::new();
     let mut seen = BTreeSet::new();
     for group in connected(documents.pipeline()?, &documents.entities) {

@@ -11,6 +11,11 @@ use super::{Action, GRACE_MS, Now};
 
 /// After the process has ended: how long the rest of its own process group may still write (`exec > >(tee log)`), where
 /// it holds the output open. A daemon that left the group is not waited for.
+/// How often a probe asks where nothing is said.
+const DEFAULT_PERIOD_MS: u64 = 1_000;
+/// How soon it asks again in the beginning.
+const FIRST_PERIOD_MS: u64 = 20;
+
 const LINGER_MS: u64 = 500;
 
 /// A process to start.
@@ -319,7 +324,8 @@ impl Running {
         if !matches!(self.ready, Ready::Asked) || self.exit.is_some() {
             return None;
         }
-        let period = self.start.readiness.as_ref().map_or(1000, |r| r.period_ms);
+        let period = self.start.readiness.as_ref();
+        let period = period.map_or(DEFAULT_PERIOD_MS, |r| r.period_ms);
         match answer {
             Ok(()) => {
                 self.ready = Ready::Yes;
@@ -327,7 +333,16 @@ impl Running {
             }
             Err(why) => {
                 self.last_answer = why;
-                self.ready = Ready::Waiting(now.mono_ms.saturating_add(period.max(10)));
+                // What is up at once is not found a second later: a quarter of the time that it has taken so far is waited. Who
+                // wants to be asked rarely is asked as written.
+                let so_far = now
+                    .mono_ms
+                    .saturating_sub(self.spawned.unwrap_or(self.begun).mono_ms);
+                let wait = match period {
+                    ..=DEFAULT_PERIOD_MS => period.min((so_far / 4).max(FIRST_PERIOD_MS)),
+                    period => period,
+                };
+                self.ready = Ready::Waiting(now.mono_ms.saturating_add(wait.max(10)));
                 None
             }
         }

@@ -5,7 +5,7 @@ use driver::backend::PodRef;
 use engine::event::Event;
 use pipeline::plan::{Kind, NodeId, Runs};
 
-use crate::args::Exec;
+use crate::args::{Exec, SecretArgs};
 use crate::attach::{self, Wanted};
 use crate::backends;
 use crate::clusters::{self, Connectors};
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Exec) -> Result<Exit, Problem> {
     };
     let (container, pod) = place(&dir, &view, &step)?;
     let meta = Meta::read(&dir)?;
-    let clusters = clusters(&meta, &dir)?;
+    let clusters = clusters(&meta, &dir, &args.secrets)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -145,11 +145,11 @@ fn place(dir: &RunDir, view: &View, step: &NodeId) -> Result<(String, PodRef), P
 }
 
 /// The clusters of the run's connectors, with secrets from where every command finds them.
-fn clusters(meta: &Meta, dir: &RunDir) -> Result<Connectors, Problem> {
+fn clusters(meta: &Meta, dir: &RunDir, again: &SecretArgs) -> Result<Connectors, Problem> {
     if !matches!(meta.backend, Target::Kube { .. }) {
         return Ok(Connectors::new());
     }
-    let (documents, secrets) = resume::given(meta, dir, &[])?;
+    let (documents, secrets) = resume::given(meta, dir, again)?;
     clusters::connectors(
         documents.pipeline()?,
         &documents.entities,

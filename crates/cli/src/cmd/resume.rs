@@ -144,14 +144,15 @@ pub(crate) fn again(
     })
 }
 
-/// The texts of a run, and its secrets where nothing but `named` is given again.
+/// The texts of a run, and its secrets, those among them that are given again.
 pub(crate) fn given(
     meta: &Meta,
     run: &RunDir,
-    named: &[String],
+    again: &SecretArgs,
 ) -> Result<(Documents, Secrets), Problem> {
     let documents = texts(meta, run)?;
-    let secrets = secrets(meta, &documents, named, None)?;
+    let file = again.secrets_file.as_deref();
+    let secrets = secrets(meta, &documents, &again.secrets, file)?;
     Ok((documents, secrets))
 }
 

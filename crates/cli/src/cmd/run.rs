@@ -61,6 +61,15 @@ pub(crate) fn run(args: &Run, output: Output) -> Result<Exit, Problem> {
         out::tell(format_args!("note: {note}"));
     }
     let target = Target::of(args.backend, &args.cluster, args.agent_image.as_deref());
+    if let Target::Kube { context: None, .. } = &target {
+        for reference in clusters::unknown(pipeline, &documents.entities) {
+            let place = backend_kube::current_context();
+            let place = place.map_or_else(String::new, |own| format!(", {own}"));
+            out::tell(format_args!(
+                "note: the cluster connector {reference} is not among the entities: its pods go to the kubeconfig's current context{place}"
+            ));
+        }
+    }
     let clusters = clusters::connectors(pipeline, &documents.entities, &secrets, &target)?;
     let mut references = registries(pipeline);
     references.extend(agent_registries(pipeline, &target));

@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Sweep, output: Output) -> Result<Exit, Problem> {
             }
         }
         if matches!(args.cluster.kube.as_deref(), None | Some("")) {
-            by_connectors(only.as_ref(), &home, &runs, &mut removed).await?;
+            by_connectors(only.as_ref(), args, &home, &runs, &mut removed).await?;
         }
         Ok::<_, Problem>(())
     })?;
@@ -238,6 +238,7 @@ async fn cluster(
 /// What lost runs left in the clusters that their connectors describe: nobody else knows the way there.
 async fn by_connectors(
     only: Option<&RunDir>,
+    args: &Sweep,
     home: &Home,
     runs: &[RunDir],
     removed: &mut Removed,
@@ -249,7 +250,7 @@ async fn by_connectors(
         if !named && !lost {
             continue;
         }
-        let places = match clusters::places(&meta, run) {
+        let places = match clusters::places(&meta, run, &args.secrets) {
             Ok(places) => places,
             Err(problem) => {
                 removed.failed.push(format!("run {}: {problem}", run.id));

@@ -113,7 +113,7 @@ fn check_step(step: &Step, place: &Place<'_>, cx: &mut Cx) {
                 format!("a `{kind}` step needs a containerized step group"),
             )
             .at(span, "")
-            .help("put it into a `stepGroup` that has `stepGroupInfra`"),
+            .help("put it into a `stepGroup` that has `stepGroupInfra` of type `KubernetesDirect`"),
         ),
         _ => {}
     }
