@@ -262,6 +262,12 @@ impl Client {
             let layer = self.store.layer(diff).ok_or_else(gone)?;
             self.store.touch(diff);
             let r = layer.report;
+            if r.owners > 0 {
+                notes.push(format!(
+                    "{name}: files and directories of other users ({}) belong to root here: only root can give them away, and a container of another user may not write them",
+                    r.owners
+                ));
+            }
             for (n, what) in [
                 (r.devices, "device nodes were left out"),
                 (r.xattrs, "extended attributes were left out"),

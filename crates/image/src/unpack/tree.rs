@@ -221,8 +221,8 @@ impl Unpacker {
                 })?;
             self.report.bytes += n as u64;
         }
-        self.owner(dir, base, meta, name)?;
-        fchmod(&file, Mode::from_raw_mode(meta.mode)).map_err(|e| disk(name, e))?;
+        let given = self.owner(dir, base, meta, name)?;
+        fchmod(&file, mode(meta, given)).map_err(|e| disk(name, e))?;
         for (key, value) in &meta.xattrs {
             self.xattr(
                 fsetxattr(&file, OsStr::from_bytes(key), value, XattrFlags::empty()),
@@ -369,10 +369,12 @@ impl Unpacker {
             .map_err(|e| disk(name, e))
     }
 
-    fn owner(&mut self, dir: &OwnedFd, base: &OsStr, meta: &Meta, name: &str) -> Step<()> {
+    /// Whether it belongs to whom it should.
+    fn owner(&mut self, dir: &OwnedFd, base: &OsStr, meta: &Meta, name: &str) -> Step<bool> {
         if !self.as_root {
-            self.report.owners += u64::from((meta.uid, meta.gid) != (0, 0));
-            return Ok(());
+            let given = (meta.uid, meta.gid) == (0, 0);
+            self.report.owners += u64::from(!given);
+            return Ok(given);
         }
         match chownat(
             dir,
@@ -381,10 +383,10 @@ impl Unpacker {
             Some(gid(meta)),
             AtFlags::SYMLINK_NOFOLLOW,
         ) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             Err(Errno::PERM | Errno::INVAL) => {
                 self.report.owners += 1;
-                Ok(())
+                Ok(false)
             }
             Err(e) => Err(disk(name, e)),
         }
@@ -521,6 +523,18 @@ fn broken_path(name: &str, e: Errno) -> Trouble {
         }
         e => disk(name, e),
     }
+}
+
+/// What runs as its owner must not become what runs as another one.
+fn mode(meta: &Meta, given: bool) -> Mode {
+    let mut mode = Mode::from_raw_mode(meta.mode);
+    if !given && meta.uid != 0 {
+        mode.remove(Mode::SUID);
+    }
+    if !given && meta.gid != 0 {
+        mode.remove(Mode::SGID);
+    }
+    mode
 }
 
 fn times(mtime: Timespec) -> Timestamps {
