@@ -32,7 +32,7 @@ pub(crate) fn prepare(
         });
     }
     for volume in &spec.volumes {
-        volumes.extend(prepare_one(volume, dir, state, entities, warnings)?);
+        volumes.push(prepare_one(volume, dir, state, entities, warnings)?);
     }
     // A mount below another's path has to come after it.
     volumes.sort_by_key(|v| v.target.matches('/').count());
@@ -45,7 +45,7 @@ fn prepare_one(
     state: &Path,
     entities: Option<&Path>,
     warnings: &mut Vec<String>,
-) -> Result<Option<Volume>, Failure> {
+) -> Result<Volume, Failure> {
     let path = &wanted.mount_path;
     let mut volume = Volume {
         source: dir.join("volumes").join(&wanted.name),
@@ -94,7 +94,7 @@ fn prepare_one(
             return local(volume, "secrets", "Secret", name, *optional, entities);
         }
     }
-    Ok(Some(volume))
+    Ok(volume)
 }
 
 /// What is said of a volume whose size cannot be held.
@@ -146,7 +146,7 @@ fn local(
     name: &str,
     optional: bool,
     entities: Option<&Path>,
-) -> Result<Option<Volume>, Failure> {
+) -> Result<Volume, Failure> {
     let found = entities
         .map(|dir| dir.join(folder).join(name))
         .filter(|dir| dir.is_dir());
@@ -154,9 +154,14 @@ fn local(
         Some(Ok(dir)) => {
             volume.source = dir;
             volume.read_only = true;
-            Ok(Some(volume))
+            Ok(volume)
         }
-        _ if optional => Ok(None),
+        // Empty, as in a cluster that has none of that name.
+        _ if optional => {
+            open_dir(&volume.source).map_err(|e| failed(&volume.target, &e))?;
+            volume.read_only = true;
+            Ok(volume)
+        }
         _ => Err(refused(
             format!(
                 "the {kind} {name} of the volume at {} is not here: no cluster is asked on this machine",

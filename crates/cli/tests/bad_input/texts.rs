@@ -257,3 +257,23 @@ fn a_run_that_cannot_begin_is_told_to_machines() {
         assert_eq!(told["diagnostics"][0]["code"].as_str(), code);
     }
 }
+
+/// As `2>&1 | head -1` has it: what nobody reads any more is no failure of its own.
+#[test]
+fn a_standard_error_that_is_closed_changes_no_exit_code() {
+    let home = tempfile::tempdir().expect("a directory");
+    let text =
+        pipeline("", "", "image: 'host:/', comand: 'true'").replace("type: Run", "type: Rnu");
+    std::fs::write(home.path().join("p.yaml"), text).expect("a file");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_stepyard"))
+        .args(["validate", "p.yaml"])
+        .current_dir(home.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(writer)
+        .status()
+        .expect("the binary is built");
+    assert_eq!(status.code(), Some(2));
+}

@@ -141,6 +141,34 @@ fn a_privileged_step_may_do_what_a_machine_may() {
     );
 }
 
+/// Whatever the command's own files are, those of containers are for their users.
+#[test]
+fn the_umask_of_the_command_is_its_own() {
+    if !root() {
+        eprintln!("the_umask_of_the_command_is_its_own: NOT RUN: containers have one user here");
+        return;
+    }
+    let home = Home::new();
+    let text = context("runAsUser: 1234").run("a", "umask; id -u; ls / > /dev/null && echo seen");
+    home.write("p.yaml", text.text());
+    let binary = env!("CARGO_BIN_EXE_stepyard");
+    let mut command = home.command(&[]);
+    let shell = std::mem::replace(&mut command, std::process::Command::new("sh"));
+    for (name, value) in shell.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let script = format!("umask 077; exec {binary} run p.yaml");
+    let out = command
+        .args(["-c", &script])
+        .current_dir(home.path())
+        .output()
+        .expect("a shell");
+    let said = String::from_utf8_lossy(&out.stdout);
+    for line in ["[s/g/a] 0022", "[s/g/a] 1234", "[s/g/a] seen"] {
+        assert!(said.contains(line), "{line} is not in {said}");
+    }
+}
+
 #[test]
 fn users_and_groups() {
     if !root() {

@@ -1,5 +1,7 @@
 //! What a step is told and what it tells: variables, shells, entrypoints, names, reports, outputs, pull policies.
 
+use std::process::Command;
+
 use crate::security::ann;
 use crate::support::{Group, Home, Registry, busybox, quoted};
 
@@ -209,6 +211,39 @@ fn reports_are_summed_and_kept() {
     );
     home.call(&["inspect", "--reports"])
         .says("kept", 0, &["u.xml", "n.txt"]);
+}
+
+#[test]
+fn a_secret_is_in_no_report_and_in_no_output_that_is_kept() {
+    let home = Home::new();
+    let suite = "<testsuite><testcase name='t'><failure message='got $S'/></testcase></testsuite>";
+    let text = Group::new()
+        .step(
+            "a",
+            "host:/",
+            "envVariables: {S: '<+secrets.getValue(\"tok\")>'}, outputVariables: [{name: URL}], reports: {type: JUnit, spec: {paths: [r.xml]}}",
+            &format!("echo \"{suite}\" > r.xml; URL=https://$S@here"),
+        )
+        .run("b", "echo it is <+steps.a.output.outputVariables.URL>")
+        .text();
+    home.write("p.yaml", text);
+    let seen = home.call(&["run", "p.yaml", "--secret", "tok=hunter22xyz"]);
+    let mask = "**************";
+    seen.says(
+        "masked",
+        0,
+        &[
+            &format!("got {mask}"),
+            "output variable URL holds a secret",
+            &format!("it is {mask}"),
+        ],
+    );
+    let found = Command::new("grep")
+        .args(["-rl", "hunter22xyz", "state"])
+        .current_dir(home.path())
+        .output()
+        .expect("grep");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
 }
 
 #[test]

@@ -115,17 +115,27 @@ fn volumes_that_cannot_be() {
             "{type: Secret, mountPath: /x, spec: {name: token}}",
             &["token", "/x"],
         ),
+        (
+            "over a file",
+            "{type: EmptyDir, mountPath: /etc/passwd, spec: {}}",
+            &[
+                "failed to mount the volume /etc/passwd",
+                "help: the image has another thing at that path",
+            ],
+        ),
     ] {
         let text = Group::new()
             .infra(&format!("volumes: [{volume}]"))
             .run("a", "echo never")
             .text();
-        home.run(&text).says(name, 1, says);
+        let seen = home.run(&text);
+        seen.says(name, 1, says);
+        assert_eq!(seen.times("pods were lost"), 0, "{}", seen.out);
     }
     let text = Group::new()
         .infra(
             "volumes: [{type: ConfigMap, mountPath: /x, spec: {name: settings, optional: true}}]",
         )
-        .run("a", "ls -A /x | wc -l");
+        .run("a", "cd /x && ls -A | wc -l");
     home.run(&text.text()).says("optional", 0, &["[s/g/a] 0\n"]);
 }

@@ -96,6 +96,9 @@ mod tests {
         );
         assert!(made.iter().all(|name| name.len() <= LONGEST));
         assert_eq!(taken.len(), made.len());
+        // A cluster takes no name that ends with a dash.
+        let none = name("__", LONGEST, &mut taken);
+        assert!(none.starts_with("step-") && !none.ends_with('-'), "{none}");
         assert_eq!(
             pod(&"x".into(), "SAM_build_and_deploy", "12345678"),
             "harnesscd-sambuildanddepl-12345678"
