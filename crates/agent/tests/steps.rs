@@ -98,6 +98,29 @@ fn a_nul_byte_in_an_environment_value_is_told_and_nothing_runs() {
 }
 
 #[test]
+fn an_environment_value_that_the_kernel_does_not_take_is_told_by_its_name() {
+    let agent = Agent::new();
+    // With `KEY=` and the NUL behind it exactly as long as may be.
+    let fits = 128 * 1024 - 5;
+    for (attempt, (bytes, runs)) in [(fits, true), (fits + 1, false)].into_iter().enumerate() {
+        let mut start = script("echo ${#KEY}");
+        start.attempt.number = attempt as u32;
+        start.env.push(("KEY".to_owned(), "x".repeat(bytes)));
+        let (record, text) = run(&agent, start);
+        match &record.exit {
+            Exit::Code(0) if runs => assert_eq!(text, format!("{bytes}\n")),
+            Exit::NotStarted(why) if !runs => {
+                assert!(
+                    why.contains("the environment variable KEY is too long"),
+                    "{why}"
+                );
+            }
+            other => panic!("{bytes}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_file_of_outputs_over_the_limit_is_told_with_its_mend() {
     let agent = Agent::new();
     let start =

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 use crate::agent::Agent;
 use crate::api::{failure, violated};
-use crate::connect::{Connection, configuration, is_namespace};
+use crate::connect::{Connection, configuration};
 use crate::entered::Entered;
 use crate::patience::{GivenUp, Patience};
 use crate::preflight::Preflight;
@@ -183,8 +183,8 @@ impl Kube {
         namespace: &str,
         events: &Events,
     ) -> Result<Pod, Error> {
-        let known = |names: &HashSet<String>| names.contains(namespace);
-        if self.restricted.lock().is_ok_and(|own| known(&own)) {
+        let known = self.restricted.lock();
+        if known.is_ok_and(|own| own.contains(namespace)) {
             self.restrict(spec, &mut cluster, namespace, events).await;
         }
         loop {
@@ -410,11 +410,9 @@ impl Backend for Kube {
         events: Events,
     ) -> Result<Created, Failure> {
         let namespace = self.namespace(spec.namespace.as_deref());
-        if !is_namespace(namespace) {
-            return Err(configuration(
-                format!("`{namespace}` is no name of a namespace"),
-                "a namespace has small letters, digits and `-`, 63 at most, and begins and ends with a letter or a digit",
-            ));
+        if !pod::is_namespace(namespace) {
+            let message = format!("`{namespace}` is no name of a namespace");
+            return Err(configuration(message, pod::NAMESPACES));
         }
         let limit = Duration::from_millis(spec.init_timeout_ms);
         let stop = self.given_up.of(&spec.name);

@@ -33,7 +33,6 @@ pub use agent::Agent;
 pub use backend::Kube;
 pub use connect::{
     Connection, Credentials, Manual, Namespace, OLDEST, Target, connect, current_context,
-    is_namespace,
 };
 pub use oidc::Oidc;
 pub use patience::{GivenUp, Patience, Stop};

@@ -142,10 +142,10 @@ pub(crate) struct Cluster {
 }
 
 fn namespace(text: &str) -> Result<String, String> {
-    if backend_kube::is_namespace(text) {
+    if pipeline::pod::is_namespace(text) {
         return Ok(text.to_owned());
     }
-    Err("a namespace has small letters, digits and `-`, 63 at most, and begins and ends with a letter or a digit".to_owned())
+    Err(pipeline::pod::NAMESPACES.to_owned())
 }
 
 impl BackendName {

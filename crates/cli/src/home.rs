@@ -259,6 +259,12 @@ impl Home {
                     Ok(last) if !looks_like_id(word) || past::holds(&last, word) => {
                         Ok((last, Some(word.to_owned())))
                     }
+                    Ok(_) if problem.message().starts_with("there is no run") => {
+                        Err(Problem::invalid(format!(
+                            "there is no run `{word}`, and the last run has no step of that name"
+                        ))
+                        .help("`stepyard runs` lists the runs, `stepyard inspect` the steps of the last one"))
+                    }
                     _ => Err(problem),
                 },
             },

@@ -22,6 +22,7 @@ pub use manifest::{
     AGENT_FILE, ARCH_LABEL, AgentFrom, Cluster, GROUP_ANNOTATION, LITE_ENGINE_SOCKET, MANAGED_BY,
     RUN_LABEL, SLICE_SOCKET, STEPYARD, agent_binary, manifest,
 };
+pub use names::{NAMESPACES, is_namespace};
 pub use yaml::yaml;
 
 use std::collections::BTreeMap;

@@ -17,6 +17,8 @@ use super::spawn::{Program, Wiring};
 const PIPE: usize = 1024 * 1024;
 /// Where programs are looked for when no PATH is set, as the kernel's own first process has it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Bytes of the longest argument, and of the longest `NAME=value`, the NUL behind it aside (`MAX_ARG_STRLEN` of Linux).
+const LONGEST: usize = 128 * 1024 - 1;
 /// Milliseconds for what was killed to be gone before the next occupant starts; a process stuck in the kernel is left.
 const GONE_MS: u64 = 2_000;
 
@@ -55,7 +57,6 @@ pub(super) fn start(launch: &Launch) -> Result<(Pid, OwnedFd), String> {
 /// A script that is longer than one argument may be goes to its shell as a file that is only in memory: it may hold secrets.
 /// The file is open for the shell under the same number.
 fn in_memory(argv: &[String]) -> io::Result<(Vec<String>, Option<OwnedFd>)> {
-    const LONGEST: usize = 128 * 1024 - 1;
     match argv {
         [shell, flag, script]
             if flag == "-c"
@@ -102,6 +103,14 @@ pub(super) fn environment(
         if value.contains('\0') {
             return Err(format!(
                 "the value of the environment variable {name} holds a NUL byte, which no process can be given: take it out where the step's value comes from, or encode the value as base64"
+            ));
+        }
+        // `NAME=value` and the NUL behind it.
+        let bytes = name.len() + value.len() + 2;
+        if bytes > LONGEST + 1 {
+            return Err(format!(
+                "the environment variable {name} is too long ({bytes} bytes with its name; the kernel takes {}): put the value into a file of the workspace",
+                LONGEST + 1
             ));
         }
         // What no environment can hold would keep the process from starting.

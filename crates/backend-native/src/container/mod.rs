@@ -244,9 +244,14 @@ fn environment(plan: &Container, who: &identity::Identity, host: &str) -> Vec<CS
         .collect()
 }
 
-/// What cannot be mounted in this image cannot be mounted in another pod either: nothing is gained by one.
+/// What cannot be mounted in this image for what the image holds cannot be in another pod either: nothing is gained by one.
 fn unfit(mut failure: Failure, plan: &Container) -> Failure {
-    if failure.kind == FailureKind::Infrastructure {
+    let lasting = [libc::ENOTDIR, libc::EISDIR, libc::EEXIST, libc::ELOOP];
+    let is = |number: i32| {
+        let error = std::io::Error::from_raw_os_error(number).to_string();
+        failure.message.ends_with(&error)
+    };
+    if failure.kind == FailureKind::Infrastructure && lasting.into_iter().any(is) {
         failure.kind = FailureKind::Configuration;
         failure.container = Some(plan.name.clone());
         failure.help = Some(

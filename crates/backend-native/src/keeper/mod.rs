@@ -60,13 +60,9 @@ fn hold_for(connection: &UnixStream) -> Result<(), ()> {
 }
 
 fn run(connection: &UnixStream) -> Result<(), Failure> {
-    let mut line = String::new();
-    BufReader::with_capacity(1, connection)
-        .take(crate::control::MAX_LINE as u64)
-        .read_line(&mut line)
-        .map_err(|e| failed("read what pod to hold", &e))?;
+    let line = first_line(connection).map_err(|e| failed("read what pod to hold", &e))?;
     let first: First =
-        serde_json::from_str(&line).map_err(|e| failed("read what pod to hold", &e))?;
+        serde_json::from_slice(&line).map_err(|e| failed("read what pod to hold", &e))?;
     // The terminal's signals are for the driver. It fails where this is a group leader already, which is as good.
     let _ = nix::unistd::setsid();
     match first {
@@ -74,6 +70,26 @@ fn run(connection: &UnixStream) -> Result<(), Failure> {
         First::Process(process) => crate::host::hold(connection, &process),
         First::Remove(dir) => remove(connection, &dir),
     }
+}
+
+/// The first line of a connection, its end included, and nothing of what follows it: that is for who reads on. Looked at before it is
+/// taken, so that it is not read byte by byte.
+fn first_line(mut connection: &UnixStream) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut chunk = [0; 4096];
+    while line.last() != Some(&b'\n') {
+        let (seen, _) = rustix::net::recv(connection, &mut chunk, rustix::net::RecvFlags::PEEK)?;
+        let seen = &chunk[..seen];
+        let taken = seen.iter().position(|b| *b == b'\n');
+        let taken = taken.map_or(seen.len(), |end| end + 1);
+        if taken == 0 || line.len() + taken > crate::control::MAX_LINE {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let begun = line.len();
+        line.resize(begun + taken, 0);
+        connection.read_exact(&mut line[begun..])?;
+    }
+    Ok(line)
 }
 
 /// Makes the namespaces, lets the first process run in them, and cleans up behind it.
@@ -291,5 +307,33 @@ pub(crate) fn failed(what: &str, error: &(impl std::fmt::Display + ?Sized)) -> F
         container: None,
         message: format!("failed to {what}: {error}"),
         help: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_is_taken_and_no_more() {
+        let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+        let long = "x".repeat(10_000);
+        let said = std::thread::spawn(move || {
+            let text = format!("{long}\nnext");
+            for piece in text.as_bytes().chunks(3_000) {
+                ours.write_all(piece).expect("it is read");
+            }
+        });
+        let line = first_line(&theirs).expect("a line");
+        assert_eq!((line.len(), line.last()), (10_001, Some(&b'\n')));
+        said.join().expect("no panic");
+        let mut rest = String::new();
+        (&theirs).read_to_string(&mut rest).expect("the rest");
+        assert_eq!(rest, "next");
+        // One that ends before.
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        (&ours).write_all(b"half").expect("room");
+        drop(ours);
+        assert!(first_line(&theirs).is_err());
     }
 }

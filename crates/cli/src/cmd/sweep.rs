@@ -159,7 +159,7 @@ fn targets(args: &Sweep, runs: &[RunDir]) -> Vec<Target> {
             // Nothing is in a namespace that none can be called.
             if namespace
                 .as_ref()
-                .is_some_and(|own| !backend_kube::is_namespace(own))
+                .is_some_and(|own| !pipeline::pod::is_namespace(own))
             {
                 continue;
             }

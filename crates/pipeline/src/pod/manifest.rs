@@ -223,16 +223,29 @@ fn pod_requests(spec: &Spec, cluster: &Cluster) -> Option<Amounts> {
 
 /// What a container asks for: little, or its share where pods cannot ask.
 fn requests(resources: &Resources, share: &Amounts, cluster: &Cluster) -> Amounts {
-    let (limits, least) = (&resources.limits, &cluster.least);
-    let one = |share: Option<u64>, least: Option<u64>, limit: Option<u64>| {
-        share
-            .filter(|_| !cluster.pod_resources)
-            .map(|share| share.max(least.unwrap_or(0)))
-            .or_else(|| Some(least?.min(limit.unwrap_or(u64::MAX))))
-    };
+    let limits = &resources.limits;
+    let one =
+        |share: Option<u64>, (least, little): (Option<u64>, Option<u64>), limit: Option<u64>| {
+            // What a LimitRange wants more than that holds for those who ask for less, too.
+            let wanted = least.filter(|least| Some(*least) > little).unwrap_or(0);
+            share
+                .filter(|_| !cluster.pod_resources)
+                .map(|share| share.max(wanted))
+                .or(least)
+                .map(|own| own.min(limit.unwrap_or(u64::MAX)))
+        };
+    let least = &cluster.least;
     Amounts {
-        cpu_millis: one(share.cpu_millis, least.cpu_millis, limits.cpu_millis),
-        memory_bytes: one(share.memory_bytes, least.memory_bytes, limits.memory_bytes),
+        cpu_millis: one(
+            share.cpu_millis,
+            (least.cpu_millis, LEAST.cpu_millis),
+            limits.cpu_millis,
+        ),
+        memory_bytes: one(
+            share.memory_bytes,
+            (least.memory_bytes, LEAST.memory_bytes),
+            limits.memory_bytes,
+        ),
     }
 }
 

@@ -5,8 +5,20 @@ use std::collections::BTreeSet;
 use crate::model::StepSpec;
 use crate::plan::NodeId;
 
-/// The longest name of a container.
+/// The longest name of a container, and of a namespace.
 pub(super) const LONGEST: usize = 63;
+
+/// What a namespace may be called, in words.
+pub const NAMESPACES: &str = "a namespace has small letters, digits and `-`, 63 at most, and begins and ends with a letter or a digit";
+
+/// Whether a namespace may be called so: a DNS label (RFC 1123).
+pub fn is_namespace(name: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=LONGEST).contains(&name.len())
+        && name.bytes().all(inside)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
 
 /// The types that have a container here.
 pub(super) fn runs_in_container(spec: &StepSpec) -> bool {
@@ -80,6 +92,14 @@ pub(super) fn pod(group: &NodeId, identifier: &str, suffix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn namespaces_are_dns_labels() {
+        assert!(["a", "team-1", "0"].into_iter().all(is_namespace));
+        let long = "x".repeat(64);
+        let none = ["", "A", "a b", "../nodes", "a/b", "-a", "a-", "a.b", &long];
+        assert!(!none.into_iter().any(is_namespace));
+    }
 
     #[test]
     fn names_are_lowercase_short_and_unique() {

@@ -6,6 +6,7 @@ use super::super::infra::{Effect, KubernetesDirect, TextMap, Toleration};
 use super::super::lower::Cx;
 use super::super::param::Param;
 use super::settings::{refuse, written};
+use crate::pod::{NAMESPACES, is_namespace};
 
 /// What names of objects are made of.
 pub(super) const NAMES: &str = "names in a cluster have small letters, digits, `-` and `.`, and begin and end with a letter or a digit";
@@ -18,9 +19,8 @@ pub(super) fn pod(spec: &KubernetesDirect, cx: &mut Cx) {
     if let Some(own) = written(spec.namespace.as_ref()) {
         let name: String = own.value.split_whitespace().collect();
         if !name.is_empty() && !is_namespace(&name) {
-            let help = "a namespace has small letters, digits and `-`, 63 at most, and begins and ends with a letter or a digit";
             let message = format!("`{name}` is no name of a namespace");
-            refuse(own.span, message, help.to_owned(), cx);
+            refuse(own.span, message, NAMESPACES.to_owned(), cx);
         }
     }
     for (setting, what) in [
@@ -129,11 +129,6 @@ pub(super) fn is_object_name(name: &str) -> bool {
         !part.is_empty() && edges && part.bytes().all(inside)
     };
     name.len() <= 253 && name.split('.').all(part)
-}
-
-/// A DNS label (RFC 1123).
-fn is_namespace(name: &str) -> bool {
-    is_object_name(name) && name.len() <= 63 && !name.contains('.')
 }
 
 /// A key of a label, an annotation or a taint.
