@@ -65,6 +65,24 @@ impl World {
         }
     }
 
+    /// A Background step runs, and is asked whether it is ready.
+    fn probing(period_ms: u64, deadline_ms: u64, required: bool) -> Self {
+        let mut world = World::new();
+        world.connect(1, 1, 0);
+        let mut start = start(0);
+        start.background = true;
+        start.readiness = Some(Readiness {
+            probe: Probe::Tcp(5432),
+            period_ms,
+            answer_ms: 50,
+            deadline_ms,
+            required,
+        });
+        world.say(1, &Request::Start(Box::new(start)));
+        world.event(Event::Spawned);
+        world
+    }
+
     fn clock(&self) -> Now {
         Now {
             mono_ms: self.now,
@@ -320,19 +338,7 @@ fn a_group_that_lives_on_is_waited_for_a_moment() {
 #[test]
 fn a_probe_is_asked_again_until_its_deadline() {
     for required in [true, false] {
-        let mut world = World::new();
-        world.connect(1, 1, 0);
-        let mut start = start(0);
-        start.background = true;
-        start.readiness = Some(Readiness {
-            probe: Probe::Tcp(5432),
-            period_ms: 2_000,
-            answer_ms: 50,
-            deadline_ms: 5_000,
-            required,
-        });
-        world.say(1, &Request::Start(Box::new(start)));
-        world.event(Event::Spawned);
+        let mut world = World::probing(2_000, 5_000, required);
         assert_eq!(world.actions(), ["Spawn", "Probe"]);
         for _ in 0..2 {
             world.event(Event::Probed(Err("connection refused: hunter2".to_owned())));
@@ -374,19 +380,7 @@ fn a_probe_is_asked_again_until_its_deadline() {
 /// Where nobody wants it to be asked rarely: a service that is up at once is not found a second later.
 #[test]
 fn a_probe_is_asked_often_in_the_beginning() {
-    let mut world = World::new();
-    world.connect(1, 1, 0);
-    let mut start = start(0);
-    start.background = true;
-    start.readiness = Some(Readiness {
-        probe: Probe::Tcp(5432),
-        period_ms: 1_000,
-        answer_ms: 50,
-        deadline_ms: 60_000,
-        required: true,
-    });
-    world.say(1, &Request::Start(Box::new(start)));
-    world.event(Event::Spawned);
+    let mut world = World::probing(1_000, 60_000, true);
     let mut waits = Vec::new();
     for _ in 0..40 {
         let asked = world.now;

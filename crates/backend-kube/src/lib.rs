@@ -25,6 +25,7 @@ mod patience;
 mod preflight;
 mod pull_secret;
 mod restricted;
+mod said;
 pub mod sweep;
 mod unmade;
 mod watch;

@@ -1,10 +1,11 @@
 //! A namespace whose LimitRange wants more of each container than the little that is asked for. No right to read it is needed: the API
 //! server says it when it refuses a pod.
 
-use driver::backend::{EventKind, Events, PodEvent};
-use k8s_openapi::jiff::Timestamp;
+use driver::backend::{EventKind, Events};
 use kube::Error;
 use pipeline::pod::Amounts;
+
+use crate::said::say;
 
 /// What each container is to ask for at least, of an answer that says so and wants more than `now`.
 pub(crate) fn wants(error: &Error, now: Amounts) -> Option<Amounts> {
@@ -28,17 +29,10 @@ pub(crate) fn wants(error: &Error, now: Amounts) -> Option<Amounts> {
 
 /// Says so in the Initialize log.
 pub(crate) fn tell(namespace: &str, events: &Events) {
-    let at_ms = Timestamp::now().as_millisecond();
-    // Where nobody listens nobody is told.
-    let _ = events.send(PodEvent {
-        at_ms: u64::try_from(at_ms).unwrap_or_default(),
-        container: None,
-        kind: EventKind::Normal,
-        reason: "LimitRange".to_owned(),
-        message: format!(
-            "the namespace {namespace} has a LimitRange: every container asks for the least that it allows"
-        ),
-    });
+    let message = format!(
+        "the namespace {namespace} has a LimitRange: every container asks for the least that it allows"
+    );
+    say(events, None, EventKind::Normal, "LimitRange", message);
 }
 
 /// A quantity as Kubernetes writes them (`k8s.io/apimachinery/pkg/api/resource`).

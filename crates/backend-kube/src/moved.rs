@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use driver::backend::{EventKind, Events, PodEvent};
-use k8s_openapi::jiff::Timestamp;
+use driver::backend::{EventKind, Events};
 use tokio::sync::watch;
 
+use crate::said::say;
 use crate::watch::Seen;
 
 /// The digests that an image may run by: its manifest's, and its index's where it has one. Empty: not known.
@@ -64,14 +64,14 @@ impl Resolved {
                 _ = seen.wait_for(|s| s.gone.is_some()) => None,
             };
             if let Some(message) = digests.and_then(|own| differs(&container, &image, &own, &ran)) {
-                let at_ms = Timestamp::now().as_millisecond();
-                let _ = events.send(PodEvent {
-                    at_ms: u64::try_from(at_ms).unwrap_or_default(),
-                    container: Some(container),
-                    kind: EventKind::Warning,
-                    reason: "ImageMoved".to_owned(),
+                let container = Some(container);
+                say(
+                    &events,
+                    container,
+                    EventKind::Warning,
+                    "ImageMoved",
                     message,
-                });
+                );
             }
         });
     }

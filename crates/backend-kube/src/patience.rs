@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
-use driver::backend::{EventKind, Events, Failure, FailureKind, PodEvent};
-use k8s_openapi::jiff::Timestamp;
+use driver::backend::{EventKind, Events, Failure, FailureKind};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
+
+use crate::said::say;
 
 /// The first wait before something is asked again; it doubles.
 const FIRST: Duration = Duration::from_millis(200);
@@ -163,15 +164,9 @@ impl Patience {
     }
 
     fn tell(&self, kind: EventKind, reason: &str, message: String) {
-        let Some(events) = &self.events else { return };
-        let at_ms = Timestamp::now().as_millisecond();
-        let _ = events.send(PodEvent {
-            at_ms: u64::try_from(at_ms).unwrap_or_default(),
-            container: None,
-            kind,
-            reason: reason.to_owned(),
-            message,
-        });
+        if let Some(events) = &self.events {
+            say(events, None, kind, reason, message);
+        }
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driver::backend::{EventKind, Events, Failure, ImageFacts, PodEvent};
-use k8s_openapi::jiff::Timestamp;
+use driver::backend::{EventKind, Events, Failure, ImageFacts};
 use pipeline::pod::Spec;
 use tokio::sync::watch;
+
+use crate::said::say;
 
 /// How long the preflight's answers are waited for. Without them every container gets a user.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,15 +79,7 @@ pub(crate) fn tell(namespace: &str, users: &BTreeMap<String, u32>, events: &Even
         message.push_str(&user.to_string());
         message.push_str(", where their images would run as root");
     }
-    let at_ms = Timestamp::now().as_millisecond();
-    // Who does not listen any more wants to know nothing.
-    let _ = events.send(PodEvent {
-        at_ms: u64::try_from(at_ms).unwrap_or_default(),
-        container: None,
-        kind: EventKind::Normal,
-        reason: "Restricted".to_owned(),
-        message,
-    });
+    say(events, None, EventKind::Normal, "Restricted", message);
 }
 
 /// A number other than root's; a name may be root by another name, so the kubelet refuses it.
