@@ -41,13 +41,19 @@ struct Awaited {
 struct Engine {
     router: Router,
     slices: OwnedFd,
-    /// Says when a slice or a socket appears. Made when something is first waited for.
+    /// Says when a slice or a socket appears. Made when something is first waited for, unless [`TOLD`] says it.
     appeared: Option<OwnedFd>,
+    told: bool,
     awaited: BTreeMap<u32, Awaited>,
     drivers: BTreeMap<u32, Peer>,
     addons: BTreeMap<u32, Peer>,
     next_driver: u32,
 }
+
+/// Says that a socket has appeared, where who makes the slices says so: one who has not blocked it yet ignores it, and looks later.
+///
+/// A kernel waits for some 15 ms when a process ends that watches a directory (`fsnotify_destroy_group`), and a pod with it.
+pub const TOLD: Signal = Signal::SIGURG;
 
 /// Where drivers come from.
 #[derive(Debug, Clone, Copy)]
@@ -61,15 +67,21 @@ pub enum Listen<'a> {
 }
 
 /// Serves until SIGTERM and what the pod's addons have to say then, until the one connection over standard input and output is over, or
-/// until no driver was there for `abandoned`.
-pub fn run(slices: &Path, listen: Listen<'_>, mut abandoned: Abandoned) -> io::Result<()> {
+/// until no driver was there for `abandoned`. Where `told`, [`TOLD`] says that something has appeared in the slices; else they are watched.
+pub fn run(
+    slices: &Path,
+    listen: Listen<'_>,
+    told: bool,
+    mut abandoned: Abandoned,
+) -> io::Result<()> {
     let mut signals = SigSet::empty();
+    signals.add(TOLD);
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGCHLD);
     signals.thread_block()?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut engine = Engine::new(slices)?;
+    let mut engine = Engine::new(slices, told)?;
     let listener = match listen {
         Listen::At(path) => {
             let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
@@ -121,7 +133,10 @@ pub fn run(slices: &Path, listen: Listen<'_>, mut abandoned: Abandoned) -> io::R
             match key {
                 Key::Signal => {
                     while let Ok(Some(signal)) = signals.read_signal() {
-                        ending |= signal.ssi_signo != Signal::SIGCHLD as u32;
+                        match signal.ssi_signo {
+                            number if number == TOLD as u32 => engine.appeared(),
+                            number => ending |= number != Signal::SIGCHLD as u32,
+                        }
                     }
                     // As the first process of a container it inherits the orphans of exec streams.
                     while let Ok(Some(_)) =
@@ -145,7 +160,7 @@ pub fn run(slices: &Path, listen: Listen<'_>, mut abandoned: Abandoned) -> io::R
 }
 
 impl Engine {
-    fn new(slices: &Path) -> io::Result<Self> {
+    fn new(slices: &Path, told: bool) -> io::Result<Self> {
         Ok(Engine {
             router: Router::new(),
             slices: socket::directory(slices).map_err(|error| {
@@ -155,6 +170,7 @@ impl Engine {
                 )
             })?,
             appeared: None,
+            told,
             awaited: BTreeMap::new(),
             drivers: BTreeMap::new(),
             addons: BTreeMap::new(),
@@ -244,7 +260,8 @@ impl Engine {
             self.router.handle(Event::Disconnected(id));
         }
         let mut gone = Vec::new();
-        for (&id, peer) in &mut self.addons {
+        // The newest first: a step that starts is waited for more than the settling of the one before it.
+        for (&id, peer) in self.addons.iter_mut().rev() {
             while peer.has_room()
                 && let Some(frame) = self.router.poll_addon(id)
             {
@@ -359,6 +376,7 @@ impl Engine {
         if awaited.slice.is_none() {
             match socket::subdirectory(self.slices.as_fd(), &awaited.container) {
                 Ok(slice) => awaited.slice = Some(slice),
+                Err(Errno::NOENT) if self.told => return Ok(None),
                 Err(Errno::NOENT) => {
                     watch(&mut self.appeared, &self.slices)?;
                     // It may have come between the look and the watch.
@@ -376,6 +394,7 @@ impl Engine {
         };
         match socket::connect(slice.as_fd(), SOCKET) {
             Ok(socket) => Ok(Some(socket)),
+            Err(Errno::NOENT) if self.told => Ok(None),
             Err(Errno::NOENT) => {
                 watch(&mut self.appeared, slice)?;
                 match socket::connect(slice.as_fd(), SOCKET) {

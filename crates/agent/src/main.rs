@@ -6,9 +6,13 @@ use std::process::ExitCode;
 use agent::abandoned::Abandoned;
 use agent::engine::Listen;
 
+/// musl's own gives every few freed bytes back to the kernel and asks for them again, at every frame and every start.
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 const USAGE: &str = "usage:
   stepyard-agent addon [--dir /addon] [--workspace /harness] [--run RUN] [--abandoned SECONDS] [--listening]
-  stepyard-agent lite-engine --slices DIR (--listen SOCKET | --listening | --stdio) [--abandoned SECONDS]
+  stepyard-agent lite-engine --slices DIR (--listen SOCKET | --listening | --stdio) [--told] [--abandoned SECONDS]
   stepyard-agent connect --socket SOCKET
   stepyard-agent copy DEST
   stepyard-agent pack DIR MOST
@@ -80,9 +84,10 @@ fn main() -> ExitCode {
             let words: Vec<_> = words.collect();
             let stdio = words.iter().any(|word| word == "--stdio");
             let listening = words.iter().any(|word| word == "--listening");
+            let told = words.iter().any(|word| word == "--told");
             let rest = words
                 .into_iter()
-                .filter(|word| word != "--stdio" && word != "--listening");
+                .filter(|word| word != "--stdio" && word != "--listening" && word != "--told");
             match options(rest, &["--slices", "--listen", "--abandoned"]) {
                 Ok([Some(slices), listen, seconds]) => {
                     let abandoned = match abandoned(seconds) {
@@ -100,7 +105,7 @@ fn main() -> ExitCode {
                             );
                         }
                     };
-                    agent::engine::run(&PathBuf::from(slices), listen, abandoned)
+                    agent::engine::run(&PathBuf::from(slices), listen, told, abandoned)
                 }
                 Ok(_) => return misuse("lite-engine needs --slices"),
                 Err(why) => return misuse(&why),

@@ -78,6 +78,10 @@ struct Addon {
     group: Option<Pid>,
     /// Where its output is read.
     output: Option<OwnedFd>,
+    /// Where the output of the first one will be written, made while it was waited for.
+    prepared: Option<process::Output>,
+    /// A step has been here.
+    begun: bool,
     /// Output of attempts that are over, held open by daemons: read and thrown away, so that they live on.
     leftovers: Vec<OwnedFd>,
     probing: Option<Probing>,
@@ -125,6 +129,8 @@ pub fn run(options: Options) -> io::Result<()> {
         child: None,
         group: None,
         output: None,
+        prepared: None,
+        begun: false,
         leftovers: Vec::new(),
         probing: None,
         attached: Attached::default(),
@@ -324,12 +330,16 @@ impl Addon {
         }
     }
 
-    /// The files of a step are made while it is waited for: that is not in the way between two steps.
+    /// What the first step needs is made while it is waited for: that is not in the way between two steps. Later it would be: the step
+    /// after this one, in another container, begins at that moment.
     fn lay_ahead(&mut self) {
         let greeted = self.next_peer > 0;
-        if greeted && !self.home.laid() && self.machine.is_idle() && process::alone() {
+        if greeted && !self.begun && !self.home.laid() && self.machine.is_idle() && process::alone()
+        {
             // What cannot be made is told when a step is to start.
             let _ = self.home.lay();
+            self.prepared = process::Output::new().ok();
+            process::look_ahead();
         }
     }
 
@@ -342,7 +352,12 @@ impl Addon {
         self.leftovers.clear();
         self.group = None;
         self.meter = Meter::start();
-        let started = self.home.lay().and_then(|()| process::start(launch));
+        self.begun = true;
+        let output = self.prepared.take();
+        let started = self
+            .home
+            .lay()
+            .and_then(|()| process::start(launch, output));
         match started {
             Ok((pid, output)) => {
                 self.child = Some(pid);

@@ -17,34 +17,83 @@ use super::spawn::{Program, Wiring};
 const PIPE: usize = 1024 * 1024;
 /// Where programs are looked for when no PATH is set, as the kernel's own first process has it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a dynamically linked program is loaded by and with, where the common C libraries have it.
+const LOADED: &[&str] = &[
+    "/etc/ld.so.cache",
+    #[cfg(target_arch = "x86_64")]
+    "/lib64/ld-linux-x86-64.so.2",
+    #[cfg(target_arch = "x86_64")]
+    "/lib/x86_64-linux-gnu/libc.so.6",
+    #[cfg(target_arch = "x86_64")]
+    "/lib/ld-musl-x86_64.so.1",
+    #[cfg(target_arch = "aarch64")]
+    "/lib/ld-linux-aarch64.so.1",
+    #[cfg(target_arch = "aarch64")]
+    "/lib/aarch64-linux-gnu/libc.so.6",
+    #[cfg(target_arch = "aarch64")]
+    "/lib/ld-musl-aarch64.so.1",
+];
 /// Bytes of the longest argument, and of the longest `NAME=value`, the NUL behind it aside (`MAX_ARG_STRLEN` of Linux).
 const LONGEST: usize = 128 * 1024 - 1;
 /// Milliseconds for what was killed to be gone before the next occupant starts; a process stuck in the kernel is left.
 const GONE_MS: u64 = 2_000;
 
-/// Starts the process in a group of its own, its output on one pipe. An error is in words for the user.
-pub(super) fn start(launch: &Launch) -> Result<(Pid, OwnedFd), String> {
-    let workdir = Path::new(&launch.workdir);
-    std::fs::create_dir_all(workdir).map_err(|error| {
-        format!(
-            "failed to make the working directory {}: {error}",
-            launch.workdir
-        )
-    })?;
-    let env = environment(&launch.env)?;
-    let (argv, _script) = in_memory(&launch.argv)
-        .map_err(|error| format!("failed to keep the script in memory: {error}"))?;
-    let program = prepare(&argv, &env)?;
-    let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
+/// The pipe of a step's output, both ends, and nothing for its input.
+#[derive(Debug)]
+pub(super) struct Output {
+    read: OwnedFd,
+    write: OwnedFd,
+    null: OwnedFd,
+}
+
+impl Output {
+    pub(super) fn new() -> io::Result<Self> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&read, true)?;
         // Where the user's quota of pipes is used up, the usual size does too.
         let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE);
-        Ok((read, write))
-    };
-    let (read, write) = pipe().map_err(|error| format!("failed to make a pipe: {error}"))?;
+        let null = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?
+            .into();
+        Ok(Self { read, write, null })
+    }
+}
+
+/// Has the kernel look up what most steps begin with. In a container's fresh root filesystem the first look at each directory takes
+/// as long as all else that is done here between two steps.
+pub(super) fn look_ahead() {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
+    for program in ["sh", "bash"] {
+        let _ = find(program, &path);
+    }
+    for file in LOADED {
+        let _ = std::fs::metadata(file);
+    }
+}
+
+/// Starts the process in a group of its own, its output on one pipe: the one that was made ahead, or a new one. An error is in words for
+/// the user.
+pub(super) fn start(launch: &Launch, output: Option<Output>) -> Result<(Pid, OwnedFd), String> {
+    let workdir = Path::new(&launch.workdir);
+    if !workdir.is_dir() {
+        std::fs::create_dir_all(workdir).map_err(|error| {
+            format!(
+                "failed to make the working directory {}: {error}",
+                launch.workdir
+            )
+        })?;
+    }
+    let env = environment(&launch.env)?;
+    let (argv, _script) = in_memory(&launch.argv)
+        .map_err(|error| format!("failed to keep the script in memory: {error}"))?;
+    let program = prepare(&argv, &env)?;
+    let output = output.map_or_else(Output::new, Ok);
+    let Output { read, write, null } =
+        output.map_err(|error| format!("failed to make a pipe: {error}"))?;
     let wiring = Wiring {
-        io: [None, Some(write.as_fd()), Some(write.as_fd())],
+        io: [Some(null.as_fd()), Some(write.as_fd()), Some(write.as_fd())],
         workdir: Some(workdir),
         group: true,
     };

@@ -83,10 +83,17 @@ impl Program {
             attr.set_pgroup(nix::unistd::Pid::from_raw(0))?;
         }
         attr.set_flags(flags)?;
-        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let mut null = None;
         let mut actions = PosixSpawnFileActions::init()?;
         for (number, fd) in (0..).zip(wiring.io) {
-            actions.add_dup2(fd.map_or(null.as_raw_fd(), |fd| fd.as_raw_fd()), number)?;
+            let fd = match (fd, &null) {
+                (Some(fd), _) => fd.as_raw_fd(),
+                (None, Some(null)) => File::as_raw_fd(null),
+                (None, None) => null
+                    .insert(File::options().read(true).write(true).open("/dev/null")?)
+                    .as_raw_fd(),
+            };
+            actions.add_dup2(fd, number)?;
         }
         let inside = wiring.workdir.map(Inside::enter).transpose()?;
         let pid = posix_spawn(path.as_c_str(), &actions, &attr, &argv, &env);

@@ -46,8 +46,9 @@ pub(crate) fn learn() {
     root::submounts();
 }
 
-/// Makes the directories of a container.
-pub(crate) fn prepare(pod: &Pod, name: &str) -> Result<(), Failure> {
+/// Makes the directories of a container, and the socket that its addon will listen on. Drivers may connect from now on: they wait in its
+/// queue until the addon is there.
+pub(crate) fn prepare(pod: &Pod, name: &str) -> Result<File, Failure> {
     let open = |dir: &Path, mode: u32| {
         fs::create_dir_all(dir)?;
         fs::set_permissions(dir, fs::Permissions::from_mode(mode))
@@ -60,15 +61,24 @@ pub(crate) fn prepare(pod: &Pod, name: &str) -> Result<(), Failure> {
         }
         fs::create_dir_all(work.join("root"))
     })();
-    made.map_err(|e: std::io::Error| crate::keeper::failed("make the container's directories", &e))
+    made.map_err(|e: std::io::Error| {
+        crate::keeper::failed("make the container's directories", &e)
+    })?;
+    listen(&pod.slice(name)).map_err(|e| failed("listen for the driver", &e))
 }
 
 /// Builds the container around this process and becomes its addon. Does not return.
-pub(crate) fn become_container(pod: &Pod, plan: &Container, groups: &[Own], told: &OwnedFd) -> ! {
+pub(crate) fn become_container(
+    pod: &Pod,
+    plan: &Container,
+    groups: &[Own],
+    listener: &File,
+    told: &OwnedFd,
+) -> ! {
     let mut talk = Talk {
         to: told.try_clone().ok().map(File::from),
     };
-    let failure = match build(pod, plan, groups, &mut talk) {
+    let failure = match build(pod, plan, groups, listener, &mut talk) {
         Ok(never) => match never {},
         Err(mut failure) => {
             failure.container = Some(plan.name.clone());
@@ -118,6 +128,7 @@ fn build(
     pod: &Pod,
     plan: &Container,
     groups: &[Own],
+    listener: &File,
     talk: &mut Talk,
 ) -> Result<std::convert::Infallible, Failure> {
     for own in groups {
@@ -135,7 +146,6 @@ fn build(
         let _ = unshare(CloneFlags::CLONE_NEWCGROUP);
     }
     let dir = pod.work(&plan.name);
-    let listener = listen(pod, plan).map_err(|e| failed("listen for the driver", &e))?;
     let spool = spool(pod, plan).map_err(|e| failed("make the container's spool", &e))?;
     let top = root::mount(pod, plan, privileged, talk)?;
     mounts::all(pod, plan, groups, &top, talk).map_err(|e| unfit(e, plan))?;
@@ -162,7 +172,7 @@ fn build(
         .open("/addon/tmp/agent.log")
         .or_else(|_| null.try_clone())
         .map_err(|e| failed("open the addon's log", &e))?;
-    for (fd, to) in [(&listener, 0), (&spool, 1), (&log, 2)] {
+    for (fd, to) in [(listener, 0), (&spool, 1), (&log, 2)] {
         dup(fd, to)?;
     }
     nix::unistd::chdir(pipeline::pod::WORKSPACE).map_err(|e| failed("enter /harness", &e))?;
@@ -185,10 +195,9 @@ fn build(
     }
 }
 
-/// The addon's socket in its slice. Drivers may connect from now on: they wait in its queue until the addon is there.
-fn listen(pod: &Pod, plan: &Container) -> std::io::Result<File> {
-    let slice = pod.slice(&plan.name);
-    let (_dir, path) = crate::store::near(&slice, "socket")?;
+/// The addon's socket in its slice.
+fn listen(slice: &Path) -> std::io::Result<File> {
+    let (_dir, path) = crate::store::near(slice, "socket")?;
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
     Ok(File::from(OwnedFd::from(listener)))

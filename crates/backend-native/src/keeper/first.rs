@@ -210,6 +210,7 @@ impl<'a> First<'a> {
         let child = Command::new(&self.pod.agent)
             .arg("lite-engine")
             .arg("--listening")
+            .arg("--told")
             .arg("--slices")
             .arg(self.pod.slices())
             .env_clear()
@@ -507,7 +508,7 @@ impl<'a> First<'a> {
         let own = self
             .cgroups
             .own(&plan.name, &plan.resources, &mut state.warnings);
-        container::prepare(self.pod, &plan.name)?;
+        let listener = container::prepare(self.pod, &plan.name)?;
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
             .map_err(|e| failed("create a pipe", &e))?;
         let flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID;
@@ -515,11 +516,15 @@ impl<'a> First<'a> {
             Ok(Some(pid)) => {
                 state.pid = Some(pid);
                 state.build = Some(read.into());
+                // A driver may have asked for it already. A router that comes later looks by itself.
+                if let Some(router) = self.router {
+                    let _ = kill(router, agent::engine::TOLD);
+                }
                 Ok(())
             }
             Ok(None) => {
                 drop(read);
-                container::become_container(self.pod, plan, &own, &write)
+                container::become_container(self.pod, plan, &own, &listener, &write)
             }
             Err(e) => Err(failed("create the container's namespaces", &e)),
         }

@@ -39,10 +39,14 @@ impl Drop for WayOut {
 
 /// Opens the way out of the network namespace of `pid`, or says why there is none.
 pub(super) fn open(pid: Pid, user: bool, warnings: &mut Vec<String>) -> Option<WayOut> {
-    // Of two that are started at one time, one ends by itself now and then.
-    match start(pid, user).or_else(|_| start(pid, user)) {
+    let way = match start(pid, user) {
+        // Of two that are started at one time, one ends by itself now and then.
+        Err(Refused::Ended(_)) => start(pid, user),
+        other => other,
+    };
+    match way {
         Ok(way) => Some(way),
-        Err(why) => {
+        Err(Refused::NotThere(why) | Refused::Ended(why)) => {
             warnings.push(format!(
                 "the pod has a private network with no way out: {why}; its containers reach each other on localhost only \
                  (`--network host` gives them this machine's network)"
@@ -52,12 +56,26 @@ pub(super) fn open(pid: Pid, user: bool, warnings: &mut Vec<String>) -> Option<W
     }
 }
 
-fn start(pid: Pid, user: bool) -> Result<WayOut, String> {
+/// Why there is none.
+enum Refused {
+    /// This machine cannot have one.
+    NotThere(String),
+    /// It did not come about, or ended before it was ready.
+    Ended(String),
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Self {
+        Self::Ended(why)
+    }
+}
+
+fn start(pid: Pid, user: bool) -> Result<WayOut, Refused> {
     let tun = "/dev/net/tun";
     if nix::unistd::access(tun, AccessFlags::R_OK | AccessFlags::W_OK).is_err() {
-        return Err(format!(
+        return Err(Refused::NotThere(format!(
             "{tun} is not there, or closed to this user (`chmod 666 {tun}` as root opens it)"
-        ));
+        )));
     }
     let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| e.to_string());
     let (ready, tell) = pipe()?;
@@ -83,10 +101,10 @@ fn start(pid: Pid, user: bool) -> Result<WayOut, String> {
         .stderr(said.try_clone().map_or_else(|_| Stdio::null(), Into::into))
         .spawn()
         .map_err(|e| match e.kind() {
-            ErrorKind::NotFound => {
-                "slirp4netns is not installed (apt-get install slirp4netns)".to_owned()
-            }
-            _ => format!("slirp4netns does not start ({e})"),
+            ErrorKind::NotFound => Refused::NotThere(
+                "slirp4netns is not installed (apt-get install slirp4netns)".to_owned(),
+            ),
+            _ => Refused::Ended(format!("slirp4netns does not start ({e})")),
         })?;
     drop((tell, watched));
     let way = WayOut {
@@ -102,9 +120,9 @@ fn start(pid: Pid, user: bool) -> Result<WayOut, String> {
             let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
             // Its last line says only that a child of it failed.
             let lines: Vec<&str> = text.lines().map(str::trim).collect();
-            match lines.join("; ").trim_matches([';', ' ']) {
+            Refused::Ended(match lines.join("; ").trim_matches([';', ' ']) {
                 "" => "slirp4netns ended without a word".to_owned(),
                 all => format!("slirp4netns ended: {all}"),
-            }
+            })
         })
 }
