@@ -139,7 +139,7 @@ struct Shell {
     logs: Logs,
     reports: Reports,
     observer: Observer,
-    /// Notices that the owner has no room for.
+    /// Notices that the owner has not got yet.
     backlog: VecDeque<Notice>,
     /// All tasks end with the run.
     tasks: JoinSet<()>,
@@ -184,6 +184,7 @@ impl Shell {
                 }
                 return Ok(outcome);
             }
+            self.pass_on();
             let timer = self.timer.map(|at| self.clock.until(at));
             let slow = self.backlog.len() >= OBSERVER_DEPTH;
             let event = tokio::select! {
@@ -230,6 +231,12 @@ impl Shell {
 
     /// Does all that the machine wants; the outcome once the run is over.
     fn perform(&mut self) -> Result<Option<Outcome>, Error> {
+        let done = self.act();
+        self.pass_on();
+        done
+    }
+
+    fn act(&mut self) -> Result<Option<Outcome>, Error> {
         while let Some(action) = self.core.poll() {
             match action {
                 Action::Commit(number, events) => {
@@ -661,12 +668,21 @@ impl Shell {
     }
 
     fn tell(&mut self, notice: Notice) {
-        if !self.backlog.is_empty() {
-            self.backlog.push_back(notice);
-            return;
-        }
-        if let Err(mpsc::error::TrySendError::Full(notice)) = self.observer.try_send(notice) {
-            self.backlog.push_back(notice);
+        self.backlog.push_back(notice);
+    }
+
+    /// Gives the owner what there is room for: all that was told at once wakes it once.
+    fn pass_on(&mut self) {
+        while let Some(notice) = self.backlog.pop_front() {
+            match self.observer.try_send(notice) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(notice)) => {
+                    self.backlog.push_front(notice);
+                    return;
+                }
+                // Nobody listens any more.
+                Err(mpsc::error::TrySendError::Closed(_)) => self.backlog.clear(),
+            }
         }
     }
 }

@@ -72,6 +72,25 @@ impl Group {
         self.attended.iter().filter_map(known)
     }
 
+    /// Something may be due of this container.
+    pub(super) fn attend_to(&mut self, container: &str) {
+        if !self.attended.contains(container) {
+            self.attended.insert(container.to_owned());
+        }
+    }
+
+    /// Those of which nothing is due are not looked at again until something happens to them.
+    pub(super) fn leave_alone(&mut self) {
+        let containers = &self.containers;
+        self.attended.retain(|name| {
+            containers.get(name).is_some_and(|container| {
+                container.asked
+                    && container.wish != Wish::LetGo
+                    && !(container.channel.is_some() && container.session.rests())
+            })
+        });
+    }
+
     /// A welcome came: tries are counted from here again.
     pub(super) fn welcomed(&mut self, container: &str) {
         self.link_tries = 0;
@@ -106,16 +125,18 @@ impl Core {
         let Some(entry) = self.groups.get_mut(group) else {
             return;
         };
-        let at = match entry.containers.get_mut(container) {
-            Some(known) if known.asked && matches!(known.wish, Wish::Needed | Wish::Used) => return,
-            Some(known) => {
-                known.wish = Wish::Needed;
-                entry.attended.insert(container.to_owned());
-                known.at
-            }
-            None => return,
+        let Some(known) = entry.containers.get_mut(container) else {
+            return;
         };
-        self.ask_for(group, at..at + 1);
+        let at = known.at;
+        let new = !(known.asked && matches!(known.wish, Wish::Needed | Wish::Used));
+        if new {
+            known.wish = Wish::Needed;
+        }
+        entry.attend_to(container);
+        if new {
+            self.ask_for(group, at..at + 1);
+        }
     }
 
     /// Asks for the containers of the steps behind this one, once. Where a step was just handed over to, only when it runs: making a
@@ -184,19 +205,19 @@ impl Core {
         let Some(entry) = self.groups.get_mut(group) else {
             return;
         };
-        entry.attended.retain(|name| {
-            if let Some(container) = entry.containers.get_mut(name)
+        let (containers, out) = (&mut entry.containers, &mut self.out);
+        entry.by_channel.retain(|channel, name| {
+            if let Some(container) = containers.get_mut(name)
                 && container.wish == Wish::Used
                 && container.session.rests()
                 && !used.contains(name)
-                && let Some(channel) = container.channel.take()
             {
+                container.channel = None;
                 container.wish = Wish::LetGo;
                 container.session.cut();
-                entry.by_channel.remove(&channel);
-                self.out.push_back(Action::Send {
+                out.push_back(Action::Send {
                     connection,
-                    channel,
+                    channel: *channel,
                     frame: Frame::Close("not needed any more".to_owned()),
                 });
                 return false;
@@ -287,9 +308,11 @@ impl Core {
         container.session.cut();
         container.tries += 1;
         container.again_ms = now_ms + backoff(container.tries);
-        if container.up.is_none() {
+        let (up, tries) = (container.up.is_some(), container.tries);
+        entry.attend_to(name);
+        if !up {
             // It is still being made: what becomes of that is told by who makes it.
-        } else if container.tries >= CHANNEL_TRIES {
+        } else if tries >= CHANNEL_TRIES {
             let failure =
                 engine::classify::infrastructure(format!("the container {name} is gone: {why}"));
             let pod = entry.pod.name.clone();

@@ -46,7 +46,7 @@ pub(super) struct Group {
     /// Whose channel it is, of those that are open or being opened.
     pub(super) by_channel: BTreeMap<u32, String>,
     pub(super) containers: BTreeMap<String, Container>,
-    /// Those of which something may be due: asked for, and not let go. A group of a thousand steps has few of them at any time.
+    /// Those of which something may be due: a group of a thousand steps has few of them at any time.
     pub(super) attended: BTreeSet<String>,
     pub(super) delete: Ask,
     pub(super) delete_tries: u32,
@@ -468,6 +468,9 @@ impl Core {
         for group in groups {
             self.open_channels(&group, now_ms);
             self.tend_records(&group, now_ms);
+            if let Some(entry) = self.groups.get_mut(&group) {
+                entry.leave_alone();
+            }
         }
     }
 

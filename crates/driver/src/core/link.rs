@@ -74,7 +74,9 @@ impl Group {
             again_ms: now_ms + backoff(self.link_tries),
         };
         self.link_tries += 1;
-        self.by_channel.clear();
+        for container in std::mem::take(&mut self.by_channel).into_values() {
+            self.attended.insert(container);
+        }
         for container in self.containers.values_mut() {
             container.channel = None;
             container.session.cut();

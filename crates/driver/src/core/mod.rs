@@ -545,6 +545,8 @@ impl Core {
         if self.over {
             return;
         }
+        let asked = self.asked;
+        let mut quiet = false;
         match event {
             Event::Committed(number) => self.done = self.done.max(number),
             Event::Preflighted {
@@ -565,7 +567,7 @@ impl Core {
                 connection,
                 channel,
                 frame,
-            } => self.frame(connection, channel, frame, now_ms),
+            } => quiet = self.frame(connection, channel, frame, now_ms),
             Event::Gone {
                 group,
                 pod,
@@ -583,7 +585,7 @@ impl Core {
                 step,
                 attempt,
                 offset,
-            } => self.stored(&step, attempt, offset, now_ms),
+            } => quiet = self.stored(&step, attempt, offset, now_ms),
             Event::Unkept { group, why } => self.unkept(&group, &why, now_ms),
             Event::Fetched {
                 group,
@@ -605,7 +607,10 @@ impl Core {
                 ask,
             } => self.hear(number, by, executor, ask, now_ms),
         }
-        self.reconcile(now_ms);
+        // Output on its way changes nothing of what is wanted: a look at that for each line would be in the way of what comes behind it.
+        if !quiet || self.asked != asked {
+            self.reconcile(now_ms);
+        }
     }
 
     /// Lets the engine decide, and asks for the commit of what it did.

@@ -72,19 +72,22 @@ impl Core {
         self.tend_records(group, now_ms);
     }
 
-    /// The shell has stored output.
-    pub(super) fn stored(&mut self, step: &NodeId, attempt: u32, offset: u64, now_ms: u64) {
+    /// The shell has stored output. The answer is whether nothing follows from that: no record waits for it.
+    pub(super) fn stored(&mut self, step: &NodeId, attempt: u32, offset: u64, now_ms: u64) -> bool {
         let Some(log) = self.logs.get_mut(&(step.clone(), attempt)) else {
-            return;
+            return true;
         };
         log.stored = log.stored.max(offset);
         let (stored, due) = (log.stored, log.stored >= log.acked + STEP);
         let Some((group, container)) = self.whereabouts(step) else {
-            return;
+            return true;
         };
+        let Some(session) = self.session(&group, &container) else {
+            return true;
+        };
+        let waits = session.pending.is_some();
         // On a channel that is only being opened the hello says it.
-        let greeted = self.session(&group, &container).is_some_and(|s| s.greeted);
-        if due && greeted {
+        if due && session.greeted {
             if let Some(log) = self.logs.get_mut(&(step.clone(), attempt)) {
                 log.acked = stored;
             }
@@ -94,7 +97,10 @@ impl Core {
             };
             self.request(&group, &container, &acked);
         }
-        self.tend_records(&group, now_ms);
+        if waits {
+            self.tend_records(&group, now_ms);
+        }
+        !waits
     }
 
     /// Brings pending records to their application: flush, collect, apply; and settles what is committed.
@@ -225,7 +231,17 @@ impl Core {
         step: &NodeId,
         now_ms: u64,
     ) -> bool {
-        let globs = self.planner.reports(step, &self.facts);
+        let Some(session) = self.session(group, container) else {
+            return true;
+        };
+        let attempt = session.pending.as_ref().map(|own| &own.record.attempt);
+        let known = session.reports.as_ref();
+        let known = known.filter(|(of, _)| attempt.is_some_and(|own| own == of));
+        let globs = match known {
+            Some((_, globs)) => globs.clone(),
+            // It was started by a driver before this one.
+            None => self.planner.reports(step, &self.facts),
+        };
         if globs.is_empty() {
             return true;
         }

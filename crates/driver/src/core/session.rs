@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) moving: Option<Moving>,
     /// Resolved for the attempt that is to start next. Kept over connections.
     pub(super) start: Option<Box<Start>>,
+    /// Where this attempt's reports are, found out while it runs: its end is the next step's start. Kept over connections.
+    pub(super) reports: Option<(Attempt, Vec<String>)>,
     /// Received, not applied yet: output or files are missing. Kept over connections.
     pub(super) pending: Option<Pending>,
     /// Records of attempts that are over: to be settled once all is committed.
@@ -77,8 +79,11 @@ impl Session {
 }
 
 impl Core {
+    /// What is done to a conversation may leave something to do: its container is attended to.
     pub(super) fn session(&mut self, group: &NodeId, container: &str) -> Option<&mut Session> {
-        let container = self.groups.get_mut(group)?.containers.get_mut(container)?;
+        let entry = self.groups.get_mut(group)?;
+        entry.attend_to(container);
+        let container = entry.containers.get_mut(container)?;
         Some(&mut container.session)
     }
 
@@ -129,7 +134,14 @@ impl Core {
         })
     }
 
-    pub(super) fn frame(&mut self, connection: u32, channel: u32, frame: Frame, now_ms: u64) {
+    /// A frame came. The answer is whether it was output, or a record that waits for the store: nothing follows from these yet.
+    pub(super) fn frame(
+        &mut self,
+        connection: u32,
+        channel: u32,
+        frame: Frame,
+        now_ms: u64,
+    ) -> bool {
         self.heard(connection);
         if frame == Frame::Ping {
             let frame = Frame::Pong;
@@ -138,7 +150,7 @@ impl Core {
                 channel,
                 frame,
             });
-            return;
+            return false;
         }
         let Some((group, container)) = self.groups.iter().find_map(|(group, entry)| {
             if entry.connection() != Some(connection) {
@@ -146,15 +158,23 @@ impl Core {
             }
             Some((group.clone(), entry.on_channel(channel)?.clone()))
         }) else {
-            return;
+            return false;
         };
+        let mut quiet = false;
         match frame {
             Frame::Opened => self.hello(&group, &container),
             Frame::Close(why) => self.closed(&group, &container, &why, now_ms),
             Frame::Message(body) => {
                 let length = body.len() as u64;
                 match Report::from_bytes(&body) {
-                    Ok(report) => self.report(&group, &container, report, now_ms),
+                    Ok(report) => {
+                        let output = matches!(report, Report::Output { .. });
+                        let record = matches!(report, Report::Finished(_));
+                        self.report(&group, &container, report, now_ms);
+                        let waits = |session: &mut Session| session.pending.is_some();
+                        quiet =
+                            output || record && self.session(&group, &container).is_some_and(waits);
+                    }
                     Err(error) => self.out.push_back(Action::Warn(format!(
                         "the addon of {container} sent what cannot be read: {error}"
                     ))),
@@ -163,6 +183,7 @@ impl Core {
             }
             Frame::Open(_) | Frame::Credit(_) | Frame::Ping | Frame::Pong => {}
         }
+        quiet
     }
 
     fn hello(&mut self, group: &NodeId, container: &str) {
@@ -200,11 +221,15 @@ impl Core {
             Report::Started { attempt, at_ms } => {
                 let step = NodeId(attempt.step.clone());
                 if self.runs(&attempt) {
+                    let globs = self.planner.reports(&step, &self.facts);
                     let input = Input::Started {
                         step,
                         attempt: attempt.number,
                         started_ms: at_ms,
                     };
+                    if let Some(session) = self.session(group, container) {
+                        session.reports = Some((attempt, globs));
+                    }
                     self.decide(input, now_ms);
                 }
             }
