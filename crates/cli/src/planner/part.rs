@@ -94,8 +94,15 @@ impl Part {
         children: impl Fn(&Written<'m>) -> Vec<Written<'m>>,
         names: bool,
     ) -> bool {
+        let Some((target, _)) = self.target() else {
+            return false;
+        };
         way.windows(2).any(|pair| {
             let [parent, child] = pair else { return false };
+            // The children of a large group are not made for nothing.
+            if parent.id == target.id || !leads_to(parent, target, names) {
+                return false;
+            }
             let all = children(parent);
             let at = all.iter().position(|own| own.place.id == child.place.id);
             let skips = self.skips(parent, &all, names);

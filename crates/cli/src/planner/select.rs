@@ -83,6 +83,9 @@ impl Part {
 
     /// A place of the text is not run.
     fn leaves_out_written(&self, pipeline: &Pipeline, place: &Place<'_>) -> bool {
+        if self.target().is_none() {
+            return false;
+        }
         let way = Place::way(pipeline, &place.id).unwrap_or_default();
         let way: Vec<_> = way.into_iter().map(as_written).collect();
         self.leaves_out(&way, |at| at.children(at.place.children()), false)
