@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::measure::{Bench, done, median, ms, quantile, times};
 use super::{Row, texts, watch};
-use crate::command::{target, which};
+use crate::command::{Cmd, target, which};
 use crate::registry::{Registry, free_port};
 use crate::{images, machine};
 
@@ -79,84 +79,158 @@ pub(crate) fn validate(bench: &Bench) -> Result<Vec<Row>> {
     }])
 }
 
-/// From the end of a step's process to the start of the next one's, in one group. Each step is a bash that prints the time, works for
-/// a little and prints the time again; what bash takes to get to the first is measured beside it, before and after, and taken off.
-/// Beside it the same with steps that end at once: there every step waits for its container to be made, which takes both processors.
-pub(crate) fn hand_over(bench: &Bench) -> Result<Vec<Row>> {
-    let stamp = "echo \"at $EPOCHREALTIME\"";
-    let start_of_bash = || -> Result<Vec<Duration>> {
-        (0..200)
-            .map(|_| {
-                let began = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-                let mut bash = Command::new("bash");
-                bash.args(["-c", stamp]).stdin(Stdio::null());
-                let (_, out) = done(&mut bash)?;
-                let at = stamps(&String::from_utf8_lossy(&out.stdout));
-                let at = at
-                    .first()
-                    .context("bash printed no time: it is older than 5.0")?;
-                Ok(at.saturating_sub(began))
-            })
-            .collect()
+/// A step's process that does nothing but say when it began and when it is about to end, for as little as a process costs: into a file,
+/// or where none is named on its standard output.
+const STAMPS: &str = r#"
+use std::fs::File;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+fn now() -> String {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    format!("at {}.{:06}\n", at.as_secs(), at.subsec_micros())
+}
+
+fn main() {
+    let began = now();
+    let words: Vec<String> = std::env::args().collect();
+    let mut to: Box<dyn Write> = match words.get(2) {
+        Some(path) => Box::new(File::options().create(true).append(true).open(path).unwrap()),
+        None => Box::new(std::io::stdout()),
     };
+    to.write_all(began.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(words[1].parse().unwrap()));
+    to.write_all(now().as_bytes()).unwrap();
+    to.flush().unwrap();
+}
+"#;
+
+/// Compiles [`STAMPS`], where a container of this machine's own root filesystem finds it.
+fn stamping() -> Result<String> {
+    let dir = target().join("bench");
+    std::fs::create_dir_all(&dir)?;
+    let (source, program) = (dir.join("stamps.rs"), dir.join("stamps"));
+    std::fs::write(&source, STAMPS)?;
+    let musl = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    Cmd::new("rustc")
+        .args(["--edition", "2024", "-O", "-C", "panic=abort", "--target"])
+        .arg(&musl)
+        .arg("-o")
+        .arg(&program)
+        .arg(&source)
+        .run()?;
+    Ok(program.to_string_lossy().into_owned())
+}
+
+/// From the end of a step's process to the start of the next one's, in one group. Each step is a static program that notes when it began
+/// and when it is about to end; what it takes from its execution to the first and from the second to its end is measured beside it,
+/// before and after, and taken off. Beside it the same where the last thing that a step does is to print a line, which is on its way when
+/// the end comes, and with steps that end at once: there every step waits for its container to be made, which takes both processors.
+pub(crate) fn hand_over(bench: &Bench) -> Result<Vec<Row>> {
+    const NOTES: &str = "/dev/shm/stamps";
+    let program = stamping()?;
+    let here = "/dev/shm/stepyard-bench-stamps".to_owned();
     // Half and most of the times from a step's last stamp to the first one of the next step.
-    let gaps = |name: &str, work: &str| -> Result<(Duration, Duration, Duration)> {
-        let script = format!("{stamp}\n{work}\n{stamp}");
-        let text = texts::pipeline("host:/", &vec![("Bash", script); STEPS]);
+    let gaps = |name: &str, millis: &str, noted: bool| -> Result<(Duration, Duration, String)> {
+        let mut words = vec![millis];
+        let mut last = None;
+        let mut alone = vec!["0"];
+        if noted {
+            words.push(NOTES);
+            last = Some(format!("cat {NOTES}"));
+            alone.push(&here);
+        }
+        let entrypoint: Vec<_> = std::iter::once(&*program).chain(words).collect();
+        let text = texts::plugins("host:/", &entrypoint, STEPS, last);
         let file = bench.file(name, &text)?;
-        let mut floor = start_of_bash()?;
+        let mut floor = by_itself(&program, &alone, noted.then_some(&*here))?;
         let (_, out) = done(
             bench
                 .stepyard("state")
                 .args(["run", "--output", "plain"])
                 .arg(&file),
         )?;
-        floor.extend(start_of_bash()?);
+        floor.extend(by_itself(&program, &alone, noted.then_some(&*here))?);
         let floor = median(&floor);
         let mut at = stamps(&String::from_utf8_lossy(&out.stdout));
         // Lines of different steps may come in another order than they were printed in.
         at.sort();
         ensure!(
             at.len() == 2 * STEPS,
-            "{STEPS} steps printed {} times",
+            "{STEPS} steps noted {} times",
             at.len()
         );
         let gaps: Vec<Duration> = at[1..at.len() - 1]
             .chunks(2)
             .map(|pair| pair[1].saturating_sub(pair[0]).saturating_sub(floor))
             .collect();
-        Ok((quantile(&gaps, 0.5), quantile(&gaps, 0.99), floor))
-    };
-    let row = |(half, most, floor): (Duration, Duration, Duration)| {
-        format!(
-            "p50 {}, p99 {} over {STEPS} steps (start of bash, {}, taken off)",
+        let (half, most) = (quantile(&gaps, 0.5), quantile(&gaps, 0.99));
+        let told = format!(
+            "p50 {}, p99 {} over {STEPS} steps (the program's own start and end, {}, taken off)",
             ms(half),
             ms(most),
             ms(floor)
-        )
+        );
+        Ok((half, most, told))
     };
-    let working = gaps("handover.yaml", "sleep 0.02")?;
-    let idle = gaps("handover-at-once.yaml", ":")?;
+    let row = |what, (half, most, here)| Row {
+        what,
+        reach: "p50 ≤ 1 ms, p99 ≤ 5 ms",
+        here,
+        good: Some(below(half, 1.0) && below(most, 5.0)),
+    };
+    let silent = gaps("handover.yaml", "20", true)?;
+    let printing = gaps("handover-printing.yaml", "20", false)?;
+    let (_, _, idle) = gaps("handover-at-once.yaml", "0", true)?;
     Ok(vec![
-        Row {
-            what: "hand-over from step to step, one group, steps of 20 ms",
-            reach: "p50 ≤ 1 ms, p99 ≤ 5 ms",
-            here: row(working),
-            good: Some(below(working.0, 1.0) && below(working.1, 5.0)),
-        },
+        row(
+            "hand-over from step to step, one group, steps of 20 ms",
+            silent,
+        ),
+        row("the same, a line printed right before the end", printing),
         Row {
             what: "the same, steps that end at once",
             reach: "(a container is made for each)",
-            here: row(idle),
+            here: idle,
             good: None,
         },
     ])
 }
 
+/// What 200 runs of it take from their execution to the first stamp and from the second to their end: into this file, or printed.
+fn by_itself(program: &str, words: &[&str], file: Option<&str>) -> Result<Vec<Duration>> {
+    let since = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    (0..200)
+        .map(|_| {
+            if let Some(file) = file {
+                std::fs::write(file, "")?;
+            }
+            let mut command = Command::new(program);
+            command
+                .args(words)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped());
+            // That this returns says that it has been executed.
+            let child = command.spawn()?;
+            let began = since()?;
+            let out = child.wait_with_output()?;
+            let ended = since()?;
+            let noted = match file {
+                Some(file) => std::fs::read(file)?,
+                None => out.stdout,
+            };
+            let [first, last] = stamps(&String::from_utf8_lossy(&noted))[..] else {
+                anyhow::bail!("{program} noted no two times");
+            };
+            Ok(first.saturating_sub(began) + ended.saturating_sub(last))
+        })
+        .collect()
+}
+
 /// The times that steps printed as `at SECONDS.MICROSECONDS`.
 fn stamps(text: &str) -> Vec<Duration> {
     text.lines()
-        .filter_map(|l| l.split("at ").last()?.trim().split_once(['.', ',']))
+        .filter_map(|l| l.split("at ").last()?.trim().split_once('.'))
         .filter_map(|(s, us)| {
             Some(Duration::new(
                 s.parse().ok()?,

@@ -4,18 +4,43 @@ use std::fmt::Write as _;
 
 /// A pipeline with one containerized group; each step is its shell and its command.
 pub(crate) fn pipeline(image: &str, steps: &[(&str, String)]) -> String {
+    let specs = steps.iter().map(|(shell, command)| {
+        let command = serde_json::Value::from(command.as_str());
+        (
+            "Run",
+            format!("shell: {shell}\n                          command: {command}"),
+        )
+    });
+    group(image, specs)
+}
+
+/// So many steps that are this program, with no shell before it, and last a command.
+pub(crate) fn plugins(
+    image: &str,
+    entrypoint: &[&str],
+    steps: usize,
+    last: Option<String>,
+) -> String {
+    let entrypoint = format!("entrypoint: {}", serde_json::Value::from(entrypoint));
+    let last = last.map(|command| ("Run", format!("command: {command}")));
+    group(
+        image,
+        std::iter::repeat_n(("Plugin", entrypoint), steps).chain(last),
+    )
+}
+
+fn group(image: &str, steps: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let mut text = String::from(
         "pipeline:\n  identifier: bench\n  name: bench\n  stages:\n    - stage:\n        identifier: s\n        name: s\n        type: Custom\n        \
          spec:\n          execution:\n            steps:\n              - stepGroup:\n                  identifier: g\n                  name: g\n                  \
          stepGroupInfra: {type: KubernetesDirect, spec: {connectorRef: account.cluster, namespace: builds}}\n                  steps:\n",
     );
-    for (i, (shell, command)) in steps.iter().enumerate() {
+    for (i, (kind, spec)) in steps.into_iter().enumerate() {
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "                    - step:\n                        identifier: n{i}\n                        name: n{i}\n                        type: Run\n                        \
-             spec:\n                          image: {image}\n                          shell: {shell}\n                          command: {}\n",
-            serde_json::Value::from(command.as_str())
+            "                    - step:\n                        identifier: n{i}\n                        name: n{i}\n                        type: {kind}\n                        \
+             spec:\n                          image: {image}\n                          {spec}\n"
         );
     }
     text
