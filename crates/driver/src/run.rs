@@ -184,7 +184,6 @@ impl Shell {
                 }
                 return Ok(outcome);
             }
-            self.pass_on();
             let timer = self.timer.map(|at| self.clock.until(at));
             let slow = self.backlog.len() >= OBSERVER_DEPTH;
             let event = tokio::select! {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -83,17 +83,15 @@ impl Program {
             attr.set_pgroup(nix::unistd::Pid::from_raw(0))?;
         }
         attr.set_flags(flags)?;
-        let mut null = None;
+        let null = || File::options().read(true).write(true).open("/dev/null");
+        let lacks = wiring.io.iter().any(Option::is_none);
+        let null = lacks.then(null).transpose()?;
+        let null = null.as_ref().map(File::as_fd);
         let mut actions = PosixSpawnFileActions::init()?;
         for (number, fd) in (0..).zip(wiring.io) {
-            let fd = match (fd, &null) {
-                (Some(fd), _) => fd.as_raw_fd(),
-                (None, Some(null)) => File::as_raw_fd(null),
-                (None, None) => null
-                    .insert(File::options().read(true).write(true).open("/dev/null")?)
-                    .as_raw_fd(),
-            };
-            actions.add_dup2(fd, number)?;
+            if let Some(fd) = fd.or(null) {
+                actions.add_dup2(fd.as_raw_fd(), number)?;
+            }
         }
         let inside = wiring.workdir.map(Inside::enter).transpose()?;
         let pid = posix_spawn(path.as_c_str(), &actions, &attr, &argv, &env);

@@ -125,18 +125,16 @@ impl Core {
         let Some(entry) = self.groups.get_mut(group) else {
             return;
         };
-        let Some(known) = entry.containers.get_mut(container) else {
-            return;
-        };
-        let at = known.at;
-        let new = !(known.asked && matches!(known.wish, Wish::Needed | Wish::Used));
-        if new {
-            known.wish = Wish::Needed;
-        }
         entry.attend_to(container);
-        if new {
-            self.ask_for(group, at..at + 1);
-        }
+        let at = match entry.containers.get_mut(container) {
+            Some(known) if known.asked && matches!(known.wish, Wish::Needed | Wish::Used) => return,
+            Some(known) => {
+                known.wish = Wish::Needed;
+                known.at
+            }
+            None => return,
+        };
+        self.ask_for(group, at..at + 1);
     }
 
     /// Asks for the containers of the steps behind this one, once. Where a step was just handed over to, only when it runs: making a

@@ -182,6 +182,7 @@ pub(crate) fn hand_over(bench: &Bench) -> Result<Vec<Row>> {
     let silent = gaps("handover.yaml", "20", true)?;
     let printing = gaps("handover-printing.yaml", "20", false)?;
     let (_, _, idle) = gaps("handover-at-once.yaml", "0", true)?;
+    std::fs::remove_file(&here)?;
     Ok(vec![
         row(
             "hand-over from step to step, one group, steps of 20 ms",
