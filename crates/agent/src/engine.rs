@@ -41,47 +41,33 @@ struct Awaited {
 struct Engine {
     router: Router,
     slices: OwnedFd,
-    /// Says when a slice or a socket appears. Made when something is first waited for, unless [`TOLD`] says it.
+    /// Says when a slice or a socket appears. Made when something is first waited for.
     appeared: Option<OwnedFd>,
-    told: bool,
     awaited: BTreeMap<u32, Awaited>,
     drivers: BTreeMap<u32, Peer>,
     addons: BTreeMap<u32, Peer>,
     next_driver: u32,
 }
 
-/// Says that a socket has appeared, where who makes the slices says so: one who has not blocked it yet ignores it, and looks later.
-///
-/// A kernel waits for some 15 ms when a process ends that watches a directory (`fsnotify_destroy_group`), and a pod with it.
-pub const TOLD: Signal = Signal::SIGURG;
-
 /// Where drivers come from.
 #[derive(Debug, Clone, Copy)]
 pub enum Listen<'a> {
     /// To a socket that is made at this path.
     At(&'a Path),
-    /// To standard input, a listening socket.
-    Inherited,
     /// One, over standard input and output.
     Stdio,
 }
 
 /// Serves until SIGTERM and what the pod's addons have to say then, until the one connection over standard input and output is over, or
-/// until no driver was there for `abandoned`. Where `told`, [`TOLD`] says that something has appeared in the slices; else they are watched.
-pub fn run(
-    slices: &Path,
-    listen: Listen<'_>,
-    told: bool,
-    mut abandoned: Abandoned,
-) -> io::Result<()> {
+/// until no driver was there for `abandoned`.
+pub fn run(slices: &Path, listen: Listen<'_>, mut abandoned: Abandoned) -> io::Result<()> {
     let mut signals = SigSet::empty();
-    signals.add(TOLD);
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGCHLD);
     signals.thread_block()?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut engine = Engine::new(slices, told)?;
+    let mut engine = Engine::new(slices)?;
     let listener = match listen {
         Listen::At(path) => {
             let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
@@ -90,7 +76,6 @@ pub fn run(
             let name = name.ok_or_else(|| io::Error::other("--listen names no socket"))?;
             Some(socket::listen(dir.as_fd(), name, 0o600)?)
         }
-        Listen::Inherited => Some(socket::inherited()?),
         Listen::Stdio => {
             let input = io::stdin().as_fd().try_clone_to_owned()?;
             let output = io::stdout().as_fd().try_clone_to_owned()?;
@@ -133,10 +118,7 @@ pub fn run(
             match key {
                 Key::Signal => {
                     while let Ok(Some(signal)) = signals.read_signal() {
-                        match signal.ssi_signo {
-                            number if number == TOLD as u32 => engine.appeared(),
-                            number => ending |= number != Signal::SIGCHLD as u32,
-                        }
+                        ending |= signal.ssi_signo != Signal::SIGCHLD as u32;
                     }
                     // As the first process of a container it inherits the orphans of exec streams.
                     while let Ok(Some(_)) =
@@ -160,7 +142,7 @@ pub fn run(
 }
 
 impl Engine {
-    fn new(slices: &Path, told: bool) -> io::Result<Self> {
+    fn new(slices: &Path) -> io::Result<Self> {
         Ok(Engine {
             router: Router::new(),
             slices: socket::directory(slices).map_err(|error| {
@@ -170,7 +152,6 @@ impl Engine {
                 )
             })?,
             appeared: None,
-            told,
             awaited: BTreeMap::new(),
             drivers: BTreeMap::new(),
             addons: BTreeMap::new(),
@@ -376,7 +357,6 @@ impl Engine {
         if awaited.slice.is_none() {
             match socket::subdirectory(self.slices.as_fd(), &awaited.container) {
                 Ok(slice) => awaited.slice = Some(slice),
-                Err(Errno::NOENT) if self.told => return Ok(None),
                 Err(Errno::NOENT) => {
                     watch(&mut self.appeared, &self.slices)?;
                     // It may have come between the look and the watch.
@@ -394,7 +374,6 @@ impl Engine {
         };
         match socket::connect(slice.as_fd(), SOCKET) {
             Ok(socket) => Ok(Some(socket)),
-            Err(Errno::NOENT) if self.told => Ok(None),
             Err(Errno::NOENT) => {
                 watch(&mut self.appeared, slice)?;
                 match socket::connect(slice.as_fd(), SOCKET) {

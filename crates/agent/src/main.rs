@@ -12,7 +12,7 @@ static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 const USAGE: &str = "usage:
   stepyard-agent addon [--dir /addon] [--workspace /harness] [--run RUN] [--abandoned SECONDS] [--listening]
-  stepyard-agent lite-engine --slices DIR (--listen SOCKET | --listening | --stdio) [--told] [--abandoned SECONDS]
+  stepyard-agent lite-engine --slices DIR (--listen SOCKET | --stdio) [--abandoned SECONDS]
   stepyard-agent connect --socket SOCKET
   stepyard-agent copy DEST
   stepyard-agent pack DIR MOST
@@ -83,11 +83,7 @@ fn main() -> ExitCode {
         Some("lite-engine") => {
             let words: Vec<_> = words.collect();
             let stdio = words.iter().any(|word| word == "--stdio");
-            let listening = words.iter().any(|word| word == "--listening");
-            let told = words.iter().any(|word| word == "--told");
-            let rest = words
-                .into_iter()
-                .filter(|word| word != "--stdio" && word != "--listening" && word != "--told");
+            let rest = words.into_iter().filter(|word| word != "--stdio");
             match options(rest, &["--slices", "--listen", "--abandoned"]) {
                 Ok([Some(slices), listen, seconds]) => {
                     let abandoned = match abandoned(seconds) {
@@ -95,17 +91,12 @@ fn main() -> ExitCode {
                         Err(why) => return misuse(&why),
                     };
                     let listen = listen.map(PathBuf::from);
-                    let listen = match (&listen, listening, stdio) {
-                        (Some(path), false, false) => Listen::At(path),
-                        (None, true, false) => Listen::Inherited,
-                        (None, false, true) => Listen::Stdio,
-                        _ => {
-                            return misuse(
-                                "lite-engine takes one of --listen, --listening and --stdio",
-                            );
-                        }
+                    let listen = match (&listen, stdio) {
+                        (Some(path), false) => Listen::At(path),
+                        (None, true) => Listen::Stdio,
+                        _ => return misuse("lite-engine takes one of --listen and --stdio"),
                     };
-                    agent::engine::run(&PathBuf::from(slices), listen, told, abandoned)
+                    agent::engine::run(&PathBuf::from(slices), listen, abandoned)
                 }
                 Ok(_) => return misuse("lite-engine needs --slices"),
                 Err(why) => return misuse(&why),

@@ -13,17 +13,12 @@ struct Engine {
 
 impl Engine {
     fn new(agent: &Agent) -> Self {
-        Self::with(agent, &[])
-    }
-
-    fn with(agent: &Agent, more: &[&str]) -> Self {
         let socket = agent.dir.path().join("lite-engine");
         let child = std::process::Command::new(support::binary())
             .args(["lite-engine", "--slices"])
             .arg(agent.dir.path())
             .arg("--listen")
             .arg(&socket)
-            .args(more)
             .spawn()
             .expect("lite-engine starts");
         Engine { child, socket }
@@ -255,33 +250,6 @@ fn lite_engine_waits_for_a_slice_and_refuses_links_and_names_that_are_none() {
     late.kill().expect("it runs");
     late.wait().expect("it ended");
     assert!(matches!(driver.next_frame(), Some((9, Frame::Close(_)))));
-}
-
-/// Where who makes the slices says when there is one more, no directory is watched.
-#[test]
-fn lite_engine_that_is_told_of_slices_looks_when_it_is_told() {
-    use rustix::process::{Pid, Signal, kill_process};
-    let agent = Agent::new();
-    let engine = Engine::with(&agent, &["--told"]);
-    let mut driver = engine.open(1, "step-late");
-    driver.frame(1, &Frame::Ping);
-    assert!(matches!(driver.next_frame(), Some((1, Frame::Pong))));
-    let slice = agent.dir.path().join("step-late");
-    let mut late = support::addon_in(&slice, &[]);
-    // It listens now, and nobody looks.
-    drop(Driver::connect(&slice.join("socket"), 0));
-    driver.frame(1, &Frame::Ping);
-    assert!(matches!(driver.next_frame(), Some((1, Frame::Pong))));
-    let fds = format!("/proc/{}/fd", engine.child.id());
-    let open = std::fs::read_dir(fds).expect("it lives").flatten();
-    assert!(
-        open.filter_map(|fd| std::fs::read_link(fd.path()).ok())
-            .all(|to| !to.to_string_lossy().contains("inotify"))
-    );
-    kill_process(Pid::from_child(&engine.child), Signal::URG).expect("it lives");
-    assert!(matches!(driver.next_frame(), Some((1, Frame::Opened))));
-    late.kill().expect("it runs");
-    late.wait().expect("it ended");
 }
 
 /// As the deletion of a pod does it: every process is told at once.

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::control::{Answer, Call, Container, First, Pod};
 use crate::images::Images;
 use crate::keeper::{ARGUMENT, early, failed};
-use crate::{cgroup, store, volumes};
+use crate::{addons, cgroup, store, volumes};
 
 /// Containers that are made before their steps begin: making one takes about as long as the shortest steps do.
 const AHEAD: usize = 3;
@@ -108,12 +108,7 @@ impl Native {
 
     /// A connection to a pod's keeper.
     async fn control(&self, pod: &str) -> Result<BufReader<UnixStream>, Failure> {
-        let (_dir, path) =
-            store::near(&self.dir(pod), "control").map_err(|_| gone(pod, "it is not there"))?;
-        match UnixStream::connect(path).await {
-            Ok(stream) => Ok(BufReader::new(stream)),
-            Err(_) => Err(gone(pod, "its keeper is not there")),
-        }
+        addons::control(pod, &self.dir(pod)).await
     }
 
     /// Starts a keeper and tells it what to do.
@@ -182,7 +177,7 @@ impl Native {
         warnings: &mut Vec<String>,
     ) -> Result<Pod, Failure> {
         let what = format!("make the pod's directory {}", dir.display());
-        for part in ["run", "disk", "volumes"] {
+        for part in ["run", "disk", "volumes", addons::DIR] {
             fs::create_dir(dir.join(part)).map_err(|e| failed(&what, &e))?;
         }
         let volumes = volumes::prepare(
@@ -423,30 +418,7 @@ impl Backend for Native {
     }
 
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
-        let dial = || async {
-            let (_dir, path) = store::near(&self.dir(&pod.name), "socket")?;
-            UnixStream::connect(path).await
-        };
-        if let Ok(stream) = dial().await {
-            return Ok(Box::new(stream));
-        }
-        // Is the pod gone, or is its router being started again?
-        let mut keeper = self.control(&pod.name).await?;
-        let asked = write_line(keeper.get_mut(), &Call::Router).await;
-        match read_answer(&mut keeper).await {
-            Some(Answer::Ready { .. }) if asked.is_ok() => {}
-            Some(Answer::Failed(failure)) => return Err(gone(&pod.name, &failure.message)),
-            _ => return Err(gone(&pod.name, "its keeper ended")),
-        }
-        match dial().await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => {
-                let what = format!("connect to lite-engine of the pod {}", pod.name);
-                let mut failure = failed(&what, &error);
-                failure.kind = FailureKind::Connectivity;
-                Err(failure)
-            }
-        }
+        addons::connect(&pod.name, self.dir(&pod.name)).await
     }
 
     async fn gone(&self, pod: &PodRef) -> Failure {

@@ -140,8 +140,11 @@ pub(crate) enum Root {
 pub(crate) enum Call {
     /// Make this container unless it is there; answered when its addon can be reached.
     Make(Box<Container>),
-    /// Say [`Answer::Ready`] when the router listens.
-    Router,
+    /// Say [`Answer::Ready`] when the socket of this container's addon is there, or [`Answer::Failed`] where that cannot be made.
+    Reach {
+        /// Its name.
+        container: String,
+    },
     /// Say how this container ended: [`Answer::Failed`], or [`Answer::Ready`] at once where it has not.
     Ended {
         /// Its name.
@@ -157,7 +160,7 @@ pub(crate) enum Call {
 /// From a keeper.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// The pod stands and its router listens. What could not be given is named.
+    /// The pod stands. What could not be given is named.
     Ready {
         /// For the pod's log.
         warnings: Vec<String>,

@@ -4,6 +4,7 @@
 //! as an ordinary user. It must not know what a step is. Read [`Native`] first, then `keeper` for who owns what, `container` for
 //! how one is built; `sys` has what is `unsafe`.
 
+mod addons;
 mod backend;
 mod cgroup;
 mod config;

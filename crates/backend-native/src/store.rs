@@ -1,7 +1,8 @@
 //! What pods leave on the disk, and its removal.
 //!
 //! ```text
-//! <state>/pods/<name>/   pod.json lock control socket
+//! <state>/pods/<name>/   pod.json lock control
+//!                        addons/<container>                the sockets of its addons
 //!                        volumes/<name>/                   volumes that end with the pod
 //!                        disk/<container>.{upper,work}     what its containers write to their root filesystems
 //!                        run/                              in memory, seen by the pod's processes alone:

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod planner;
 pub mod queue;
 pub mod reports;
+pub mod router;
 pub mod run;
 pub mod store;
 mod told;

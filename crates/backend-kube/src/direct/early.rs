@@ -5,11 +5,12 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use driver::backend::{Carrier, Failure};
+use driver::router::{self, Way};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use tokio::sync::watch::Receiver;
 
-use super::{BUFFER, Execs, Way, serve};
+use super::Execs;
 use crate::carrier::ExecStream;
 use crate::watch::Seen;
 
@@ -24,6 +25,8 @@ struct Early {
 
 impl Way for Early {
     type Stream = ExecStream;
+
+    const FAR: bool = true;
 
     async fn enter(&self, container: &str) -> Result<ExecStream, Failure> {
         let entered = self.first.lock().ok();
@@ -60,12 +63,5 @@ pub(crate) fn open(
         first: Arc::new(Mutex::new(Some(entered))),
         seen,
     };
-    let (ours, theirs) = tokio::io::duplex(BUFFER);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = serve(way, ours) => {}
-            () = until => {}
-        }
-    });
-    Box::new(theirs)
+    router::open_until(way, until)
 }

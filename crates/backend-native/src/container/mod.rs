@@ -13,7 +13,6 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use driver::backend::{Failure, FailureKind};
@@ -64,7 +63,9 @@ pub(crate) fn prepare(pod: &Pod, name: &str) -> Result<File, Failure> {
     made.map_err(|e: std::io::Error| {
         crate::keeper::failed("make the container's directories", &e)
     })?;
-    listen(&pod.slice(name)).map_err(|e| failed("listen for the driver", &e))
+    let listener = crate::addons::listen(&pod.dir, name);
+    let listener = listener.map_err(|e| failed("listen for the driver", &e))?;
+    Ok(File::from(OwnedFd::from(listener)))
 }
 
 /// Builds the container around this process and becomes its addon. Does not return.
@@ -193,14 +194,6 @@ fn build(
         Ok(never) => Ok(never),
         Err(e) => Err(failed(&format!("start the addon ({AGENT})"), &e)),
     }
-}
-
-/// The addon's socket in its slice.
-fn listen(slice: &Path) -> std::io::Result<File> {
-    let (_dir, path) = crate::store::near(slice, "socket")?;
-    let listener = UnixListener::bind(&path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
-    Ok(File::from(OwnedFd::from(listener)))
 }
 
 /// A file without a name, on the disk: what a step writes while nobody takes it may be large.

@@ -31,9 +31,7 @@ const KEPT: [&str; 14] = [
 
 /// Where things are below a process's files.
 pub(super) struct Files {
-    /// The slices of its containers: there is one.
-    pub(super) slices: PathBuf,
-    /// The slice.
+    /// The slice of its container: there is one.
     pub(super) slice: PathBuf,
     /// Where it begins.
     pub(super) work: PathBuf,
@@ -48,12 +46,11 @@ pub(super) fn make(process: &Process, user: Option<&Taken>) -> io::Result<Files>
         slice: slices.join(pipeline::pod::PROCESS),
         work: root.join("work"),
         tmp: root.join("tmp"),
-        slices,
     };
     // Not there before: nobody else can have made it theirs.
     let pass = |path: &Path| fs::DirBuilder::new().mode(0o711).create(path);
     pass(root)?;
-    pass(&files.slices)?;
+    pass(&slices)?;
     for path in [&files.slice, &files.work, &files.tmp] {
         fs::DirBuilder::new().mode(0o700).create(path)?;
         if let Some(user) = user {

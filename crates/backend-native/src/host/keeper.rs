@@ -1,4 +1,4 @@
-//! The keeper of a process of the delegate: it starts lite-engine and the addon, and ends all of it together.
+//! The keeper of a process of the delegate: it starts the addon, and ends all of it together.
 //!
 //! What a step leaves behind (daemons, orphans) comes to the addon, and when that ends to the keeper, which kills it. Should the keeper itself
 //! be killed, the addon is told to end, and ends its step.
@@ -54,7 +54,6 @@ struct Keeper<'p> {
     user: Option<Taken>,
     agent: File,
     env: Vec<CString>,
-    engine: Option<Pid>,
     addon: Option<Pid>,
     connections: Vec<Connection>,
     /// When what does not end by itself is killed.
@@ -101,14 +100,12 @@ pub(crate) fn hold(first: &UnixStream, process: &Process) -> Result<(), Failure>
         files: made,
         user,
         process,
-        engine: None,
         addon: None,
         connections: Vec::new(),
         kill_at: None,
     };
     let begun = keeper
-        .router(&dir)
-        .and_then(|()| keeper.supervisor())
+        .supervisor()
         .and_then(|()| first.try_clone())
         .and_then(|stream| keeper.connected(stream));
     if let Err(error) = begun {
@@ -122,7 +119,7 @@ pub(crate) fn hold(first: &UnixStream, process: &Process) -> Result<(), Failure>
             warnings: Vec::new(),
         },
     );
-    let served = keeper.serve(&signals, &listener, &dir);
+    let served = keeper.serve(&signals, &listener);
     keeper.end(&signals);
     for connection in keeper.connections.iter().filter(|own| own.deletes) {
         let _ = say(&connection.stream, &Answer::Deleted);
@@ -143,7 +140,7 @@ fn helper() -> io::Result<()> {
 }
 
 impl Keeper<'_> {
-    fn serve(&mut self, signals: &SignalFd, listener: &OwnedFd, dir: &OwnedFd) -> io::Result<()> {
+    fn serve(&mut self, signals: &SignalFd, listener: &OwnedFd) -> io::Result<()> {
         let begun = now().mono_ms;
         let mut attended = begun;
         loop {
@@ -181,7 +178,7 @@ impl Keeper<'_> {
                             self.connected(UnixStream::from(stream))?;
                         }
                     }
-                    Key::Connection(at) => self.read(at, dir)?,
+                    Key::Connection(at) => self.read(at),
                 }
             }
         }
@@ -197,7 +194,7 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    fn read(&mut self, at: usize, dir: &OwnedFd) -> io::Result<()> {
+    fn read(&mut self, at: usize) {
         let connection = &mut self.connections[at];
         let mut buffer = [0; 4096];
         match connection.stream.read(&mut buffer) {
@@ -210,11 +207,11 @@ impl Keeper<'_> {
                     io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
                 ) =>
             {
-                return Ok(());
+                return;
             }
             _ => {
                 self.connections.remove(at);
-                return Ok(());
+                return;
             }
         }
         while let Some(end) = self.connections[at].read.iter().position(|b| *b == b'\n') {
@@ -224,17 +221,14 @@ impl Keeper<'_> {
                     self.connections[at].deletes = true;
                     self.terminate(grace_ms);
                 }
-                Ok(Call::Router) => {
-                    if self.engine.is_none() {
-                        self.router(dir)?;
-                    }
+                Ok(Call::Reach { .. } | Call::Ended { .. }) => {
                     let answer = Answer::Ready {
                         warnings: Vec::new(),
                     };
                     let _ = say(&self.connections[at].stream, &answer);
                 }
                 // There is one container, and it is there.
-                Ok(_) => {
+                Ok(Call::Make(_)) => {
                     let answer = Answer::Made {
                         new: false,
                         warnings: Vec::new(),
@@ -243,11 +237,10 @@ impl Keeper<'_> {
                 }
                 Err(_) => {
                     self.connections.remove(at);
-                    return Ok(());
+                    return;
                 }
             }
         }
-        Ok(())
     }
 
     /// Tells the addon to end its step and itself.
@@ -276,9 +269,6 @@ impl Keeper<'_> {
             let pid = status.pid();
             if pid == self.addon {
                 self.addon = None;
-            }
-            if pid == self.engine {
-                self.engine = None;
             }
         }
     }
@@ -311,20 +301,6 @@ impl Keeper<'_> {
         }
     }
 
-    /// Starts lite-engine on a socket that is there before it.
-    fn router(&mut self, dir: &OwnedFd) -> io::Result<()> {
-        let listener = socket::listen(dir.as_fd(), "socket", 0o600)?;
-        let words = [
-            "stepyard-agent".as_ref(),
-            "lite-engine".as_ref(),
-            "--slices".as_ref(),
-            self.files.slices.as_os_str(),
-            "--listening".as_ref(),
-        ];
-        self.engine = Some(self.spawn(&words, Some(listener), None)?);
-        Ok(())
-    }
-
     fn supervisor(&mut self) -> io::Result<()> {
         let words = [
             "stepyard-agent".as_ref(),
@@ -335,24 +311,21 @@ impl Keeper<'_> {
             self.files.work.as_os_str(),
             "--run".as_ref(),
             self.process.run.as_ref(),
+            "--listening".as_ref(),
         ];
-        self.addon = Some(self.spawn(&words, None, self.user.as_ref())?);
+        let socket = crate::addons::listen(&self.process.dir, pipeline::pod::PROCESS)?;
+        self.addon = Some(self.spawn(&words, socket.into())?);
         Ok(())
     }
 
-    fn spawn(
-        &self,
-        words: &[&std::ffi::OsStr],
-        stdin: Option<OwnedFd>,
-        user: Option<&Taken>,
-    ) -> io::Result<Pid> {
+    fn spawn(&self, words: &[&std::ffi::OsStr], socket: OwnedFd) -> io::Result<Pid> {
         let words = words
             .iter()
             .map(|word| CString::new(word.as_bytes()))
             .collect::<Result<Vec<_>, _>>()?;
         let (mut told, tell) = io::pipe()?;
         let Some(pid) = sys::fork_into(0)? else {
-            let error = self.become_agent(&words, stdin, user);
+            let error = self.become_agent(&words, socket);
             let mut tell = tell;
             let _ = write!(tell, "{error}");
             // No destructor of the keeper's state may run twice.
@@ -370,22 +343,15 @@ impl Keeper<'_> {
     }
 
     /// The child's side: becomes the agent, or says why not.
-    fn become_agent(
-        &self,
-        words: &[CString],
-        stdin: Option<OwnedFd>,
-        user: Option<&Taken>,
-    ) -> String {
+    fn become_agent(&self, words: &[CString], socket: OwnedFd) -> String {
         let become_it = || -> Result<(), (&str, io::Error)> {
             let at = |what: &'static str| move |error: nix::Error| (what, io::Error::from(error));
             SigSet::empty()
                 .thread_set_mask()
                 .map_err(at("let signals in"))?;
-            if let Some(stdin) = stdin {
-                nix::unistd::dup2_stdin(stdin).map_err(at("hand the socket over"))?;
-            }
+            nix::unistd::dup2_stdin(socket).map_err(at("hand the socket over"))?;
             nix::unistd::chdir(&self.files.work).map_err(at("enter its directory"))?;
-            if let Some(user) = user {
+            if let Some(user) = &self.user {
                 nix::unistd::setgroups(&[]).map_err(at("leave its groups"))?;
                 nix::unistd::setresgid(user.gid.into(), user.gid.into(), user.gid.into())
                     .map_err(at("change its group"))?;

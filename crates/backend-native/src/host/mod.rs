@@ -1,10 +1,9 @@
 //! Processes of the delegate: a step's process on this machine as it is, in a directory of its own, without any namespace.
 //!
-//! The same agent holds it as in a container: an addon supervises the one process, lite-engine lets drivers in, and a keeper holds both, detached
-//! from whoever started them. So its log, its outputs, its record, an abort and a taken-over run work as in a pod.
+//! The same agent holds it as in a container: an addon supervises the one process, and a keeper holds that, detached from whoever started it. So its log, its outputs, its record, an abort and a taken-over run work as in a pod.
 //!
 //! ```text
-//! <state>/delegate/<name>/   pod.json lock uid control socket
+//! <state>/delegate/<name>/   pod.json lock uid control addons/process
 //!                 files/     addon/process/ work/ tmp/     (where another user runs it: in the directory for temporary files)
 //! ```
 //!
@@ -26,7 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use driver::backend::{
-    Access, Backend, Carrier, Created, Deleted, Events, Failure, FailureKind, ImageFacts, PodRef,
+    Access, Backend, Carrier, Created, Deleted, Events, Failure, ImageFacts, PodRef,
 };
 use pipeline::pod;
 use serde::{Deserialize, Serialize};
@@ -37,7 +36,7 @@ use crate::backend::{Marker, boot, execute, gone, read_answer, write_line};
 use crate::config::Agent;
 use crate::control::{Answer, Call, First};
 use crate::keeper::failed;
-use crate::store;
+use crate::{addons, store};
 
 pub(crate) use keeper::hold;
 
@@ -128,15 +127,12 @@ impl Host {
     }
 
     async fn control(&self, name: &str) -> Result<BufReader<UnixStream>, Failure> {
-        let near = store::near(&self.dir(name), "control");
-        let (_dir, path) = near.map_err(|_| gone(name, "it is not there"))?;
-        match UnixStream::connect(path).await {
-            Ok(stream) => Ok(BufReader::new(stream)),
-            Err(_) => Err(gone(name, "its keeper is not there")),
-        }
+        addons::control(name, &self.dir(name)).await
     }
 
     async fn make(&self, spec: &pod::Spec) -> Result<(), Failure> {
+        let sockets = self.dir(&spec.name).join(addons::DIR);
+        fs::create_dir(&sockets).map_err(|e| failed(&format!("make {}", sockets.display()), &e))?;
         let process = Process {
             name: spec.name.clone(),
             run: spec.run.clone(),
@@ -273,29 +269,7 @@ impl Backend for Host {
     }
 
     async fn connect(&self, pod: &PodRef) -> Result<Box<dyn Carrier>, Failure> {
-        let dial = || async {
-            let (_dir, path) = store::near(&self.dir(&pod.name), "socket")?;
-            UnixStream::connect(path).await
-        };
-        if let Ok(stream) = dial().await {
-            return Ok(Box::new(stream));
-        }
-        // Is it gone, or is its router being started again?
-        let mut keeper = self.control(&pod.name).await?;
-        let asked = write_line(keeper.get_mut(), &Call::Router).await;
-        match read_answer(&mut keeper).await {
-            Some(Answer::Ready { .. }) if asked.is_ok() => {}
-            _ => return Err(gone(&pod.name, "its keeper ended")),
-        }
-        match dial().await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => {
-                let what = format!("connect to lite-engine of {}", pod.name);
-                let mut failure = failed(&what, &error);
-                failure.kind = FailureKind::Connectivity;
-                Err(failure)
-            }
-        }
+        addons::connect(&pod.name, self.dir(&pod.name)).await
     }
 
     async fn gone(&self, pod: &PodRef) -> Failure {

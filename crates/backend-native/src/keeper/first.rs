@@ -1,4 +1,4 @@
-//! The first process of the pod: its router, its containers, its end.
+//! The first process of the pod: its containers, its end.
 //!
 //! One thread, one `poll`: signals, connections of drivers, containers being built. It sees the
 //! host's files (in a mount namespace of its own), so that it can mount for the containers; nothing of a step runs in its view.
@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use driver::backend::{Failure, FailureKind};
@@ -26,13 +24,6 @@ use crate::cgroup::Cgroups;
 use crate::container;
 use crate::control::{Answer, Call, Container, MAX_LINE, Pod};
 use crate::sys;
-
-/// A router that ends this often within [`ROUTER_TERM`] is broken: the pod ends rather than spin.
-const ROUTER_ENDS: usize = 5;
-/// Bytes of what lite-engine said that are told when it cannot be kept running.
-const ROUTER_WORDS: u64 = 4096;
-/// See [`ROUTER_ENDS`].
-const ROUTER_TERM: Duration = Duration::from_secs(5);
 
 /// Holds the pod until it is deleted or its time is over. The result is the exit code.
 pub(super) fn run(
@@ -62,18 +53,12 @@ struct First<'a> {
     cgroups: &'a Cgroups,
     listener: UnixListener,
     signals: SignalFd,
-    /// The router's socket: a router that ends leaves it to the next one.
-    sockets: UnixListener,
     drivers: Vec<Driver>,
     containers: BTreeMap<String, State>,
     /// To be made, the lowest order first.
     pending: Vec<Container>,
     /// How many containers are built at once.
     builders: usize,
-    router: Option<Pid>,
-    router_ends: Vec<Instant>,
-    /// What lite-engine writes to its standard error: nothing, unless it breaks.
-    router_said: fs::File,
     /// The keeper's line about the way out of the network, until it came. No step may run before.
     network: Option<fs::File>,
     /// Closed when the pod begins to end.
@@ -93,8 +78,8 @@ struct Driver {
     buffer: Vec<u8>,
     /// It waits for this container.
     waits: Option<(String, bool)>,
-    /// It waits for the router.
-    router: bool,
+    /// It waits for the socket of this container's addon.
+    reaches: Option<String>,
     /// It waits for the end.
     deletes: bool,
 }
@@ -159,86 +144,31 @@ impl<'a> First<'a> {
         let listener = crate::store::near(&pod.dir, "control")
             .and_then(|(_dir, path)| UnixListener::bind(path))
             .map_err(|e| failed("listen for drivers", &e))?;
-        let sockets = crate::store::near(&pod.dir, "socket").and_then(|(_dir, path)| {
-            let sockets = UnixListener::bind(&path)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-            Ok(sockets)
-        });
-        let sockets = sockets.map_err(|e| failed("listen for lite-engine", &e))?;
         let stream = connection
             .try_clone()
             .and_then(|stream| stream.set_nonblocking(true).map(|()| stream))
             .map_err(|e| failed("keep the driver's connection", &e))?;
-        let flags = rustix::fs::MemfdFlags::CLOEXEC;
-        let router_said = rustix::fs::memfd_create("lite-engine.log", flags)
-            .map(fs::File::from)
-            .map_err(|e| failed("keep what lite-engine says", &e))?;
-        let mut this = Self {
+        container::learn();
+        let warnings = std::mem::take(warnings);
+        // Who starts a pod waits for this first of all.
+        let _ = say(connection, &Answer::Ready { warnings });
+        Ok(Self {
             pod,
             cgroups,
             listener,
             signals,
-            sockets,
-            // Who starts a pod waits for its router first of all.
-            drivers: vec![Driver {
-                router: true,
-                ..Driver::new(stream)
-            }],
+            drivers: vec![Driver::new(stream)],
             containers: BTreeMap::new(),
             pending: Vec::new(),
             // The other half of the machine is for the steps that run already.
             builders: std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1)),
-            router: None,
-            router_ends: Vec::new(),
-            router_said,
             network: Some(link.network),
             lives: Some(link.lives),
-            warnings: std::mem::take(warnings),
+            warnings: Vec::new(),
             ending: None,
             started: Instant::now(),
             alone: None,
-        };
-        this.start_router()?;
-        container::learn();
-        Ok(this)
-    }
-
-    fn start_router(&mut self) -> Result<(), Failure> {
-        let socket = self.sockets.try_clone();
-        let socket = socket.map_err(|e| failed("give lite-engine its socket", &e))?;
-        let said = self.router_said.try_clone();
-        let child = Command::new(&self.pod.agent)
-            .arg("lite-engine")
-            .arg("--listening")
-            .arg("--told")
-            .arg("--slices")
-            .arg(self.pod.slices())
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(socket)))
-            .stdout(Stdio::null())
-            .stderr(said.map_or_else(|_| Stdio::null(), Stdio::from))
-            .spawn()
-            .map_err(|e| {
-                failed(
-                    &format!("start lite-engine ({})", self.pod.agent.display()),
-                    &e,
-                )
-            })?;
-        self.router = Some(Pid::from_raw(child.id() as i32));
-        Ok(())
-    }
-
-    /// The end of what lite-engine has said.
-    fn router_words(&self) -> String {
-        use std::os::unix::fs::FileExt as _;
-        let end = self.router_said.metadata().map_or(0, |m| m.len());
-        let from = end.saturating_sub(ROUTER_WORDS);
-        let mut text = vec![0; (end - from) as usize];
-        match self.router_said.read_exact_at(&mut text, from) {
-            Ok(()) if end > 0 => format!(": {}", String::from_utf8_lossy(&text).trim()),
-            _ => String::new(),
-        }
+        })
     }
 
     fn serve(&mut self) -> Result<(), Failure> {
@@ -358,24 +288,7 @@ impl<'a> First<'a> {
                 }
                 _ => return Ok(()),
             };
-            if self.router == Some(pid) {
-                self.router = None;
-                if self.ending.is_none() {
-                    let now = Instant::now();
-                    self.router_ends.retain(|at| now - *at < ROUTER_TERM);
-                    self.router_ends.push(now);
-                    if self.router_ends.len() >= ROUTER_ENDS {
-                        return Err(failed(
-                            &format!("keep lite-engine of the pod {} running", self.pod.name),
-                            &format!(
-                                "it {words}, for the fifth time in five seconds{}",
-                                self.router_words()
-                            ),
-                        ));
-                    }
-                    self.start_router()?;
-                }
-            } else if let Some((name, state)) =
+            if let Some((name, state)) =
                 self.containers.iter_mut().find(|(_, c)| c.pid == Some(pid))
             {
                 // What its building has said says more than this.
@@ -453,7 +366,7 @@ impl<'a> First<'a> {
                 }
                 self.drivers[index].waits = Some((name, new));
             }
-            Ok(Call::Router) => self.drivers[index].router = true,
+            Ok(Call::Reach { container }) => self.drivers[index].reaches = Some(container),
             Ok(Call::Ended { container }) => {
                 let state = self.containers.get(&container);
                 let answer = match state.and_then(|state| state.failure.clone()) {
@@ -516,10 +429,6 @@ impl<'a> First<'a> {
             Ok(Some(pid)) => {
                 state.pid = Some(pid);
                 state.build = Some(read.into());
-                // A driver may have asked for it already. A router that comes later looks by itself.
-                if let Some(router) = self.router {
-                    let _ = kill(router, agent::engine::TOLD);
-                }
                 Ok(())
             }
             Ok(None) => {
@@ -533,10 +442,19 @@ impl<'a> First<'a> {
     /// Answers the drivers who wait for what has come about.
     fn answer(&mut self) {
         for driver in &mut self.drivers {
-            if driver.router {
-                driver.router = false;
-                let warnings = std::mem::take(&mut self.warnings);
-                let _ = say(&driver.stream, &Answer::Ready { warnings });
+            if let Some(state) = driver
+                .reaches
+                .as_ref()
+                .and_then(|own| self.containers.get(own))
+            {
+                driver.reaches = None;
+                let answer = match &state.failure {
+                    Some(failure) => Answer::Failed(failure.clone()),
+                    None => Answer::Ready {
+                        warnings: Vec::new(),
+                    },
+                };
+                let _ = say(&driver.stream, &answer);
             }
             let Some((name, new)) = &driver.waits else {
                 continue;
@@ -577,10 +495,7 @@ impl<'a> First<'a> {
     }
 
     fn signal_all(&self, signal: Signal) {
-        // lite-engine takes as long to end as all containers together: it is killed beside them.
-        let router = self.router.filter(|_| signal == Signal::SIGKILL);
-        let containers = self.containers.values().filter_map(|c| c.pid);
-        for pid in containers.chain(router) {
+        for pid in self.containers.values().filter_map(|c| c.pid) {
             // One that has just ended is what is wanted.
             let _ = kill(pid, signal);
         }
@@ -589,10 +504,6 @@ impl<'a> First<'a> {
     /// Tells who asked, and ends: the kernel takes the mounts and namespaces, the driver the files. Without one all but the lock
     /// and the control socket is removed here.
     fn end(&mut self) -> Result<(), Failure> {
-        if let Some(router) = self.router.take() {
-            let _ = kill(router, Signal::SIGKILL);
-            let _ = waitpid(router, None);
-        }
         let mut told = false;
         for driver in self.drivers.iter().filter(|d| d.deletes) {
             told |= say(&driver.stream, &Answer::Deleted).is_ok();
@@ -658,7 +569,7 @@ impl Driver {
             stream,
             buffer: Vec::new(),
             waits: None,
-            router: false,
+            reaches: None,
             deletes: false,
         }
     }

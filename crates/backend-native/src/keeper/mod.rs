@@ -5,11 +5,12 @@
 //!
 //! ```text
 //! driver ──spawns──► keeper (session of its own, the host's namespaces: id maps, the way out, cgroups; cleans up last)
-//!                      └─ first process of the pod's namespaces (control socket, router, containers)
-//!                           ├─ stepyard-agent lite-engine
+//!                      └─ first process of the pod's namespaces (control socket, containers)
 //!                           ├─ stepyard-agent addon      step-a: its own mount, PID and cgroup namespace
 //!                           └─ stepyard-agent addon      step-b
 //! ```
+//!
+//! The drivers come to each addon by a socket of its own: there is no lite-engine here.
 //!
 //! Neither needs the driver to live. If the keeper is killed, the kernel kills the first process with it (parent-death signal),
 //! and with that every process of the pod, its mounts and its namespaces.

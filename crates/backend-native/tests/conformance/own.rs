@@ -40,7 +40,7 @@ macro_rules! checks {
 }
 
 checks! {
-    the_router_is_started_again
+    an_addon_is_awaited_until_it_is_made
     a_killed_driver_leaves_a_pod_to_adopt
     a_killed_keeper_ends_the_pod
     a_killed_addon_is_told
@@ -91,44 +91,20 @@ pub(crate) fn busybox(state: &Path) -> anyhow::Result<String> {
     Ok(format!("oci:{}", layout.display()))
 }
 
-/// The processes of a pod with this word among their arguments.
-fn processes(word: &str, pod: &Path) -> Vec<Pid> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        if line.contains(word)
-            && line.contains(&pod.display().to_string())
-            && let Ok(pid) = entry.file_name().to_string_lossy().parse()
-        {
-            found.push(Pid::from_raw(pid));
-        }
-    }
-    found
-}
-
-fn parent(pid: Pid) -> Option<Pid> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let parent = status.lines().find_map(|l| l.strip_prefix("PPid:"))?;
-    parent.trim().parse().ok().map(Pid::from_raw)
-}
-
-async fn the_router_is_started_again(own: Own<'_>) -> Result<(), String> {
+/// A step may be asked for while its container waits to be made.
+async fn an_addon_is_awaited_until_it_is_made(own: Own<'_>) -> Result<(), String> {
     let pod = own
         .world
-        .running(own.world.spec("router", &["step-a"]))
+        .running(own.world.spec("awaited", &["step-a", "step-b"]))
         .await?;
-    pod.ok("step-a", "echo kept > /harness/x").await?;
-    let dir = own.state.join("pods").join(&pod.spec.name);
-    for router in processes("lite-engine", &dir) {
-        kill(router, Signal::SIGKILL).map_err(|e| e.to_string())?;
-        left::end_of(router)?;
-    }
-    same(
-        "the workspace",
-        &pod.ok("step-a", "cat x").await?,
-        &"kept".to_owned(),
-    )?;
+    let made = async {
+        // The way is open before: the keeper has answered that it stands.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        pod.container("step-b").await.map_err(|f| f.message)
+    };
+    let (said, made) = tokio::join!(pod.ok("step-b", "echo here"), made);
+    made?;
+    same("what it says", &said?.trim(), &"here")?;
     pod.delete().await
 }
 
@@ -199,8 +175,8 @@ async fn a_killed_keeper_ends_the_pod(own: Own<'_>) -> Result<(), String> {
         .await?;
     let reference = pod.pod_ref();
     let dir = own.state.join("pods").join(&pod.spec.name);
-    let router = *processes("lite-engine", &dir).first().ok_or("no router")?;
-    let keeper = parent(router).and_then(parent).ok_or("no keeper")?;
+    let keeper = fs::read_to_string(dir.join("lock")).map_err(|e| e.to_string())?;
+    let keeper = Pid::from_raw(keeper.parse().map_err(|_| "no number of a keeper")?);
     let (gone, killed) = tokio::join!(own.native.gone(&reference), async {
         kill(keeper, Signal::SIGKILL)
     });

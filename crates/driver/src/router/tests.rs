@@ -1,11 +1,12 @@
-//! The router of the direct way between a driver and an addon of the test.
+//! The router between a driver and an addon of the test.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{ReadHalf, WriteHalf, split};
 
 use super::*;
+use crate::backend::FailureKind;
 
 /// Messages each way: far more than the queues between the two tasks hold.
 const MANY: usize = 1000;
@@ -19,9 +20,16 @@ struct Given(Arc<Mutex<Option<DuplexStream>>>);
 impl Way for Given {
     type Stream = DuplexStream;
 
+    const FAR: bool = true;
+
     async fn enter(&self, _container: &str) -> Result<Self::Stream, Failure> {
         let stream = self.0.lock().expect("no panic with it").take();
-        stream.ok_or_else(|| watch::deleted("p"))
+        stream.ok_or_else(|| Failure {
+            kind: FailureKind::Gone,
+            container: None,
+            message: "it was entered before".to_owned(),
+            help: None,
+        })
     }
 
     async fn is_away(&self) -> bool {
@@ -31,13 +39,13 @@ impl Way for Given {
 
 /// One end of a conversation.
 struct End {
-    from: ReadHalf<DuplexStream>,
-    to: WriteHalf<DuplexStream>,
+    from: ReadHalf<Box<dyn Carrier>>,
+    to: WriteHalf<Box<dyn Carrier>>,
     decoder: Decoder,
 }
 
 impl End {
-    fn new(stream: DuplexStream) -> Self {
+    fn new(stream: Box<dyn Carrier>) -> Self {
         let (from, to) = split(stream);
         let decoder = Decoder::default();
         Self { from, to, decoder }
@@ -70,13 +78,11 @@ impl End {
 /// A driver and an addon that are connected, of which the addon's way holds so many bytes.
 async fn connected(room: usize) -> (End, End) {
     let (addon, theirs) = tokio::io::duplex(room);
-    let (driver, ours) = tokio::io::duplex(BUFFER);
     let way = Given(Arc::new(Mutex::new(Some(theirs))));
-    tokio::spawn(serve(way, ours));
-    let mut driver = End::new(driver);
+    let mut driver = End::new(open(way));
     driver.say(&[Frame::Open("step-a".to_owned())]).await;
     assert_eq!(driver.hear().await, Some(Frame::Opened));
-    (driver, End::new(addon))
+    (driver, End::new(Box::new(addon)))
 }
 
 fn messages() -> Vec<Frame> {

@@ -12,8 +12,10 @@ use super::{FRAMES, READ};
 /// An addon is asked for a sign of life this often, and is to give it in the same time. What the driver asks for one is the router,
 /// which knows nothing of a way beyond it that carries no more and says nothing of it.
 const PULSE: Duration = Duration::from_secs(10);
+/// Bytes of a read, at first.
+const FIRST_READ: usize = 4 * 1024;
 
-/// What an exec in a container tells.
+/// What who speaks with an addon tells the router.
 pub(super) enum Told {
     Linked(u32, mpsc::Sender<Frame>),
     Frame(u32, Frame),
@@ -22,10 +24,11 @@ pub(super) enum Told {
     Away,
 }
 
-/// Speaks with an addon until that ends; why it did. It reads on while what it has to write does not go out: an addon that waits to be
+/// Speaks with an addon until that ends; why it did. One that is `far` is to give signs of life. It reads on while what it has to write does not go out: an addon that waits to be
 /// read takes nothing. `taken` is told of each frame for the addon that has left the queue.
 pub(super) async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    far: bool,
     container: &str,
     link: u32,
     tell: &mpsc::Sender<Told>,
@@ -37,7 +40,8 @@ pub(super) async fn talk(
         return String::new();
     }
     let mut decoder = Decoder::default();
-    let mut chunk = vec![0; READ];
+    // Most addons have little to say; what fills it gets more.
+    let mut chunk = vec![0; FIRST_READ];
     // One frame, how much of it has gone, and until when more of it has to go.
     let (mut out, mut gone) = (Vec::new(), 0);
     let mut stuck = Instant::now();
@@ -51,7 +55,12 @@ pub(super) async fn talk(
                 (until, asked) = (Instant::now() + PULSE, false);
                 match read {
                     Ok(0) => return format!("the addon of {container} is gone"),
-                    Ok(count) => decoder.push(&chunk[..count]),
+                    Ok(count) => {
+                        decoder.push(&chunk[..count]);
+                        if count == chunk.len() {
+                            chunk.resize(READ, 0);
+                        }
+                    }
                     Err(error) => return format!("the way to the addon of {container} broke: {error}"),
                 }
                 loop {
@@ -83,10 +92,10 @@ pub(super) async fn talk(
             () = sleep_until(until), if asked => {
                 return format!("the addon of {container} gives no sign of life");
             }
-            () = sleep_until(stuck), if writes => {
+            () = sleep_until(stuck), if writes && far => {
                 return format!("the addon of {container} takes nothing any more");
             }
-            frame = next(&mut frames, until, asked), if !writes => {
+            frame = next(&mut frames, until, asked || !far), if !writes => {
                 let Some(frame) = frame else { return String::new() };
                 taken.notify_one();
                 if frame == Frame::Ping {
@@ -102,10 +111,10 @@ pub(super) async fn talk(
     }
 }
 
-/// The next frame for an addon: one that waits, else, when it is time, a ping.
-async fn next(frames: &mut mpsc::Receiver<Frame>, until: Instant, asked: bool) -> Option<Frame> {
+/// The next frame for an addon: one that waits, else, when it is time, a ping, unless it is to be `quiet`.
+async fn next(frames: &mut mpsc::Receiver<Frame>, until: Instant, quiet: bool) -> Option<Frame> {
     tokio::select! {
         frame = frames.recv() => frame,
-        () = sleep_until(until), if !asked => Some(Frame::Ping),
+        () = sleep_until(until), if !quiet => Some(Frame::Ping),
     }
 }
