@@ -9,13 +9,12 @@ use crate::spool::{Spool, Store};
 
 use super::{Action, GRACE_MS, Now};
 
-/// After the process has ended: how long the rest of its own process group may still write (`exec > >(tee log)`), where
-/// it holds the output open. A daemon that left the group is not waited for.
 /// How often a probe asks where nothing is said.
 const DEFAULT_PERIOD_MS: u64 = 1_000;
 /// How soon it asks again in the beginning.
 const FIRST_PERIOD_MS: u64 = 20;
-
+/// After the process has ended: how long the rest of its own process group may still write (`exec > >(tee log)`), where
+/// it holds the output open. A daemon that left the group is not waited for.
 const LINGER_MS: u64 = 500;
 
 /// A process to start.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
-use super::spawn::Wiring;
+use super::spawn::{Wires, Wiring};
 use super::{Wait, process};
 use crate::terminal;
 
@@ -89,12 +89,10 @@ impl Attached {
                 )
             }
         };
+        let both = Some(theirs.1.as_fd());
+        let wires = Wires::new([Some(theirs.0.as_fd()), both, both]).map_err(text)?;
         let wiring = Wiring {
-            io: [
-                Some(theirs.0.as_fd()),
-                Some(theirs.1.as_fd()),
-                Some(theirs.1.as_fd()),
-            ],
+            wires: &wires,
             workdir: workdir.map(Path::new).filter(|dir| dir.is_dir()),
             // On a terminal the helper makes a session instead, which a leader of a group may not.
             group: tty.is_none(),

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
 
-use super::spawn::Wiring;
+use super::spawn::{Wires, Wiring};
 
 /// Bytes of an answer that are looked at: its status line.
 const ANSWER: usize = 1024;
@@ -35,8 +35,16 @@ impl Probing {
         let state = match probe {
             Probe::Exec(argv) => {
                 let env = super::process::environment(&[])?;
-                let pid = super::process::prepare(&argv, &env)?
-                    .spawn(&Wiring::default())
+                let program = super::process::prepare(&argv, &env)?;
+                let spawn = |wires: Wires| {
+                    program.spawn(&Wiring {
+                        wires: &wires,
+                        workdir: None,
+                        group: false,
+                    })
+                };
+                let pid = Wires::new([None; 3])
+                    .and_then(spawn)
                     .map_err(|error| format!("failed to start the probe's command: {error}"))?;
                 State::Command(pid)
             }

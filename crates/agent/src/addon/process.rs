@@ -11,7 +11,7 @@ use ::addon::attempt::Launch;
 use ::addon::frame::Exit;
 use rustix::process::{Pid, Signal, WaitIdOptions, WaitOptions};
 
-use super::spawn::{Program, Wiring};
+use super::spawn::{Program, Wires, Wiring};
 
 /// Bytes of the pipe of a step's output: a process that writes in bursts is not held up by each of them.
 const PIPE: usize = 1024 * 1024;
@@ -35,6 +35,8 @@ const LOADED: &[&str] = &[
 ];
 /// Bytes of the longest argument, and of the longest `NAME=value`, the NUL behind it aside (`MAX_ARG_STRLEN` of Linux).
 const LONGEST: usize = 128 * 1024 - 1;
+/// Bytes that the start of a step takes for what it is told, its environment and its arguments, where none of them is large.
+const START: usize = 64 * 1024;
 /// Milliseconds for what was killed to be gone before the next occupant starts; a process stuck in the kernel is left.
 const GONE_MS: u64 = 2_000;
 
@@ -42,8 +44,9 @@ const GONE_MS: u64 = 2_000;
 #[derive(Debug)]
 pub(super) struct Output {
     read: OwnedFd,
-    write: OwnedFd,
-    null: OwnedFd,
+    /// The end that is the process's, which the wires name.
+    _write: OwnedFd,
+    wires: Wires,
 }
 
 impl Output {
@@ -52,18 +55,20 @@ impl Output {
         rustix::io::ioctl_fionbio(&read, true)?;
         // Where the user's quota of pipes is used up, the usual size does too.
         let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE);
-        let null = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/null")?
-            .into();
-        Ok(Self { read, write, null })
+        let wires = Wires::new([None, Some(write.as_fd()), Some(write.as_fd())])?;
+        Ok(Self {
+            read,
+            _write: write,
+            wires,
+        })
     }
 }
 
-/// Has the kernel look up what most steps begin with. In a container's fresh root filesystem the first look at each directory takes
-/// as long as all else that is done here between two steps.
+/// Has the kernel look up what most steps begin with, and give the memory that a start takes. In a container's fresh root filesystem the
+/// first look at each directory takes as long as all else that is done here between two steps.
 pub(super) fn look_ahead() {
+    // It stays with the allocator, which would ask for it page by page.
+    drop(std::hint::black_box(vec![1_u8; START]));
     let path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
     for program in ["sh", "bash"] {
         let _ = find(program, &path);
@@ -90,17 +95,16 @@ pub(super) fn start(launch: &Launch, output: Option<Output>) -> Result<(Pid, Own
         .map_err(|error| format!("failed to keep the script in memory: {error}"))?;
     let program = prepare(&argv, &env)?;
     let output = output.map_or_else(Output::new, Ok);
-    let Output { read, write, null } =
-        output.map_err(|error| format!("failed to make a pipe: {error}"))?;
+    let output = output.map_err(|error| format!("failed to make a pipe: {error}"))?;
     let wiring = Wiring {
-        io: [Some(null.as_fd()), Some(write.as_fd()), Some(write.as_fd())],
+        wires: &output.wires,
         workdir: Some(workdir),
         group: true,
     };
     let pid = program
         .spawn(&wiring)
         .map_err(|error| explain(&error, &launch.argv, program.path()))?;
-    Ok((pid, read))
+    Ok((pid, output.read))
 }
 
 /// A script that is longer than one argument may be goes to its shell as a file that is only in memory: it may hold secrets.

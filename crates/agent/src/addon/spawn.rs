@@ -24,11 +24,36 @@ pub(super) struct Program {
     env: Vec<OsString>,
 }
 
+/// Standard input, output and error of a process.
+#[derive(Debug)]
+pub(super) struct Wires {
+    actions: PosixSpawnFileActions,
+    _null: Option<File>,
+}
+
+impl Wires {
+    /// These, which are to stay open until it is started; none is `/dev/null`.
+    pub(super) fn new(io: [Option<BorrowedFd<'_>>; 3]) -> io::Result<Self> {
+        let null = || File::options().read(true).write(true).open("/dev/null");
+        let lacks = io.iter().any(Option::is_none);
+        let null = lacks.then(null).transpose()?;
+        let mut actions = PosixSpawnFileActions::init()?;
+        for (number, fd) in (0..).zip(io) {
+            if let Some(fd) = fd.or(null.as_ref().map(File::as_fd)) {
+                actions.add_dup2(fd.as_raw_fd(), number)?;
+            }
+        }
+        Ok(Self {
+            actions,
+            _null: null,
+        })
+    }
+}
+
 /// What a process is started with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Wiring<'a> {
-    /// Standard input, output and error; none is `/dev/null`.
-    pub(super) io: [Option<BorrowedFd<'a>>; 3],
+    pub(super) wires: &'a Wires,
     /// Where it begins; none is where the addon is.
     pub(super) workdir: Option<&'a Path>,
     /// Whether it leads a process group of its own.
@@ -83,18 +108,8 @@ impl Program {
             attr.set_pgroup(nix::unistd::Pid::from_raw(0))?;
         }
         attr.set_flags(flags)?;
-        let null = || File::options().read(true).write(true).open("/dev/null");
-        let lacks = wiring.io.iter().any(Option::is_none);
-        let null = lacks.then(null).transpose()?;
-        let null = null.as_ref().map(File::as_fd);
-        let mut actions = PosixSpawnFileActions::init()?;
-        for (number, fd) in (0..).zip(wiring.io) {
-            if let Some(fd) = fd.or(null) {
-                actions.add_dup2(fd.as_raw_fd(), number)?;
-            }
-        }
         let inside = wiring.workdir.map(Inside::enter).transpose()?;
-        let pid = posix_spawn(path.as_c_str(), &actions, &attr, &argv, &env);
+        let pid = posix_spawn(path.as_c_str(), &wiring.wires.actions, &attr, &argv, &env);
         drop(inside);
         Pid::from_raw(pid?.as_raw())
             .ok_or_else(|| io::Error::other("the kernel gave no process id"))
