@@ -528,6 +528,30 @@ fn an_output_of_a_step_that_does_not_run_is_asked_for_and_given() {
 }
 
 #[test]
+fn steps_that_are_over_keep_no_file_open() {
+    let home = tempfile::tempdir().expect("a directory");
+    let ids: Vec<String> = (0..60).map(|at| format!("s{at}")).collect();
+    let steps: Vec<(&str, &str)> = ids.iter().map(|id| (&**id, "echo said")).collect();
+    pipeline(home.path(), &steps);
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 100 && exec \"$0\" run p.yaml"])
+        .arg(env!("CARGO_BIN_EXE_stepyard"))
+        .current_dir(home.path())
+        .env("STEPYARD_HOME", home.path().join("state"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("a shell");
+    let out = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{out}{}",
+        text(&output.stderr)
+    );
+    assert_eq!(out.matches("] said\n").count(), 60, "{out}");
+}
+
+#[test]
 fn the_pod_is_shown_as_a_manifest() {
     let home = tempfile::tempdir().expect("a directory");
     pipeline(home.path(), &[("one", "true")]);

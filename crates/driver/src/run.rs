@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use addon::link::{self, Frame};
-use engine::event::{Interrupt, Stamped};
+use engine::event::{Event as Happened, Interrupt, Stamped};
 use pipeline::plan::NodeId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -97,6 +97,7 @@ pub async fn run(
         reports,
         observer,
         backlog: VecDeque::new(),
+        over: Vec::new(),
         tasks: JoinSet::new(),
         by_pod: BTreeMap::new(),
         connections: BTreeMap::new(),
@@ -141,6 +142,8 @@ struct Shell {
     observer: Observer,
     /// Notices that the owner has not got yet.
     backlog: VecDeque<Notice>,
+    /// Attempts whose logs are complete, and still open.
+    over: Vec<(NodeId, u32)>,
     /// All tasks end with the run.
     tasks: JoinSet<()>,
     /// What is under way for a pod by its name.
@@ -183,6 +186,14 @@ impl Shell {
                     let _ = self.observer.send(notice).await;
                 }
                 return Ok(outcome);
+            }
+            if !self.backlog.is_empty() || !self.over.is_empty() {
+                // What is sent to steps goes out first: who looks at the run is woken, and takes a processor.
+                tokio::task::yield_now().await;
+                self.pass_on();
+                for (step, attempt) in std::mem::take(&mut self.over) {
+                    self.logs.close(&step, attempt);
+                }
             }
             let timer = self.timer.map(|at| self.clock.until(at));
             let slow = self.backlog.len() >= OBSERVER_DEPTH;
@@ -230,17 +241,12 @@ impl Shell {
 
     /// Does all that the machine wants; the outcome once the run is over.
     fn perform(&mut self) -> Result<Option<Outcome>, Error> {
-        let done = self.act();
-        self.pass_on();
-        done
-    }
-
-    fn act(&mut self) -> Result<Option<Outcome>, Error> {
         while let Some(action) = self.core.poll() {
             match action {
                 Action::Commit(number, events) => {
                     self.journal.append(&events)?;
                     for stamped in events {
+                        self.over.extend(ended(&stamped));
                         self.tell(Notice::Event(stamped));
                     }
                     self.core.handle(Event::Committed(number), self.clock.now());
@@ -683,6 +689,15 @@ impl Shell {
                 Err(mpsc::error::TrySendError::Closed(_)) => self.backlog.clear(),
             }
         }
+    }
+}
+
+/// The attempt that is over with this.
+fn ended(stamped: &Stamped) -> Option<(NodeId, u32)> {
+    match &stamped.event {
+        Happened::AttemptFinished { step, record } => Some((step.clone(), record.attempt.number)),
+        Happened::AttemptLost { step, attempt, .. } => Some((step.clone(), *attempt)),
+        _ => None,
     }
 }
 

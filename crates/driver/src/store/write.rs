@@ -1,6 +1,6 @@
 //! Writing logs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,10 @@ pub struct Logs {
     dir: PathBuf,
     secrets: Vec<String>,
     open: BTreeMap<(NodeId, u32), Log>,
+    /// Closed again.
+    closed: BTreeSet<(NodeId, u32)>,
+    /// A driver before this one may have left logs.
+    taken_over: bool,
 }
 
 /// What one call wrote.
@@ -46,6 +50,8 @@ impl Logs {
             dir: dir.to_owned(),
             secrets,
             open: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            taken_over: dir.exists(),
         }
     }
 
@@ -109,8 +115,11 @@ impl Logs {
     /// Writes what masking holds back: nothing follows that could make a secret of it.
     pub fn flush(&mut self, step: &NodeId, attempt: u32) -> io::Result<Written> {
         // A step that printed nothing has no files: making them would be in the way of the next step.
-        let open = self.open.contains_key(&(step.clone(), attempt));
-        if !open && !self.path(step, attempt).exists() {
+        let key = (step.clone(), attempt);
+        let there = self.open.contains_key(&key)
+            || self.closed.contains(&key)
+            || (self.taken_over && self.path(step, attempt).exists());
+        if !there {
             return Ok(Written::default());
         }
         let log = self.log(step, attempt)?;
@@ -119,9 +128,13 @@ impl Logs {
         log.write(masked)
     }
 
-    /// The attempt is over.
+    /// The attempt is over: its files are closed, until something comes for them after all. What masking still holds back is not in them,
+    /// and does not count as stored.
     pub fn close(&mut self, step: &NodeId, attempt: u32) {
-        self.open.remove(&(step.clone(), attempt));
+        let key = (step.clone(), attempt);
+        if self.open.remove(&key).is_some() {
+            self.closed.insert(key);
+        }
     }
 
     fn log(&mut self, step: &NodeId, attempt: u32) -> io::Result<&mut Log> {
@@ -241,6 +254,26 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(text, "it is **************!\n************** **************");
         assert_eq!(gaps, [(22, 100)]);
+    }
+
+    #[test]
+    fn a_closed_log_goes_on_and_silence_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("logs");
+        let (said, silent) = (NodeId::from("a.said"), NodeId::from("a.silent"));
+        let mut logs = Logs::new(&dir, vec!["hunter22".to_owned()]);
+        logs.append(&said, 0, 1, b"one hunt").unwrap();
+        logs.close(&said, 0);
+        assert_eq!(logs.flush(&said, 0).unwrap().source, 4);
+        logs.append(&said, 0, 2, b"two\n").unwrap();
+        assert_eq!(logs.flush(&silent, 0).unwrap(), Written::default());
+        drop(logs);
+        // A driver that takes over looks at what is there.
+        let mut logs = Logs::new(&dir, Vec::new());
+        assert_eq!(logs.flush(&said, 0).unwrap().source, 8);
+        assert_eq!(logs.flush(&silent, 0).unwrap(), Written::default());
+        assert_eq!(all(&dir, &said).0, b"one two\n");
+        assert!(!paths(&dir, &silent, 0).0.exists());
     }
 
     #[test]
