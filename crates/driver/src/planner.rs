@@ -35,6 +35,18 @@ pub trait Planner: Send + Sync {
         image: &ImageFacts,
     ) -> Result<addon::frame::Start, Failure>;
 
+    /// What the first attempt of a step will execute, where nothing that may still change is part of it: asked while the step before
+    /// it runs, so that it is known when that ends. None: it is asked when its turn has come.
+    fn start_ahead(
+        &self,
+        step: &NodeId,
+        facts: &Facts,
+        image: &ImageFacts,
+    ) -> Option<addon::frame::Start> {
+        let _ = (step, facts, image);
+        None
+    }
+
     /// What a step that runs nowhere waits for.
     fn wait(&self, step: &NodeId, facts: &Facts) -> Result<Wait, Failure>;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::event::Status;
 use engine::facts::{Facts, Value as Output};
@@ -15,15 +16,37 @@ const OF_STEP: char = '\u{1}';
 /// The facts, with the outputs that were given for steps which do not run.
 #[derive(Debug)]
 pub(super) struct Seen<'a> {
-    pub(super) facts: &'a Facts,
+    facts: &'a Facts,
     /// By step and name.
-    pub(super) given: &'a BTreeMap<(String, String), String>,
+    given: &'a BTreeMap<(String, String), String>,
+    asked: AtomicBool,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(facts: &'a Facts, given: &'a BTreeMap<(String, String), String>) -> Self {
+        let asked = AtomicBool::new(false);
+        Self {
+            facts,
+            given,
+            asked,
+        }
+    }
+
+    /// Whether an answer depends on anything of the run's nodes: it may be another later.
+    pub(super) fn were_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn facts(&self) -> &'a Facts {
+        self.asked.store(true, Ordering::Relaxed);
+        self.facts
+    }
 }
 
 impl Nodes for Seen<'_> {
     fn fact(&self, node: &NodeId) -> Option<Fact> {
         let mut fact = self
-            .facts
+            .facts()
             .nodes
             .get(node)
             .map_or_else(Fact::default, |own| Fact {
@@ -50,16 +73,16 @@ impl Nodes for Seen<'_> {
     }
 
     fn iteration(&self, node: &NodeId) -> Option<Arc<Iteration>> {
-        self.facts.iterations.get(node).cloned()
+        self.facts().iterations.get(node).cloned()
     }
 
     fn input(&self, step: &NodeId, name: &str) -> Option<String> {
-        self.facts.inputs.get(step)?.get(name).cloned()
+        self.facts().inputs.get(step)?.get(name).cloned()
     }
 
     fn iterations(&self, node: &NodeId) -> Option<Vec<Arc<Iteration>>> {
         let mut all: Vec<_> = self
-            .facts
+            .facts()
             .iterations(node)
             .map(|(_, iteration)| iteration.clone())
             .collect();
@@ -68,15 +91,15 @@ impl Nodes for Seen<'_> {
     }
 
     fn below(&self, node: &NodeId) -> Vec<String> {
-        let over = self.facts.iterations(node).filter_map(|(id, _)| {
-            let fact = self.facts.nodes.get(id)?;
+        let over = self.facts().iterations(node).filter_map(|(id, _)| {
+            let fact = self.facts().nodes.get(id)?;
             Some(word(fact.status?, fact.rejected).to_owned())
         });
         over.collect()
     }
 
     fn over_before(&self, node: &NodeId, group: &NodeId) -> bool {
-        self.facts.over_before(node, group)
+        self.facts().over_before(node, group)
     }
 }
 

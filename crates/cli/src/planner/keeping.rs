@@ -66,6 +66,10 @@ impl Planner for Keeping {
         self.inner.start(step, attempt, facts, image)
     }
 
+    fn start_ahead(&self, step: &NodeId, facts: &Facts, image: &ImageFacts) -> Option<Start> {
+        self.inner.start_ahead(step, facts, image)
+    }
+
     fn wait(&self, step: &NodeId, facts: &Facts) -> Result<Wait, Failure> {
         self.inner.wait(step, facts)
     }

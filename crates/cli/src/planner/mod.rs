@@ -11,6 +11,8 @@ mod part;
 mod select;
 mod start;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -134,6 +136,18 @@ impl Written {
         facts: &Facts,
         question: impl FnOnce(&World<'_>) -> Result<T, Vec<Diagnostic>>,
     ) -> Result<T, Failure> {
+        let nodes = facts::Seen::new(facts, &self.options.outputs);
+        self.ask_of(&nodes, node, facts, question)
+    }
+
+    /// Asks something of the world with these nodes.
+    fn ask_of<T>(
+        &self,
+        nodes: &facts::Seen<'_>,
+        node: &NodeId,
+        facts: &Facts,
+        question: impl FnOnce(&World<'_>) -> Result<T, Vec<Diagnostic>>,
+    ) -> Result<T, Failure> {
         let known = Known {
             run: facts.run.clone(),
             sequence: Some(self.options.sequence),
@@ -145,15 +159,11 @@ impl Written {
             trees: self.trees.clone(),
             files: self.options.files.clone(),
         };
-        let nodes = facts::Seen {
-            facts,
-            given: &self.options.outputs,
-        };
         let world = World {
             pipeline: &self.pipeline,
             entities: &self.options.entities,
             known: &known,
-            nodes: &nodes,
+            nodes,
         };
         question(&world).map_err(|diagnostics| self.failure(node, &diagnostics))
     }
@@ -163,6 +173,23 @@ impl Written {
     pub(crate) fn known_skip(&self, node: &NodeId, known: &Facts) -> Option<String> {
         let found = self.ask(node, known, |world| Ok(plan::known_skip(world, node)));
         found.ok().flatten()
+    }
+
+    fn start_of(
+        &self,
+        nodes: &facts::Seen<'_>,
+        step: &NodeId,
+        attempt: u32,
+        facts: &Facts,
+        image: &ImageFacts,
+    ) -> Result<Start, Failure> {
+        let prepared = self.ask_of(nodes, step, facts, |world| resolve::prepare(world, step))?;
+        let attempt = addon::frame::Attempt {
+            run: facts.run.clone(),
+            step: step.0.clone(),
+            number: attempt,
+        };
+        start::start(prepared, attempt, facts, &self.secrets, image)
     }
 
     /// What was written and cannot be run, with its place.
@@ -237,13 +264,14 @@ impl Planner for Written {
         facts: &Facts,
         image: &ImageFacts,
     ) -> Result<Start, Failure> {
-        let prepared = self.ask(step, facts, |world| resolve::prepare(world, step))?;
-        let attempt = addon::frame::Attempt {
-            run: facts.run.clone(),
-            step: step.0.clone(),
-            number: attempt,
-        };
-        start::start(prepared, attempt, facts, &self.secrets, image)
+        let nodes = facts::Seen::new(facts, &self.options.outputs);
+        self.start_of(&nodes, step, attempt, facts, image)
+    }
+
+    fn start_ahead(&self, step: &NodeId, facts: &Facts, image: &ImageFacts) -> Option<Start> {
+        let nodes = facts::Seen::new(facts, &self.options.outputs);
+        let start = self.start_of(&nodes, step, 0, facts, image);
+        start.ok().filter(|_| !nodes.were_asked())
     }
 
     fn wait(&self, step: &NodeId, facts: &Facts) -> Result<Wait, Failure> {

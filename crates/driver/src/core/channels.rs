@@ -6,6 +6,7 @@ use std::ops::Range;
 use addon::link::Frame;
 use engine::event::{ErrorKind, Failure};
 use pipeline::plan::NodeId;
+use pipeline::pod;
 
 use crate::backend;
 
@@ -77,6 +78,12 @@ impl Group {
         if !self.attended.contains(container) {
             self.attended.insert(container.to_owned());
         }
+    }
+
+    /// The container of the spec behind this one.
+    pub(super) fn behind(&self, container: &str) -> Option<&pod::Container> {
+        let own = self.containers.get(container)?;
+        self.spec.containers.get(own.at + 1)
     }
 
     /// Those of which nothing is due are not looked at again until something happens to them.

@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) moving: Option<Moving>,
     /// Resolved for the attempt that is to start next. Kept over connections.
     pub(super) start: Option<Box<Start>>,
+    /// What a step will execute whose turn has not come: nothing of it depends on what is still to happen. Kept over connections.
+    pub(super) ahead: Option<(NodeId, Box<Start>)>,
     /// Where this attempt's reports are, found out while it runs: its end is the next step's start. Kept over connections.
     pub(super) reports: Option<(Attempt, Vec<String>)>,
     /// Received, not applied yet: output or files are missing. Kept over connections.
@@ -230,6 +232,7 @@ impl Core {
                     if let Some(session) = self.session(group, container) {
                         session.reports = Some((attempt, globs));
                     }
+                    self.look_ahead(group, container);
                     self.decide(input, now_ms);
                 }
             }
@@ -386,6 +389,29 @@ impl Core {
     }
 
     /// An entered step: as soon as its addon waits for it, its start is resolved and may be recorded.
+    /// What the step behind this one executes is found out while this one runs: its end is that one's start.
+    fn look_ahead(&mut self, group: &NodeId, container: &str) {
+        let Some(entry) = self.groups.get_mut(group) else {
+            return;
+        };
+        let Some(next) = entry.behind(container) else {
+            return;
+        };
+        let image = entry
+            .images
+            .get(&next.name)
+            .and_then(|own| own.as_ref().ok());
+        let (Some(step), Some(image)) = (next.steps.first(), image) else {
+            return;
+        };
+        let step = NodeId(step.clone());
+        let start = self.planner.start_ahead(&step, &self.facts, image);
+        let name = next.name.clone();
+        if let Some(next) = entry.containers.get_mut(&name) {
+            next.session.ahead = start.map(|start| (step, Box::new(start)));
+        }
+    }
+
     pub(super) fn prepare(&mut self, step: &NodeId, attempt: u32, now_ms: u64) {
         let Some((group, container)) = self.whereabouts(step) else {
             return;
@@ -415,11 +441,17 @@ impl Core {
         if !known.session.welcomed || !known.session.idle {
             return;
         }
-        match self.planner.start(step, attempt, &self.facts, image) {
+        let ahead = known.session.ahead.as_ref();
+        let start = match ahead.filter(|(of, _)| of == step && attempt == 0) {
+            Some((_, start)) => Ok((**start).clone()),
+            None => self.planner.start(step, attempt, &self.facts, image),
+        };
+        match start {
             Ok(mut start) => {
                 start.attempt = self.key(step, attempt);
                 if let Some(session) = self.session(&group, &container) {
                     session.start = Some(Box::new(start));
+                    session.ahead = None;
                     session.pending = None;
                 }
                 let step = step.clone();

@@ -339,6 +339,13 @@ impl Planner for Script {
         })
     }
 
+    fn start_ahead(&self, step: &NodeId, facts: &Facts, image: &ImageFacts) -> Option<Start> {
+        // What has a brace may stand for an output of a step.
+        let constant = |leaf: &&Leaf| !leaf.words.iter().any(|word| word.contains('{'));
+        self.leaf(step).ok().filter(constant)?;
+        self.start(step, 0, facts, image).ok()
+    }
+
     fn start(
         &self,
         step: &NodeId,

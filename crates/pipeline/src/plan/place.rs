@@ -416,7 +416,7 @@ impl<'m> Place<'m> {
         }
         let head = self.head();
         let rest = id.0.strip_prefix(&*head).and_then(|r| r.strip_prefix('.'));
-        let seat = rest.and_then(|rest| seats::find(self.what, |seat| seat.leads_to(rest)));
+        let seat = rest.and_then(|rest| seats::find(self.what, rest));
         match seat {
             Some(seat) => Some(self.seated(&head, &seat)),
             None => self

@@ -1,5 +1,6 @@
 //! Children that are not made yet: a group of a thousand steps is looked through without making an id for each of them.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use crate::model::{Element, Param, StageEntry};
@@ -38,6 +39,19 @@ impl Seat<'_> {
             Seated::Stages(at, _) | Seated::Elements(at, _) => id.push_str(&block(at)),
         }
         id
+    }
+
+    /// Whether it is this element, and not one of an insert.
+    fn is(&self, element: &Element) -> bool {
+        match (self.what, element) {
+            (Seated::Body(Body::Step(ours)), Element::Step(own)) => {
+                std::ptr::eq(ours, own.as_ref())
+            }
+            (Seated::Body(Body::Group(ours)), Element::Group(own)) => {
+                std::ptr::eq(ours, own.as_ref())
+            }
+            _ => false,
+        }
     }
 
     /// Whether an id is this one's or of something in it: `rest` is what of it follows the beginning that the ids of all children have.
@@ -82,16 +96,53 @@ pub(super) fn below(what: What<'_>) -> Vec<Seat<'_>> {
     seats
 }
 
-/// The first of them that is wanted.
-pub(super) fn find<'m>(what: What<'m>, wanted: impl Fn(&Seat<'m>) -> bool) -> Option<Seat<'m>> {
-    each(what, &mut |seat| {
-        if wanted(&seat) {
+/// The child that an id is, or that it is in: `rest` is what of it follows the beginning that the ids of all children have.
+pub(super) fn find<'m>(what: What<'m>, rest: &str) -> Option<Seat<'m>> {
+    let long = listed(what).filter(|all| all.len() >= LONG);
+    if let Some(seat) = long.and_then(|all| near(all, rest)) {
+        return Some(seat);
+    }
+    let found = each(what, &mut |seat| {
+        if seat.leads_to(rest) {
             ControlFlow::Break(seat)
         } else {
             ControlFlow::Continue(())
         }
     })
-    .break_value()
+    .break_value();
+    let place = |seat: &Seat<'m>| long?.iter().position(|own| seat.is(own));
+    if let Some(at) = found.as_ref().and_then(place) {
+        LAST.set(at);
+    }
+    found
+}
+
+/// Elements of a list from which on it is long to look through.
+const LONG: usize = 16;
+
+thread_local! {
+    /// Where in a long list a child was found last. Steps come one after the other: the next is looked for there first.
+    static LAST: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The child, where it is the one that was found last or the one behind it.
+fn near<'m>(all: &'m [Element], rest: &str) -> Option<Seat<'m>> {
+    let last = LAST.get();
+    [last + 1, last].into_iter().find_map(|at| {
+        let body = match all.get(at)? {
+            Element::Step(step) => Body::Step(step),
+            Element::Group(group) => Body::Group(group),
+            Element::Parallel(_) | Element::Insert(_) => return None,
+        };
+        let seat = Seat {
+            inserts: Vec::new(),
+            what: Seated::Body(body),
+        };
+        seat.leads_to(rest).then(|| {
+            LAST.set(at);
+            seat
+        })
+    })
 }
 
 /// What is asked of each, until it has its answer.
@@ -101,20 +152,27 @@ fn each<'m>(what: What<'m>, visit: Visit<'_, 'm>) -> ControlFlow<Seat<'m>> {
     match what {
         What::Pipeline(pipeline) => stages(&pipeline.stages, &[], visit),
         What::Stages(entries) => stages(entries, &[], visit),
-        What::Stage(stage) => match stage.execution() {
-            Some(execution) => elements(&execution.steps, &[], visit),
+        _ => match listed(what) {
+            Some(all) => elements(all, &[], visit),
             None => ControlFlow::Continue(()),
         },
-        What::Rollback(Body::Stage(stage)) => match stage.execution() {
-            Some(execution) => elements(&execution.rollback_steps, &[], visit),
-            None => ControlFlow::Continue(()),
-        },
-        What::Group(group) => elements(&group.steps, &[], visit),
-        What::Rollback(Body::Group(group)) => elements(&group.rollback_steps, &[], visit),
-        What::Elements(inner) => elements(inner, &[], visit),
-        What::Loop(_) | What::Initialize(_) | What::Step(_) | What::Rollback(Body::Step(_)) => {
-            ControlFlow::Continue(())
-        }
+    }
+}
+
+/// The steps and groups that are listed at a place.
+fn listed(what: What<'_>) -> Option<&[Element]> {
+    match what {
+        What::Stage(stage) => Some(&stage.execution()?.steps),
+        What::Rollback(Body::Stage(stage)) => Some(&stage.execution()?.rollback_steps),
+        What::Group(group) => Some(&group.steps),
+        What::Rollback(Body::Group(group)) => Some(&group.rollback_steps),
+        What::Elements(inner) => Some(inner),
+        What::Pipeline(_)
+        | What::Stages(_)
+        | What::Loop(_)
+        | What::Initialize(_)
+        | What::Step(_)
+        | What::Rollback(Body::Step(_)) => None,
     }
 }
 

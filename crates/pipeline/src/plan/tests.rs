@@ -590,3 +590,41 @@ fn a_loop_and_a_block_are_entered_after_failures_where_what_is_in_them_is() {
         }
     }
 }
+
+/// Steps come one after the other, and are looked for where the last one was: whatever the order, each is found.
+#[test]
+fn every_id_of_a_long_list_leads_to_its_own_place() {
+    let step = |id: &str| {
+        format!("{{step: {{identifier: {id}, name: {id}, type: Wait, spec: {{duration: 1s}}}}}}")
+    };
+    let steps = |head: &str| {
+        let all: Vec<_> = (0..40).map(|at| step(&format!("{head}{at}"))).collect();
+        all.join(", ")
+    };
+    let mut elements: Vec<String> = (0..40).map(|at| step(&format!("s{at}"))).collect();
+    elements[5] = format!(
+        "{{stepGroup: {{identifier: n, name: n, steps: [{}]}}}}",
+        steps("n")
+    );
+    elements[10] = format!(
+        "{{insert: {{identifier: i, name: i, steps: [{}]}}}}",
+        steps("i")
+    );
+    elements[11] = format!("{{parallel: [{}]}}", steps("p"));
+    let text = format!(
+        "pipeline: {{identifier: p, name: p, stages: [{{stage: {{identifier: s, name: s, type: Custom, spec: {{execution: {{steps: [{{stepGroup: {{identifier: g, name: g, steps: [{}]}}}}]}}}}}}}}]}}",
+        elements.join(", ")
+    );
+    let made = made(&text);
+    let pipeline = made.world().pipeline;
+    let all = Place::all(pipeline);
+    assert!(all.len() > 150, "{}", all.len());
+    for stride in [1, all.len() - 1, 7, 41] {
+        for at in 0..all.len() {
+            let place = &all[at * stride % all.len()];
+            let way = Place::way(pipeline, &place.id).expect("it is there");
+            let found = way.last().expect("the root at least");
+            assert_eq!((&found.id, found.what), (&place.id, place.what));
+        }
+    }
+}
