@@ -1,6 +1,6 @@
 //! The backend itself: the driver's side of the keepers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -37,6 +37,8 @@ pub struct Native {
     images: Arc<Images>,
     /// The pods that this process made.
     made: Mutex<HashMap<String, Made>>,
+    /// Images that a preflight has found to be good, by reference.
+    good: Mutex<HashSet<String>>,
 }
 
 /// A pod that this process made.
@@ -95,6 +97,7 @@ impl Native {
             config,
             images: Arc::new(images),
             made: Mutex::default(),
+            good: Mutex::default(),
         }
     }
 
@@ -258,6 +261,10 @@ impl Backend for Native {
             let wait = Duration::from_millis(spec.init_timeout_ms.max(1));
             let found = tokio::time::timeout(wait, asked).await;
             let found = found.unwrap_or_else(|_| Err(late(&container.image.reference, wait)));
+            if found.is_ok() {
+                let mut good = self.good.lock().expect("nothing panics while it is held");
+                good.insert(container.image.reference.clone());
+            }
             let facts = found.map_err(|mut failure| {
                 failure.container = Some(container.name.clone());
                 failure
@@ -355,7 +362,15 @@ impl Backend for Native {
         let image = tokio::time::timeout(wait, image).await;
         let image = image
             .unwrap_or_else(|_| Err(late(&wanted.image.reference, wait)))
-            .map_err(mine)?;
+            .map_err(|mut failure| {
+                // A bad image is told by the preflight, once for all containers: the pod may be there sooner than its answer.
+                let good = self.good.lock().expect("nothing panics while it is held");
+                if good.contains(&wanted.image.reference) {
+                    return mine(failure);
+                }
+                failure.container = Some(container.to_owned());
+                failure
+            })?;
         let normal = |reason: &str, text: String| {
             event(&events, Some(container), EventKind::Normal, reason, text);
         };

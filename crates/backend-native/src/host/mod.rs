@@ -1,6 +1,7 @@
 //! Processes of the delegate: a step's process on this machine as it is, in a directory of its own, without any namespace.
 //!
-//! The same agent holds it as in a container: an addon supervises the one process, and a keeper holds that, detached from whoever started it. So its log, its outputs, its record, an abort and a taken-over run work as in a pod.
+//! The same agent holds it as in a container: an addon supervises the one process, and a keeper holds that, detached from whoever started
+//! it. So its log, its outputs, its record, an abort and a taken-over run work as in a pod.
 //!
 //! ```text
 //! <state>/delegate/<name>/   pod.json lock uid control addons/process

@@ -148,10 +148,10 @@ impl<'a> First<'a> {
             .try_clone()
             .and_then(|stream| stream.set_nonblocking(true).map(|()| stream))
             .map_err(|e| failed("keep the driver's connection", &e))?;
-        container::learn();
         let warnings = std::mem::take(warnings);
         // Who starts a pod waits for this first of all.
         let _ = say(connection, &Answer::Ready { warnings });
+        container::learn();
         Ok(Self {
             pod,
             cgroups,
