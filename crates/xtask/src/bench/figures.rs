@@ -1,11 +1,12 @@
 //! The figures, one function each. None has a bound of its own here: the table tells, a person judges.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::kernel::Watch;
 use super::measure::{Bench, done, median, ms, quantile, times};
 use super::{Row, texts, watch};
 use crate::command::{Cmd, target, which};
@@ -122,9 +123,10 @@ fn stamping() -> Result<String> {
     Ok(program.to_string_lossy().into_owned())
 }
 
-/// From the end of a step's process to the start of the next one's, in one group. Each step is a static program that notes when it began
-/// and when it is about to end; what it takes from its execution to the first and from the second to its end is measured beside it,
-/// before and after, and taken off. Beside it the same where the last thing that a step does is to print a line, which is on its way when
+/// From the end of a step's process to the start of the next one's, in one group: by the kernel's own events (a zombie, the next execution),
+/// where they can be read. Each step is a static program that notes when it began and when it is about to end, too; of the times by these
+/// notes what it takes from its execution to the first and from the second to its end is measured beside it, before and after, and taken
+/// off: on processors that have not slept, so that more is left than a hand-over is. Beside it the same where the last thing that a step does is to print a line, which is on its way when
 /// the end comes, and with steps that end at once: there every step waits for its container to be made, which takes both processors.
 pub(crate) fn hand_over(bench: &Bench) -> Result<Vec<Row>> {
     const NOTES: &str = "/dev/shm/stamps";
@@ -144,12 +146,14 @@ pub(crate) fn hand_over(bench: &Bench) -> Result<Vec<Row>> {
         let text = texts::plugins("host:/", &entrypoint, STEPS, last);
         let file = bench.file(name, &text)?;
         let mut floor = by_itself(&program, &alone, noted.then_some(&*here))?;
+        let watch = Watch::of(Path::new(&program));
         let (_, out) = done(
             bench
                 .stepyard("state")
                 .args(["run", "--output", "plain"])
                 .arg(&file),
         )?;
+        let seen = watch.map(Watch::gaps).transpose()?;
         floor.extend(by_itself(&program, &alone, noted.then_some(&*here))?);
         let floor = median(&floor);
         let mut at = stamps(&String::from_utf8_lossy(&out.stdout));
@@ -165,11 +169,20 @@ pub(crate) fn hand_over(bench: &Bench) -> Result<Vec<Row>> {
             .map(|pair| pair[1].saturating_sub(pair[0]).saturating_sub(floor))
             .collect();
         let (half, most) = (quantile(&gaps, 0.5), quantile(&gaps, 0.99));
-        let told = format!(
+        let noted = format!(
             "p50 {}, p99 {} over {STEPS} steps (the program's own start and end, {}, taken off)",
             ms(half),
             ms(most),
             ms(floor)
+        );
+        let Some(seen) = seen.filter(|seen| seen.len() == STEPS - 1) else {
+            return Ok((half, most, noted));
+        };
+        let (half, most) = (quantile(&seen, 0.5), quantile(&seen, 0.99));
+        let told = format!(
+            "p50 {}, p99 {} by the kernel's events; by the steps' own notes {noted}",
+            ms(half),
+            ms(most)
         );
         Ok((half, most, told))
     };
@@ -356,7 +369,7 @@ fn told(peaks: &watch::Peaks) -> String {
 
 /// The newest agent below the target directory.
 fn find_agent() -> Option<PathBuf> {
-    fn look(dir: &std::path::Path, depth: usize, found: &mut Vec<PathBuf>) {
+    fn look(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() && depth > 0 {

@@ -3,6 +3,7 @@
 //! Absolute figures depend on the machine; the ratios to other programs, measured in the same run, do so less.
 
 mod figures;
+mod kernel;
 mod kube;
 mod measure;
 mod pure;
