@@ -243,6 +243,10 @@ impl Native {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Made>> {
         self.made.lock().expect("nothing panics while it is held")
     }
+
+    fn good(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.good.lock().expect("nothing panics while it is held")
+    }
 }
 
 #[async_trait]
@@ -262,8 +266,7 @@ impl Backend for Native {
             let found = tokio::time::timeout(wait, asked).await;
             let found = found.unwrap_or_else(|_| Err(late(&container.image.reference, wait)));
             if found.is_ok() {
-                let mut good = self.good.lock().expect("nothing panics while it is held");
-                good.insert(container.image.reference.clone());
+                self.good().insert(container.image.reference.clone());
             }
             let facts = found.map_err(|mut failure| {
                 failure.container = Some(container.name.clone());
@@ -364,8 +367,7 @@ impl Backend for Native {
             .unwrap_or_else(|_| Err(late(&wanted.image.reference, wait)))
             .map_err(|mut failure| {
                 // A bad image is told by the preflight, once for all containers: the pod may be there sooner than its answer.
-                let good = self.good.lock().expect("nothing panics while it is held");
-                if good.contains(&wanted.image.reference) {
+                if self.good().contains(&wanted.image.reference) {
                     return mine(failure);
                 }
                 failure.container = Some(container.to_owned());

@@ -6,7 +6,12 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 fn command(home: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stepyard"));
+    program(home, env!("CARGO_BIN_EXE_stepyard"), args)
+}
+
+/// Any program, where a command of this home finds its state.
+fn program(home: &Path, name: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(name);
     command
         .args(args)
         .current_dir(home)
@@ -533,12 +538,9 @@ fn steps_that_are_over_keep_no_file_open() {
     let ids: Vec<String> = (0..60).map(|at| format!("s{at}")).collect();
     let steps: Vec<(&str, &str)> = ids.iter().map(|id| (&**id, "echo said")).collect();
     pipeline(home.path(), &steps);
-    let output = Command::new("sh")
-        .args(["-c", "ulimit -n 100 && exec \"$0\" run p.yaml"])
-        .arg(env!("CARGO_BIN_EXE_stepyard"))
-        .current_dir(home.path())
-        .env("STEPYARD_HOME", home.path().join("state"))
-        .stdin(Stdio::null())
+    let few = "ulimit -n 100 && exec \"$0\" run p.yaml";
+    let words = ["-c", few, env!("CARGO_BIN_EXE_stepyard")];
+    let output = program(home.path(), "sh", &words)
         .output()
         .expect("a shell");
     let out = text(&output.stdout);

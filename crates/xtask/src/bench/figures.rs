@@ -126,8 +126,9 @@ fn stamping() -> Result<String> {
 /// From the end of a step's process to the start of the next one's, in one group: by the kernel's own events (a zombie, the next execution),
 /// where they can be read. Each step is a static program that notes when it began and when it is about to end, too; of the times by these
 /// notes what it takes from its execution to the first and from the second to its end is measured beside it, before and after, and taken
-/// off: on processors that have not slept, so that more is left than a hand-over is. Beside it the same where the last thing that a step does is to print a line, which is on its way when
-/// the end comes, and with steps that end at once: there every step waits for its container to be made, which takes both processors.
+/// off: on processors that have not slept, so that more is left than a hand-over is. Beside it the same where the last thing that a step
+/// does is to print a line, which is on its way when the end comes, and with steps that end at once: there every step waits for its
+/// container to be made, which takes both processors.
 pub(crate) fn hand_over(bench: &Bench) -> Result<Vec<Row>> {
     const NOTES: &str = "/dev/shm/stamps";
     let program = stamping()?;
